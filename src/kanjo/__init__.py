@@ -1,0 +1,25 @@
+"""kanjo recognises emotion in speech.
+
+>>> import kanjo
+>>> recognizer = kanjo.load()
+>>> recognizer.predict("clip.wav").label  # doctest: +SKIP
+'happiness'
+"""
+
+from kanjo.errors import AudioError, BundleError, CorpusError, KanjoError, RecipeError
+from kanjo.recognizer import Prediction, Recognizer, Segment, load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AudioError",
+    "BundleError",
+    "CorpusError",
+    "KanjoError",
+    "Prediction",
+    "RecipeError",
+    "Recognizer",
+    "Segment",
+    "__version__",
+    "load",
+]

@@ -1,0 +1,327 @@
+"""Recordings in, float32 samples out: decode, mix to mono, resample, measure, write.
+
+Anything libsndfile reads (WAV, FLAC, Ogg Vorbis and Opus, MP3, AIFF, CAF, ...) is read through it; m4a, mp4, webm and
+the rest of FFmpeg's formats through PyAV where that is installed (extra ``media``). Resampling is soxr's "HQ" (Sox's
+default, 20 bits), in a stream, so that a ten-hour recording needs no more memory than a short one.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from kanjo.errors import AudioError
+from kanjo.files import reason, written_whole
+
+Signal = npt.NDArray[np.float32]
+
+#: Suffixes that a folder is searched for.
+SUFFIXES = frozenset(
+    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .rf64 .m4a .mp4 .aac .webm .mka .wma .3gp".split()
+)
+#: Of these, the ones that libsndfile doesn't read.
+_PYAV_SUFFIXES = frozenset(".m4a .mp4 .aac .webm .mka .wma .3gp".split())
+
+MIN_RATE, MAX_RATE = 4_000, 768_000
+_BLOCK_S = 10.0
+
+#: Below this RMS (after removing a constant offset) a recording counts as silent: 10 dB under the noise of a quiet room
+#: recorded with 16 bits.
+SILENCE_DBFS = -70.0
+#: |sample| at or above this is at full scale; more than this share of them and a recording counts as clipped.
+_FULL_SCALE, _CLIPPED_SHARE = 0.999, 0.002
+
+
+@dataclass
+class Levels:
+    """Running level of a recording: fed with blocks, asked at the end. Samples are full scale at 1.0."""
+
+    n: int = 0
+    peak: float = 0.0
+    total: float = 0.0
+    squares: float = 0.0
+    at_full_scale: int = 0
+
+    def feed(self, block: Signal) -> None:
+        """Take in samples (N,)."""
+        if not block.size:
+            return
+        magnitude = np.abs(block)
+        self.n += block.size
+        self.peak = max(self.peak, float(magnitude.max()))
+        self.total += float(block.sum(dtype=np.float64))
+        self.squares += float(np.dot(block.astype(np.float64), block))
+        self.at_full_scale += int(np.count_nonzero(magnitude >= _FULL_SCALE))
+
+    @property
+    def rms_db(self) -> float:
+        """RMS around the mean, dBFS (a full-scale sine is -3.01); -inf for silence."""
+        variance = max(self.squares / self.n - (self.total / self.n) ** 2, 0.0) if self.n else 0.0
+        return 10 * float(np.log10(variance)) if variance > 0 else float("-inf")
+
+    @property
+    def silent(self) -> bool:
+        return self.rms_db < SILENCE_DBFS
+
+    @property
+    def clipped(self) -> bool:
+        return self.n > 0 and self.at_full_scale > max(3, _CLIPPED_SHARE * self.n)
+
+
+@dataclass
+class Source:
+    """A recording being read: ``blocks()`` once, then ``warnings`` says what was odd about it."""
+
+    name: str
+    native_rate: int
+    channels: int
+    frames: int | None
+    _chunks: Iterator[npt.NDArray[np.float32]]
+    warnings: list[str] = field(default_factory=list)
+
+    def blocks(self, sample_rate: int | None = None) -> Iterator[Signal]:
+        """Yield mono float32 blocks at ``sample_rate`` Hz (default: as recorded).
+
+        Raises AudioError for a recording without samples, with NaN or infinite samples, or that can't be decoded.
+        """
+        rate = sample_rate or self.native_rate
+        resampler = None if rate == self.native_rate else soxr.ResampleStream(self.native_rate, rate, 1, "float32")
+        seen = 0
+        for chunk in self._chunks:
+            mono = np.ascontiguousarray(chunk[:, 0] if chunk.shape[1] == 1 else chunk.mean(axis=1))
+            if not np.isfinite(mono).all():
+                first = seen + int(np.argmin(np.isfinite(mono)))
+                raise AudioError(f"{self.name}: sample {first} is not a number (NaN or infinite); expected finite samples")
+            seen += len(mono)
+            block = mono if resampler is None else resampler.resample_chunk(mono, last=False)
+            if block.size:
+                yield block
+        if not seen:
+            raise AudioError(f"{self.name}: no samples in it (0 frames)")
+        if resampler is not None:
+            tail = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+            if tail.size:
+                yield tail
+
+    def signal(self, sample_rate: int | None = None) -> Signal:
+        """All of it: float32 (N,) at ``sample_rate`` Hz."""
+        blocks = list(self.blocks(sample_rate))
+        return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+
+def load(path: str | Path, sample_rate: int | None = None) -> Signal:
+    """Decode a recording: mono float32 (N,) at ``sample_rate`` Hz (default: as recorded), full scale at 1.0.
+
+    Raises AudioError when it is missing, empty, not audio, or holds NaN.
+    """
+    return open_source(path).signal(sample_rate)
+
+
+def open_source(path: str | Path | BinaryIO | bytes, name: str | None = None) -> Source:
+    """Open a file, or a stream or bytes holding one, for reading block by block.
+
+    Raises AudioError in one line: missing, no permission, empty, or not audio that can be read here.
+    """
+    if isinstance(path, bytes):
+        return _open_stream(io.BytesIO(path), name or "<bytes>", "")
+    if not isinstance(path, str | Path):
+        return _open_stream(io.BytesIO(path.read()), name or "<stream>", "")
+    path = Path(path)
+    name = name or str(path)
+    try:
+        if path.is_dir():
+            raise AudioError(f"{name}: a folder, expected a recording")
+        if path.stat().st_size == 0:
+            raise AudioError(f"{name}: an empty file (0 bytes)")
+        stream = path.open("rb")
+    except OSError as error:
+        said = "no such file" if isinstance(error, FileNotFoundError) else reason(error)
+        raise AudioError(f"{name}: {said}") from error
+    return _open_stream(stream, name, path.suffix.lower())
+
+
+def duration(path: Path) -> tuple[float, int, int]:
+    """Seconds, sample rate (Hz) and channels, from the header alone. Raises AudioError."""
+    source = open_source(path)
+    if source.frames is None:
+        seconds = sum(len(block) for block in source.blocks()) / source.native_rate
+    else:
+        seconds = source.frames / source.native_rate
+    return seconds, source.native_rate, source.channels
+
+
+def resample(signal: Signal, from_rate: int, to_rate: int) -> Signal:
+    """Resample float32 (N,) from one rate (Hz) to another with soxr HQ."""
+    if from_rate == to_rate:
+        return signal
+    return np.asarray(soxr.resample(signal, from_rate, to_rate), dtype=np.float32)
+
+
+def peak_normalize(signal: Signal, peak: float = 1.0) -> Signal:
+    """Scale so that the largest magnitude is ``peak``; silence stays as it is (``librosa.util.normalize``)."""
+    largest = float(np.abs(signal).max(initial=0.0))
+    return signal if largest <= np.finfo(np.float32).tiny else (signal * (peak / largest)).astype(np.float32)
+
+
+def write(path: Path, signal: Signal, sample_rate: int, subtype: str | None = None) -> None:
+    """Write (N,) or (N, channels) in the format of the suffix, whole or not at all. Raises KanjoError, AudioError."""
+    try:
+        with written_whole(path) as temporary:
+            soundfile.write(temporary, signal, sample_rate, subtype=subtype)
+    except (soundfile.LibsndfileError, ValueError, TypeError) as error:
+        raise AudioError(f"can't write {path}: {_said(error)}") from error
+
+
+def find(folder: Path) -> Iterator[Path]:
+    """Every recording under a folder, sorted, links to folders not followed (so a loop of links can't trap it)."""
+    for where, folders, names in folder.walk() if hasattr(folder, "walk") else _walk(folder):
+        folders.sort()
+        for entry in sorted(names):
+            if Path(entry).suffix.lower() in SUFFIXES and not entry.startswith("."):
+                yield where / entry
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    import os
+
+    for where, folders, names in os.walk(folder):
+        yield Path(where), folders, names
+
+
+def _open_stream(stream: BinaryIO, name: str, suffix: str) -> Source:
+    if suffix in _PYAV_SUFFIXES:
+        return _open_pyav(stream, name)
+    try:
+        file = soundfile.SoundFile(stream)
+    except (soundfile.LibsndfileError, TypeError, RuntimeError) as error:
+        stream.seek(0)
+        head = stream.read(12)
+        if not head:
+            raise AudioError(f"{name}: empty (0 bytes)") from error
+        if head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3" or head[:2] in (b"\xff\xf1", b"\xff\xf9"):
+            stream.seek(0)
+            return _open_pyav(stream, name)
+        raise AudioError(f"{name}: not audio that can be read ({_said(error)})") from error
+    _check_rate(file.samplerate, name)
+    source = Source(name, file.samplerate, file.channels, file.frames, iter(()))
+    source._chunks = _soundfile_chunks(file, source)
+    missing = _wav_shortfall(stream, file)
+    if missing:
+        source.warnings.append(missing)
+    return source
+
+
+def _soundfile_chunks(file: soundfile.SoundFile, source: Source) -> Iterator[npt.NDArray[np.float32]]:
+    read, size = 0, int(_BLOCK_S * file.samplerate)
+    with file:
+        while True:
+            try:
+                chunk = file.read(size, dtype="float32", always_2d=True)
+            except (soundfile.LibsndfileError, RuntimeError) as error:
+                if size > file.samplerate // 10 and file.seekable():  # take what stands before the damage, block by block
+                    size //= 10
+                    if _seek(file, read):
+                        continue
+                if not read:
+                    raise AudioError(f"{source.name}: damaged, no sample could be decoded ({_said(error)})") from error
+                source.warnings.append(f"cut short or damaged after {read / file.samplerate:.2f} s ({_said(error)})")
+                return
+            if not len(chunk):
+                break
+            read += len(chunk)
+            yield chunk
+    if source.frames and 0 < read < 0.98 * source.frames:
+        source.warnings.append(
+            f"cut short: the header says {source.frames / file.samplerate:.2f} s, {read / file.samplerate:.2f} s are there"
+        )
+
+
+def _seek(file: soundfile.SoundFile, frame: int) -> bool:
+    try:
+        file.seek(frame)
+    except (soundfile.LibsndfileError, RuntimeError):
+        return False
+    return True
+
+
+def _open_pyav(stream: BinaryIO, name: str) -> Source:
+    try:
+        import av
+    except ImportError as error:
+        raise AudioError(f"{name}: this format needs PyAV: pip install 'kanjo[media]'") from error
+    try:
+        container = av.open(stream)
+        track = container.streams.audio[0]
+        rate = int(track.rate)
+    except IndexError as error:
+        raise AudioError(f"{name}: no sound track in it") from error
+    except (av.error.FFmpegError, ValueError, TypeError) as error:
+        raise AudioError(f"{name}: not audio that can be read ({_said(error)})") from error
+    _check_rate(rate, name)
+    source = Source(name, rate, int(track.channels), None, iter(()))
+    source._chunks = _pyav_chunks(container, track, source)
+    return source
+
+
+def _pyav_chunks(container: Any, track: Any, source: Source) -> Iterator[npt.NDArray[np.float32]]:
+    import av
+
+    resampler = av.AudioResampler(format="flt", layout=track.layout.name, rate=source.native_rate)
+    read = 0
+    with container:
+        try:
+            for frame in container.decode(track):
+                for piece in resampler.resample(frame):
+                    chunk = piece.to_ndarray().reshape(-1, source.channels).astype(np.float32, copy=False)
+                    read += len(chunk)
+                    yield chunk
+        except av.error.FFmpegError as error:
+            if not read:
+                raise AudioError(f"{source.name}: damaged, no sample could be decoded ({_said(error)})") from error
+            source.warnings.append(f"cut short or damaged after {read / source.native_rate:.2f} s ({_said(error)})")
+
+
+def _wav_shortfall(stream: BinaryIO, file: soundfile.SoundFile) -> str:
+    """A WAV whose data chunk promises more bytes than the file holds: libsndfile reads it without a word."""
+    if file.format not in ("WAV", "WAVEX") or file.frames <= 0:
+        return ""
+    place = stream.tell()
+    try:
+        stream.seek(0, io.SEEK_END)
+        end = stream.tell()
+        stream.seek(12)
+        while len(head := stream.read(8)) == 8:
+            tag, size = struct.unpack("<4sI", head)
+            if tag == b"data":
+                there = end - stream.tell()
+                streamed = size >= 0x7FFFFFFF  # written by a pipe that didn't know the length
+                if there < size and not streamed:
+                    width = there / file.frames
+                    return (
+                        f"cut short: the header says {size / width / file.samplerate:.2f} s, "
+                        f"{file.frames / file.samplerate:.2f} s are there"
+                    )
+                return ""
+            stream.seek(size + size % 2, io.SEEK_CUR)
+    finally:
+        stream.seek(place)
+    return ""
+
+
+def _check_rate(rate: int, name: str) -> None:
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(f"{name}: its header says {rate} Hz; expected {MIN_RATE} to {MAX_RATE} Hz")
+
+
+def _said(error: Exception) -> str:
+    text = str(getattr(error, "error_string", "") or error).strip().splitlines()
+    return text[0].rstrip(".").removeprefix("Error : ") if text else type(error).__name__

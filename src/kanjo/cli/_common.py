@@ -1,0 +1,41 @@
+"""What several verbs share: the progress bar, and saying something on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_WIDTH = 28
+
+
+def say(line: str) -> None:
+    """A line on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress(what: str, silent: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A ``(done, total)`` callback that draws a bar on stderr once two seconds have passed; only on a terminal."""
+    started = time.monotonic()
+    drawn = 0.0
+
+    def show(done: int, total: int) -> None:
+        nonlocal drawn
+        now = time.monotonic()
+        if silent or not sys.stderr.isatty() or now - started < 2 or (now - drawn < 0.1 and done < total):
+            return
+        drawn = now
+        left = (now - started) / max(done, 1) * (total - done)
+        filled = _WIDTH * done // max(total, 1)
+        bar = "#" * filled + "." * (_WIDTH - filled)
+        sys.stderr.write(f"\r{what} [{bar}] {done}/{total}, {left:.0f} s left ")
+        sys.stderr.flush()
+
+    try:
+        yield show
+    finally:
+        if drawn:
+            sys.stderr.write("\r" + " " * 79 + "\r")
+            sys.stderr.flush()

@@ -1,0 +1,110 @@
+"""``kanjo corpus``: what is known, what is there, and its utterances as a manifest."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from kanjo.cli._common import progress, say
+from kanjo.corpora import CORPORA, OWN, corpus_named, manifest_text, read_corpus, write_manifest
+from kanjo.labels import parse_label_map
+
+app = typer.Typer(help="Corpora: list, describe, check, and write as a manifest.", no_args_is_help=True, rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(help="A corpus of 'kanjo corpus list', or 'own' for a table or folder of yours.")]
+Map = Annotated[Optional[list[str]], typer.Option("--label-map", help="WORD=EMOTION, for words of your own; may be repeated.")]  # noqa: UP045
+
+
+@app.command("list")
+def list_corpora() -> None:
+    """The corpora that kanjo reads.
+
+    Example: kanjo corpus list
+    """
+    print(f"{'name':<12}{'language':<10}{'utterances':>10}{'speakers':>10}  {'emotions':<9} licence")
+    for corpus in CORPORA.values():
+        print(
+            f"{corpus.name:<12}{corpus.language:<10}{corpus.n_files:>10}{corpus.n_speakers:>10}  {len(corpus.emotions):<9} {corpus.licence}"
+        )
+    print(f"{OWN:<12}a CSV or TSV with the columns file and emotion, or a folder with one sub-folder for each emotion")
+
+
+@app.command()
+def info(name: Name) -> None:
+    """What a corpus is, how to get it, what to cite.
+
+    Example: kanjo corpus info ravdess
+    """
+    corpus = corpus_named(name)
+    emotions = ", ".join(f"{word} {n}" for word, n in corpus.emotions.items())
+    for key, value in {
+        "title": corpus.title,
+        "language": corpus.language,
+        "utterances": f"{corpus.n_files} by {corpus.n_speakers} speakers, {corpus.sample_rate} Hz",
+        "emotions": emotions,
+        "licence": corpus.licence,
+        "homepage": corpus.homepage,
+        "how to get it": corpus.how_to_get,
+        "cite": corpus.citation,
+        "note": corpus.notes,
+    }.items():
+        if value:
+            print(f"{key + ':':<15}{value}")
+
+
+@app.command()
+def check(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(help="Where it lies.")],
+    headers: Annotated[bool, typer.Option("--headers", help="Read headers only, not every sample.")] = False,
+    form: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
+    silent: Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")] = False,
+) -> None:
+    """Compare what is there with what should be; exit 1 where they differ.
+
+    Example: kanjo corpus check ravdess corpora/ravdess
+    """
+    from kanjo.corpora.check import check as compare
+
+    if form not in ("table", "json"):
+        raise typer.BadParameter(f"format {form!r}: expected table or json")
+    with progress("reading", silent) as show:
+        report = compare(name, folder, decode=not headers, progress=show)
+    if form == "json":
+        print(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        print(f"{report.corpus} in {report.root}: {report.seconds / 3600:.2f} h")
+        for line in report.lines:
+            mark = {"ok": "ok", "note": "note", "differs": "DIFFERS"}[line.status]
+            expected = f"   expected {line.expected}" if line.expected and line.status != "ok" else ""
+            print(f"  {mark:<8}{line.what:<32}{line.found:>8}{expected}")
+        for file, problem in report.bad[:20]:
+            print(f"  unusable {file}: {problem}")
+        if len(report.bad) > 20:
+            print(f"  and {len(report.bad) - 20} more (--format json lists all)")
+    if not report.ok:
+        say(f"kanjo: {name} is not what its publication describes" if name != OWN else "kanjo: not fit for training")
+        raise typer.Exit(1)
+
+
+@app.command()
+def manifest(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(help="Where it lies: a folder, or for 'own' also a table.")],
+    output: Annotated[Optional[Path], typer.Option("-o", "--output", help="Write here instead of stdout.")] = None,  # noqa: UP045
+    label_map: Map = None,
+) -> None:
+    """Write a corpus's utterances as one CSV: file, speaker, emotion, text.
+
+    Example: kanjo corpus manifest nemo corpora/nemo -o nemo.csv
+    """
+    found = read_corpus(name, folder, parse_label_map(label_map or []))
+    if output is None:
+        sys.stdout.write(manifest_text(found.utterances))
+    else:
+        write_manifest(output, found.utterances)
+        say(f"{len(found.utterances)} utterances written to {output}; its files are relative to {folder}")

@@ -1,0 +1,70 @@
+"""Corpora: what is published, where it lies, and its utterances in one shape."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+
+from kanjo.corpora._base import Corpus
+from kanjo.corpora.emotiontts import EMOTIONTTS
+from kanjo.corpora.esd import ESD
+from kanjo.corpora.manifest import COLUMNS, Manifest, Utterance, manifest_text, read_manifest, write_manifest
+from kanjo.corpora.nemo import NEMO
+from kanjo.corpora.own import read_folder, read_table
+from kanjo.corpora.ravdess import RAVDESS
+from kanjo.errors import CorpusError
+
+__all__ = [
+    "COLUMNS",
+    "CORPORA",
+    "Corpus",
+    "Manifest",
+    "Utterance",
+    "corpus_named",
+    "find_root",
+    "manifest_text",
+    "read_corpus",
+    "read_manifest",
+    "write_manifest",
+]
+
+CORPORA: dict[str, Corpus] = {corpus.name: corpus for corpus in (RAVDESS, NEMO, EMOTIONTTS, ESD)}
+
+#: The name under which a user's own table or folder is read.
+OWN = "own"
+
+
+def corpus_named(name: str) -> Corpus:
+    """The published corpus of that name. Raises CorpusError, naming the nearest, for one that is not known."""
+    if name in CORPORA:
+        return CORPORA[name]
+    near = difflib.get_close_matches(name.casefold(), CORPORA, n=1)
+    hint = f" did you mean {near[0]}?" if near else ""
+    raise CorpusError(f"unknown corpus {name!r};{hint} Known: {', '.join(CORPORA)}, or '{OWN}' for one of yours")
+
+
+def find_root(name: str, below: Path) -> Path:
+    """Where a corpus lies below a folder of corpora (or at it, when that is its own folder). Raises CorpusError."""
+    corpus = corpus_named(name)
+    for folder in corpus.folders:
+        if (below / folder).is_dir():
+            return below / folder
+    if below.name in corpus.folders and below.is_dir():
+        return below
+    raise CorpusError(
+        f"{name}: not found below {below}; expected a folder {' or '.join(corpus.folders)} there. {corpus.how_to_get}"
+    )
+
+
+def read_corpus(name: str, path: Path, label_map: Mapping[str, str] | None = None) -> Manifest:
+    """Every utterance of a corpus that lies at ``path``, in the order of its files.
+
+    ``name`` is a published corpus or "own" (a table or a folder of yours; its utterances carry the path's stem as their
+    corpus). Raises CorpusError when nothing of it is there, or a label is unknown.
+    """
+    if name != OWN:
+        return Manifest(path, tuple(corpus_named(name).read(path)))
+    if path.is_file():
+        return Manifest(path.parent, tuple(read_table(path, path.stem, label_map or {})))
+    return Manifest(path, tuple(read_folder(path, path.resolve().name, label_map or {})))

@@ -1,0 +1,129 @@
+"""Answers of a bundle on labelled recordings, and their scores: through the recogniser, so as users get them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kanjo import audio, files
+from kanjo.corpora import Utterance
+from kanjo.errors import AudioError, CorpusError
+from kanjo.evaluation.metrics import Scores, score
+from kanjo.labels import UNSURE
+from kanjo.recognizer import Prediction, Recognizer
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One utterance's truth and what was answered."""
+
+    corpus: str
+    file: str
+    speaker: str
+    sex: str
+    emotion: str
+    answer: str
+    probabilities: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """``answers`` to what could be heard; ``failed`` the rest, with why; ``left_out`` emotions the bundle doesn't know."""
+
+    labels: tuple[str, ...]
+    answers: tuple[Answer, ...]
+    scores: Scores
+    failed: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[tuple[str, int], ...] = ()
+
+
+def evaluate(
+    recognizer: Recognizer, rows: Sequence[Utterance], paths: Sequence[Path], progress: Progress | None = None
+) -> Evaluation:
+    """Answer every utterance whose emotion the bundle knows (after the label map it was trained with), and score.
+
+    Raises CorpusError when there is nothing to score.
+    """
+    labels = recognizer.labels
+    mapping = dict(recognizer.facts.recipe.get("labels", {}).get("map", {}))
+    truths = [row.emotion if row.emotion in labels else mapping.get(row.emotion, row.emotion) for row in rows]
+    known = [i for i, truth in enumerate(truths) if truth in labels]
+    left_out = Counter(truth for truth in truths if truth not in labels)
+    answers, failed = [], []
+    for done, (i, found) in enumerate(zip(known, _predictions(recognizer, rows, paths, known), strict=True), 1):
+        row = rows[i]
+        if found.error:
+            failed.append((str(paths[i]), found.error))
+        else:
+            shares = tuple(found.probabilities[name] for name in labels)
+            answers.append(Answer(row.corpus, row.file, row.speaker_key, row.sex, truths[i], found.label, shares))
+        if progress:
+            progress(done, len(known))
+    if not answers:
+        why = failed[0][1] if failed else f"the bundle answers {', '.join(labels)}, the utterances are {', '.join(left_out) or 'none'}"
+        raise CorpusError(f"nothing to score: {why}")
+    return Evaluation(labels, tuple(answers), scores_of(labels, answers), tuple(failed), tuple(left_out.items()))
+
+
+def scores_of(labels: Sequence[str], answers: Sequence[Answer]) -> Scores:
+    """Scores of answers, from one fold or from many pooled."""
+    place = {name: i for i, name in enumerate(labels)} | {UNSURE: -1}
+    return score(
+        labels,
+        np.asarray([place[answer.emotion] for answer in answers]),
+        np.asarray([answer.probabilities for answer in answers]),
+        [answer.speaker for answer in answers],
+        [answer.sex for answer in answers],
+        np.asarray([place[answer.answer] for answer in answers]),
+    )
+
+
+def write_answers(path: Path, labels: Sequence[str], answers: Sequence[Answer]) -> None:
+    """``predictions.csv``: truth, answer and probabilities of each utterance. Raises KanjoError."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["corpus", "file", "speaker", "sex", "emotion", "answer", *labels])
+    for item in answers:
+        shares = [f"{share:.6f}" for share in item.probabilities]
+        writer.writerow([item.corpus, item.file, item.speaker, item.sex, item.emotion, item.answer, *shares])
+    files.write_text(path, buffer.getvalue())
+
+
+def read_answers(path: Path) -> tuple[tuple[str, ...], list[Answer]]:
+    """Labels and answers of a ``predictions.csv``. Raises CorpusError."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            head, *body = list(csv.reader(stream))
+            return tuple(head[6:]), [
+                Answer(row[0], row[1], row[2], row[3], row[4], row[5], tuple(float(cell) for cell in row[6:])) for row in body
+            ]
+    except OSError as error:
+        raise CorpusError(f"can't read {path}: {files.reason(error)}") from error
+    except (ValueError, IndexError, csv.Error) as error:
+        raise CorpusError(f"{path}: not a predictions.csv ({error})") from error
+
+
+def _predictions(
+    recognizer: Recognizer, rows: Sequence[Utterance], paths: Sequence[Path], known: Sequence[int]
+) -> Iterator[Prediction]:
+    if all(rows[i].start_s is None and rows[i].end_s is None for i in known):
+        yield from recognizer.predict_many(paths[i] for i in known)
+        return
+    for i in known:  # stretches of longer recordings
+        row = rows[i]
+        try:
+            source = audio.open_source(paths[i])
+            signal = source.signal()
+            start = round((row.start_s or 0.0) * source.native_rate)
+            end = len(signal) if row.end_s is None else round(row.end_s * source.native_rate)
+            yield recognizer.predict_signal(signal[start:end], source.native_rate, name=str(paths[i]))
+        except AudioError as error:
+            yield Prediction(str(paths[i]), "", 0.0, {}, error=str(error))

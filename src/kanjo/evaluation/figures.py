@@ -1,0 +1,84 @@
+"""Pictures of scores, as PNG. Needs matplotlib (extra ``train``)."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kanjo.errors import KanjoError
+from kanjo.evaluation.metrics import Scores
+
+#: Okabe & Ito's colours, which the colour-blind tell apart.
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"
+
+
+def confusion(scores: Scores) -> bytes:
+    """The confusion matrix: rows truth, columns answer, each row in per cent with its counts."""
+    figure, axes = _figure(1.2 + 0.85 * len(scores.labels), 0.8 + 0.72 * len(scores.labels))
+    counts = np.asarray(scores.confusion)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    names = list(scores.labels)
+    axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("answered")
+    axes.set_ylabel("truth")
+    for i, row in enumerate(shares):
+        for j, share in enumerate(row):
+            colour = "white" if share > 0.5 else "black"
+            axes.text(j, i, f"{100 * share:.0f}%\n{counts[i, j]}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_title(f"UAR {scores.uar}, {scores.n} utterances", fontsize=10)
+    return _png(figure)
+
+
+def learning_curves(metrics: Path) -> bytes:
+    """Loss and UAR of train and validation over the epochs of a ``metrics.csv``."""
+    with metrics.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    epochs = [int(float(row["epoch"])) for row in rows]
+    figure, (left, right) = _figure(9, 3.4, columns=2)
+    for axes, what, scale in ((left, "loss", 1), (right, "uar", 100)):
+        for side, colour, style in (("train", BLUE, "-"), ("validation", ORANGE, "--")):
+            axes.plot(epochs, [scale * float(row[f"{side}_{what}"]) for row in rows], style, color=colour, label=side)
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    left.set_ylabel("loss")
+    right.set_ylabel("UAR, %")
+    best = int(np.argmax([float(row["validation_uar"]) for row in rows]))
+    right.axvline(epochs[best], color=GREY, linewidth=1, linestyle=":")
+    return _png(figure)
+
+
+def speakers(scores: Scores) -> bytes:
+    """UAR of each test speaker, sorted, with the pooled UAR as a line."""
+    pairs = sorted(scores.speakers.items(), key=lambda pair: pair[1])
+    figure, axes = _figure(max(4.0, 1.2 + 0.34 * len(pairs)), 3.2)
+    axes.bar(range(len(pairs)), [100 * value for _, value in pairs], color=BLUE)
+    axes.axhline(100 * scores.uar.value, color=ORANGE, linestyle="--", label=f"pooled {100 * scores.uar.value:.1f} %")
+    axes.axhline(100 / len(scores.labels), color=GREY, linestyle=":", label=f"chance {100 / len(scores.labels):.1f} %")
+    axes.set_xticks(range(len(pairs)), [name for name, _ in pairs], rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
+    axes.set_ylabel("UAR, %")
+    axes.legend(fontsize=8)
+    return _png(figure)
+
+
+def _figure(width: float, height: float, columns: int = 1) -> Any:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise KanjoError("pictures need matplotlib: pip install 'kanjo[train]'") from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(1, columns)
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()

@@ -1,0 +1,21 @@
+"""The networks that a recipe can name. Each takes features (B, C, M, T) and returns logits (B, E), embedding (B, D)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import nn
+
+from kanjo.errors import RecipeError
+from kanjo.train.networks.cnn_lstm import CnnLstm2d
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"cnn-lstm-2d": CnnLstm2d}
+
+
+def build(kind: str, n_emotions: int, input_shape: tuple[int, int, int], settings: dict[str, Any]) -> nn.Module:
+    """The network of that name for features of ``input_shape`` (C, M, T). Raises RecipeError for settings that don't fit."""
+    try:
+        return NETWORKS[kind](n_emotions, input_shape, **settings)
+    except ValueError as error:
+        raise RecipeError(f"network {kind}: {error}") from error
