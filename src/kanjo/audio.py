@@ -79,21 +79,35 @@ class Levels:
 
 @dataclass
 class Source:
-    """A recording being read: ``blocks()`` once, then ``warnings`` says what was odd about it."""
+    """A recording being read: ``blocks()`` once, then ``warnings`` says what was odd about it.
+
+    Reading to the end closes the file; a caller that wants the header only says ``with source: ...``.
+    """
 
     name: str
     native_rate: int
     channels: int
     frames: int | None
     _chunks: Iterator[npt.NDArray[np.float32]]
+    _stream: BinaryIO | None = None
     warnings: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
 
     def blocks(self, sample_rate: int | None = None) -> Iterator[Signal]:
         """Yield mono float32 blocks at ``sample_rate`` Hz (default: as recorded).
 
         Raises AudioError for a recording without samples, with NaN or infinite samples, or that can't be decoded.
         """
-        rate = sample_rate or self.native_rate
+        with self:
+            yield from self._resampled(sample_rate or self.native_rate)
+
+    def _resampled(self, rate: int) -> Iterator[Signal]:
         resampler = None if rate == self.native_rate else soxr.ResampleStream(self.native_rate, rate, 1, "float32")
         seen = 0
         for chunk in self._chunks:
@@ -146,17 +160,11 @@ def open_source(path: str | Path | BinaryIO | bytes, name: str | None = None) ->
     except OSError as error:
         said = "no such file" if isinstance(error, FileNotFoundError) else reason(error)
         raise AudioError(f"{name}: {said}") from error
-    return _open_stream(stream, name, path.suffix.lower())
-
-
-def duration(path: Path) -> tuple[float, int, int]:
-    """Seconds, sample rate (Hz) and channels, from the header alone. Raises AudioError."""
-    source = open_source(path)
-    if source.frames is None:
-        seconds = sum(len(block) for block in source.blocks()) / source.native_rate
-    else:
-        seconds = source.frames / source.native_rate
-    return seconds, source.native_rate, source.channels
+    try:
+        return _open_stream(stream, name, path.suffix.lower())
+    except AudioError:
+        stream.close()
+        raise
 
 
 def resample(signal: Signal, from_rate: int, to_rate: int) -> Signal:
@@ -212,7 +220,7 @@ def _open_stream(stream: BinaryIO, name: str, suffix: str) -> Source:
             return _open_pyav(stream, name)
         raise AudioError(f"{name}: not audio that can be read ({_said(error)})") from error
     _check_rate(file.samplerate, name)
-    source = Source(name, file.samplerate, file.channels, file.frames, iter(()))
+    source = Source(name, file.samplerate, file.channels, file.frames, iter(()), stream)
     source._chunks = _soundfile_chunks(file, source)
     missing = _wav_shortfall(stream, file)
     if missing:
@@ -267,7 +275,7 @@ def _open_pyav(stream: BinaryIO, name: str) -> Source:
     except (av.error.FFmpegError, ValueError, TypeError) as error:
         raise AudioError(f"{name}: not audio that can be read ({_said(error)})") from error
     _check_rate(rate, name)
-    source = Source(name, rate, int(track.channels), None, iter(()))
+    source = Source(name, rate, int(track.channels), None, iter(()), stream)
     source._chunks = _pyav_chunks(container, track, source)
     return source
 

@@ -90,8 +90,9 @@ def speakers_k(rows: Rows, k: int, seed: int, folds_file: Path | None) -> list[t
     speakers = _speakers(rows, "speakers-k")
     if not 2 <= k <= len(speakers):
         raise CorpusError(f"speakers-k: k is {k}, expected 2 to {len(speakers)} (the number of speakers)")
-    groups = [group[part::k] for group in [_spread(rows, speakers, seed)] for part in range(k)]
-    return [(f"{part + 1} of {k}", {i for i, row in enumerate(rows) if row.speaker_key in group}) for part, group in enumerate(groups)]
+    dealt = [key for group in _kinds(rows, speakers, seed) for key in group]
+    parts = [set(dealt[part::k]) for part in range(k)]
+    return [(f"{n} of {k}", {i for i, row in enumerate(rows) if row.speaker_key in part}) for n, part in enumerate(parts, 1)]
 
 
 def emobox(rows: Rows, k: int, seed: int, folds_file: Path | None) -> list[tuple[str, set[int]]]:
@@ -229,17 +230,26 @@ def _speakers(rows: Rows, protocol: str) -> list[str]:
     return speakers
 
 
-def _spread(rows: Rows, speakers: Sequence[str], seed: int) -> list[str]:
-    """Speakers in a shuffled order in which corpora and sexes alternate."""
+def _kinds(rows: Rows, speakers: Sequence[str], seed: int) -> list[list[str]]:
+    """Speakers by corpus and sex, each group shuffled."""
     kind = {row.speaker_key: (row.corpus, row.sex) for row in rows}
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
     for key in speakers:
         groups[kind[key]].append(key)
     chance = random.Random(seed)
-    placed = []
-    for group in (groups[key] for key in sorted(groups)):
-        chance.shuffle(group)
-        placed += [((place + 0.5) / len(group), chance.random(), key) for place, key in enumerate(group)]
+    for name in sorted(groups):
+        chance.shuffle(groups[name])
+    return [groups[name] for name in sorted(groups)]
+
+
+def _spread(rows: Rows, speakers: Sequence[str], seed: int) -> list[str]:
+    """Speakers in a shuffled order in which corpora and sexes alternate, so that its beginning holds some of each."""
+    chance = random.Random(seed)
+    placed = [
+        ((place + 0.5) / len(group), chance.random(), key)
+        for group in _kinds(rows, speakers, seed)
+        for place, key in enumerate(group)
+    ]
     return [key for _, _, key in sorted(placed)]
 
 

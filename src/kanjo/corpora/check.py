@@ -88,7 +88,8 @@ def _hear(path: Path, file: str, decode: bool) -> _Heard:
     try:
         source = audio.open_source(path, file)
         if not decode and source.frames:
-            return _Heard(file, source.frames / source.native_rate, source.native_rate, source.channels)
+            with source:
+                return _Heard(file, source.frames / source.native_rate, source.native_rate, source.channels)
         levels = audio.Levels()
         for block in source.blocks():
             levels.feed(block)

@@ -1,0 +1,138 @@
+"""The front end against librosa, against physics, and against itself in ONNX Runtime."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from kanjo import audio
+from kanjo.train.frontend import LogMel, deltas, dft_factors, hann, mel_filters
+from tests.corpora_fixtures import RATE, tone
+
+SIZES = [(400, 160, 64), (512, 160, 64), (2048, 512, 128), (1024, 320, 128)]
+
+
+def librosa_db(signal: np.ndarray, n_fft: int, hop: int, n_mels: int, top_db: float | None = None, **more: object) -> np.ndarray:
+    mel = librosa.feature.melspectrogram(y=signal, sr=RATE, n_fft=n_fft, hop_length=hop, n_mels=n_mels, **more)
+    return librosa.power_to_db(mel, top_db=top_db)
+
+
+def ours(signal: np.ndarray, n_fft: int, hop: int, n_mels: int, **more: object) -> np.ndarray:
+    frontend = LogMel(RATE, n_fft, hop, n_mels, normalization="none", **({"top_db": None} | more))
+    return frontend(torch.from_numpy(signal)[None])[0, 0].numpy()
+
+
+@pytest.mark.parametrize(("n_fft", "hop", "n_mels"), SIZES)
+def test_equals_librosa_on_real_clips(ravdess_clips: list[Path], corpora: Path, n_fft: int, hop: int, n_mels: int) -> None:
+    clips = [*ravdess_clips[::160], *sorted((corpora / "nemo" / "samples").glob("*.ogg"))[::900]]
+    for path in clips:
+        signal = audio.load(path, RATE)
+        expected = librosa_db(signal, n_fft, hop, n_mels, 80.0)
+        found = ours(signal, n_fft, hop, n_mels, top_db=80.0)
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, atol=1e-3, rtol=0, err_msg=str(path))
+
+
+@pytest.mark.parametrize(("n_fft", "hop", "n_mels"), SIZES)
+@pytest.mark.parametrize("htk", [True, False])
+def test_equals_librosa_on_a_tone(n_fft: int, hop: int, n_mels: int, htk: bool) -> None:
+    signal = tone(1.3, 700)
+    expected = librosa_db(signal, n_fft, hop, n_mels, 80.0, htk=htk, fmin=20.0, fmax=7600.0)
+    found = ours(signal, n_fft, hop, n_mels, top_db=80.0, mel_scale="htk" if htk else "slaney", fmin=20.0, fmax=7600.0)
+    np.testing.assert_allclose(found, expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("n_fft", "hop"), [(400, 160), (441, 147), (256, 100), (512, 512), (1000, 7)])
+def test_any_frame_and_hop_agree_with_librosa(n_fft: int, hop: int) -> None:
+    a, b1, b2 = dft_factors(n_fft, hop)
+    assert a * b1 * b2 == n_fft and hop % (b1 * b2) == 0
+    if n_fft % 2 == 0:
+        np.testing.assert_allclose(ours(tone(0.4), n_fft, hop, 40), librosa_db(tone(0.4), n_fft, hop, 40), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("htk", [True, False])
+def test_mel_filters_are_librosas(htk: bool) -> None:
+    expected = librosa.filters.mel(sr=RATE, n_fft=2048, n_mels=128, fmin=20, fmax=8000, htk=htk)
+    np.testing.assert_allclose(mel_filters(RATE, 2048, 128, 20, 8000, "htk" if htk else "slaney"), expected, atol=1e-7)
+
+
+def test_shorter_window_sits_in_the_middle_of_the_frame() -> None:
+    np.testing.assert_allclose(hann(400, 512)[56:456], librosa.filters.get_window("hann", 400), atol=1e-12)
+    np.testing.assert_allclose(
+        ours(tone(0.5), 512, 160, 40, win_length=400), librosa_db(tone(0.5), 512, 160, 40, win_length=400), atol=1e-3, rtol=0
+    )
+
+
+@pytest.mark.parametrize("width", [5, 9])
+def test_deltas_are_the_htk_regression(width: int) -> None:
+    features = torch.randn(2, 3, 20)
+    with warnings.catch_warnings():
+        expected = librosa.feature.delta(features.numpy(), width=width, mode="nearest")
+    np.testing.assert_allclose(deltas(features, width).numpy()[:, :, width:-width], expected[:, :, width:-width], atol=1e-5)
+    ramp = torch.arange(30.0).reshape(1, 1, 30)
+    np.testing.assert_allclose(deltas(ramp)[0, 0, 2:-2].numpy(), 1.0, atol=1e-6)
+
+
+def test_a_tone_peaks_in_its_mel_bin() -> None:
+    centres = librosa.mel_frequencies(130, fmin=0, fmax=8000)[1:-1]
+    for hz in (200, 440, 1000, 3000, 6000):
+        spectrum = ours(tone(1.0, hz), 2048, 512, 128)[:, 5:-5].mean(1)
+        assert abs(centres[spectrum.argmax()] - hz) <= max(40, 0.05 * hz)
+
+
+def test_doubling_the_amplitude_adds_six_decibels() -> None:
+    signal = tone(1.0)
+    difference = ours(2 * signal, 2048, 512, 128) - ours(signal, 2048, 512, 128)
+    np.testing.assert_allclose(difference, 6.0206, atol=2e-3)
+
+
+def test_silence_is_finite() -> None:
+    for normalization in ("none", "utterance", "corpus"):
+        features = LogMel(RATE, 2048, 512, 128, normalization=normalization)(torch.zeros(1, RATE))  # type: ignore[arg-type]
+        assert torch.isfinite(features).all()
+
+
+def test_preemphasis_is_a_first_difference() -> None:
+    signal = tone(0.5)
+    differenced = np.concatenate([signal[:1], signal[1:] - 0.97 * signal[:-1]]).astype(np.float32)
+    np.testing.assert_allclose(ours(signal, 512, 160, 40, preemphasis=0.97), ours(differenced, 512, 160, 40), atol=1e-4)
+
+
+def test_three_channels_and_their_statistics() -> None:
+    frontend = LogMel(RATE, 512, 160, 40, with_deltas=True, normalization="corpus")
+    raw = frontend.features(torch.from_numpy(tone(1.0))[None])
+    assert raw.shape == (1, 3, 40, 101)
+    frontend.fit_statistics(raw.mean((0, 3)), raw.std((0, 3), unbiased=False))
+    normed = frontend(torch.from_numpy(tone(1.0))[None])
+    np.testing.assert_allclose(normed.mean((0, 3)).numpy(), 0, atol=1e-3)
+    np.testing.assert_allclose(normed.std((0, 3), unbiased=False).numpy(), 1, atol=1e-2)
+
+
+def test_company_in_the_batch_changes_nothing() -> None:
+    frontend = LogMel(RATE, 2048, 512, 128, normalization="none")
+    one, other = torch.from_numpy(tone(1.0, 300))[None], 5 * torch.from_numpy(tone(1.0, 900, seed=3))[None]
+    np.testing.assert_allclose(frontend(torch.cat([one, other]))[0].numpy(), frontend(one)[0].numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize(("n_fft", "hop", "n_mels"), SIZES)
+def test_onnx_runtime_agrees(tmp_path: Path, n_fft: int, hop: int, n_mels: int) -> None:
+    from kanjo.train.export import to_onnx
+    from kanjo.train.module import System
+
+    class Flat(torch.nn.Module):
+        def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return features.mean(3)[:, 0], features.flatten(1)
+
+    frontend = LogMel(RATE, n_fft, hop, n_mels, normalization="none")
+    (tmp_path / "m.onnx").write_bytes(to_onnx(System(frontend, Flat()), 1.0, RATE))
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
+    batch = np.stack([tone(1.0, 300), tone(1.0, 900, seed=2), np.zeros(RATE, np.float32)])
+    features = session.run(["embedding"], {"signal": batch})[0].reshape(3, n_mels, -1)
+    np.testing.assert_allclose(features, frontend(torch.from_numpy(batch))[:, 0].numpy(), atol=2e-3)
