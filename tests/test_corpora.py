@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kanjo.corpora import CORPORA, Utterance, corpus_named, find_root, manifest_text, read_corpus, read_manifest, write_manifest
+from kanjo.corpora import (
+    CORPORA,
+    Utterance,
+    corpus_named,
+    find_root,
+    manifest_text,
+    read_corpus,
+    read_manifest,
+    write_manifest,
+)
 from kanjo.corpora.check import check
 from kanjo.errors import CorpusError
 from tests import corpora_fixtures as tiny
@@ -64,7 +73,10 @@ def test_own_folder_in_any_language(tmp_path: Path) -> None:
 def test_own_folder_with_speakers(tmp_path: Path) -> None:
     tiny.clip(tmp_path / "kim" / "angry" / "1.wav")
     tiny.clip(tmp_path / "happy" / "lee" / "1.wav")
-    assert {(row.speaker, row.emotion) for row in read_corpus("own", tmp_path).utterances} == {("kim", "anger"), ("lee", "happiness")}
+    assert {(row.speaker, row.emotion) for row in read_corpus("own", tmp_path).utterances} == {
+        ("kim", "anger"),
+        ("lee", "happiness"),
+    }
 
 
 def test_own_folder_named_after_no_emotion(tmp_path: Path) -> None:
@@ -76,7 +88,11 @@ def test_own_folder_named_after_no_emotion(tmp_path: Path) -> None:
 @pytest.mark.parametrize("delimiter", [",", "\t", ";"])
 def test_own_table(tmp_path: Path, delimiter: str) -> None:
     table = tmp_path / "mine.csv"
-    lines = [["path", "label", "speaker", "start", "end"], ["a b.wav", "Wut", "x", "0.5", "1.5"], ["ü.wav", "joy", "y", "", ""]]
+    lines = [
+        ["path", "label", "speaker", "start", "end"],
+        ["a b.wav", "Wut", "x", "0.5", "1.5"],
+        ["ü.wav", "joy", "y", "", ""],
+    ]
     table.write_text("\n".join(delimiter.join(line) for line in lines), encoding="utf-8-sig")
     rows = read_corpus("own", table).utterances
     assert rows[0] == Utterance("mine", "a b.wav", "anger", "Wut", speaker="x", start_s=0.5, end_s=1.5)
@@ -161,7 +177,10 @@ def test_check_of_your_own(tmp_path: Path) -> None:
     assert check("own", tiny.own(tmp_path)).ok
 
 
-@pytest.mark.parametrize(("name", "folder", "utterances"), [("ravdess", "ravdess", 1440), ("nemo", "nemo", 4481), ("emotiontts", "emotiontts_ko", 300)])
+@pytest.mark.parametrize(
+    ("name", "folder", "utterances"),
+    [("ravdess", "ravdess", 1440), ("nemo", "nemo", 4481), ("emotiontts", "emotiontts_ko", 300)],
+)
 def test_the_real_corpora_are_all_there(corpora: Path, name: str, folder: str, utterances: int) -> None:
     report = check(name, corpora / folder, decode=False)
     assert report.ok, [line for line in report.lines if line.status == "differs"]

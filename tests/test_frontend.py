@@ -64,7 +64,10 @@ def test_mel_filters_are_librosas(htk: bool) -> None:
 def test_shorter_window_sits_in_the_middle_of_the_frame() -> None:
     np.testing.assert_allclose(hann(400, 512)[56:456], librosa.filters.get_window("hann", 400), atol=1e-12)
     np.testing.assert_allclose(
-        ours(tone(0.5), 512, 160, 40, win_length=400), librosa_db(tone(0.5), 512, 160, 40, win_length=400), atol=1e-3, rtol=0
+        ours(tone(0.5), 512, 160, 40, win_length=400),
+        librosa_db(tone(0.5), 512, 160, 40, win_length=400),
+        atol=1e-3,
+        rtol=0,
     )
 
 

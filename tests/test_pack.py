@@ -18,7 +18,10 @@ from tests.corpora_fixtures import RATE, clip
 
 @pytest.fixture
 def items(tmp_path: Path) -> list[Item]:
-    return [Item(clip(tmp_path / f"{n}.wav", n, seconds=0.2 + 0.05 * n, rate=rate)) for n, rate in enumerate((8_000, 16_000, 44_100, 48_000))]
+    return [
+        Item(clip(tmp_path / f"{n}.wav", n, seconds=0.2 + 0.05 * n, rate=rate))
+        for n, rate in enumerate((8_000, 16_000, 44_100, 48_000))
+    ]
 
 
 def test_a_pack_holds_what_decoding_gives(items: list[Item], tmp_path: Path) -> None:

@@ -21,7 +21,12 @@ def rows_of(speakers: int, texts: int = 2, corpus: str = "c") -> list[Utterance]
     ]  # fmt: skip
 
 
-@given(speakers=st.integers(4, 12), k=st.integers(2, 4), seed=st.integers(0, 99), protocol=st.sampled_from(["loso", "speakers-k", "random"]))
+@given(
+    speakers=st.integers(4, 12),
+    k=st.integers(2, 4),
+    seed=st.integers(0, 99),
+    protocol=st.sampled_from(["loso", "speakers-k", "random"]),
+)
 def test_every_protocol_tests_each_utterance_once_and_keeps_sides_apart(speakers: int, k: int, seed: int, protocol: str) -> None:
     rows = rows_of(speakers)
     folds = make_folds(rows, protocol, k=k, seed=seed)

@@ -9,7 +9,10 @@ from kanjo.windows import cut, pooled
 
 
 @given(
-    n=st.integers(0, 400), window=st.integers(1, 60), hop=st.integers(1, 60), sizes=st.lists(st.integers(0, 90), min_size=1, max_size=12)
+    n=st.integers(0, 400),
+    window=st.integers(1, 60),
+    hop=st.integers(1, 60),
+    sizes=st.lists(st.integers(0, 90), min_size=1, max_size=12),
 )
 def test_any_chunking_gives_the_same_windows_and_covers_everything(n: int, window: int, hop: int, sizes: list[int]) -> None:
     hop = min(hop, window)

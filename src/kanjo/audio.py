@@ -26,10 +26,31 @@ Signal = npt.NDArray[np.float32]
 
 #: Suffixes that a folder is searched for.
 SUFFIXES = frozenset(
-    ".wav .flac .ogg .oga .opus .mp3 .aif .aiff .aifc .au .caf .w64 .rf64 .m4a .mp4 .aac .webm .mka .wma .3gp".split()
+    [
+        ".wav",
+        ".flac",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".mp3",
+        ".aif",
+        ".aiff",
+        ".aifc",
+        ".au",
+        ".caf",
+        ".w64",
+        ".rf64",
+        ".m4a",
+        ".mp4",
+        ".aac",
+        ".webm",
+        ".mka",
+        ".wma",
+        ".3gp",
+    ]
 )
 #: Of these, the ones that libsndfile doesn't read.
-_PYAV_SUFFIXES = frozenset(".m4a .mp4 .aac .webm .mka .wma .3gp".split())
+_PYAV_SUFFIXES = frozenset([".m4a", ".mp4", ".aac", ".webm", ".mka", ".wma", ".3gp"])
 
 MIN_RATE, MAX_RATE = 4_000, 768_000
 _BLOCK_S = 10.0
@@ -222,7 +243,9 @@ def _open_stream(stream: BinaryIO, name: str, suffix: str) -> Source:
     _check_rate(file.samplerate, name)
     source = Source(name, file.samplerate, file.channels, file.frames, iter(()), stream)
     source._chunks = _soundfile_chunks(file, source)
-    missing = _wav_shortfall(stream, file)
+    place = stream.tell()
+    missing = _wav_shortfall(stream, file) or _ogg_shortfall(stream, file)
+    stream.seek(place)
     if missing:
         source.warnings.append(missing)
     return source
@@ -302,27 +325,30 @@ def _wav_shortfall(stream: BinaryIO, file: soundfile.SoundFile) -> str:
     """A WAV whose data chunk promises more bytes than the file holds: libsndfile reads it without a word."""
     if file.format not in ("WAV", "WAVEX") or file.frames <= 0:
         return ""
-    place = stream.tell()
-    try:
-        stream.seek(0, io.SEEK_END)
-        end = stream.tell()
-        stream.seek(12)
-        while len(head := stream.read(8)) == 8:
-            tag, size = struct.unpack("<4sI", head)
-            if tag == b"data":
-                there = end - stream.tell()
-                streamed = size >= 0x7FFFFFFF  # written by a pipe that didn't know the length
-                if there < size and not streamed:
-                    width = there / file.frames
-                    return (
-                        f"cut short: the header says {size / width / file.samplerate:.2f} s, "
-                        f"{file.frames / file.samplerate:.2f} s are there"
-                    )
-                return ""
+    end = stream.seek(0, io.SEEK_END)
+    stream.seek(12)
+    while len(head := stream.read(8)) == 8:
+        tag, size = struct.unpack("<4sI", head)
+        if tag != b"data":
             stream.seek(size + size % 2, io.SEEK_CUR)
-    finally:
-        stream.seek(place)
+            continue
+        there = end - stream.tell()
+        if there < size < 0x7FFFFFFF:  # a pipe that didn't know the length writes more than that
+            promised = size / there * file.frames / file.samplerate
+            return f"cut short: the header says {promised:.2f} s, {file.frames / file.samplerate:.2f} s are there"
+        return ""
     return ""
+
+
+def _ogg_shortfall(stream: BinaryIO, file: soundfile.SoundFile) -> str:
+    """An Ogg stream that doesn't end with a page marked as the last one (RFC 3533, header type 4)."""
+    if file.format != "OGG":
+        return ""
+    stream.seek(max(0, stream.seek(0, io.SEEK_END) - 2 * 65_307))  # two pages of the largest size
+    tail = stream.read()
+    page = tail.rfind(b"OggS")
+    whole = page >= 0 and len(tail) > page + 5 and tail[page + 5] & 4
+    return "" if whole else f"cut short: its last page is missing, {file.frames / file.samplerate:.2f} s are there"
 
 
 def _check_rate(rate: int, name: str) -> None:

@@ -81,7 +81,13 @@ def resolve(name: str | Path) -> Path:
         if (folder / FACTS).is_file():
             return folder
     boxed = ", ".join(sorted(entry.parent.name for entry in BUNDLES.glob(f"*/{FACTS}"))) or "none"
-    what = "no such folder" if not path.exists() else "no bundle.json in it" if path.is_dir() else "a file, expected a bundle's folder"
+    what = (
+        "no such folder"
+        if not path.exists()
+        else "no bundle.json in it"
+        if path.is_dir()
+        else "a file, expected a bundle's folder"
+    )
     raise BundleError(f"{name}: not a bundle ({what}); in the box: {boxed}")
 
 
@@ -203,7 +209,9 @@ def _facts(folder: Path) -> Facts:
     if not isinstance(version, int):
         raise BundleError(f"{path}: no format_version; not a kanjo bundle")
     if version > FORMAT_VERSION:
-        raise BundleError(f"{path}: bundle format {version}, this kanjo reads up to {FORMAT_VERSION}; upgrade: pip install -U kanjo")
+        raise BundleError(
+            f"{path}: bundle format {version}, this kanjo reads up to {FORMAT_VERSION}; upgrade: pip install -U kanjo"
+        )
     known = {f.name for f in fields(Facts)}
     try:
         facts = Facts(**{key: _frozen(value) for key, value in content.items() if key in known})

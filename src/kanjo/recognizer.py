@@ -122,7 +122,12 @@ class Recognizer:
         return self.bundle.facts.labels
 
     def predict(
-        self, path: str | Path | bytes | BinaryIO, *, name: str | None = None, window_s: float | None = None, hop_s: float | None = None
+        self,
+        path: str | Path | bytes | BinaryIO,
+        *,
+        name: str | None = None,
+        window_s: float | None = None,
+        hop_s: float | None = None,
     ) -> Prediction:
         """The emotion in one recording: a path, or the bytes of a file. Memory stays constant however long it is.
 
@@ -131,7 +136,13 @@ class Recognizer:
         return self._predict(audio.open_source(path, name), window_s, hop_s)
 
     def predict_signal(
-        self, signal: npt.ArrayLike, sample_rate: int, *, name: str = "<signal>", window_s: float | None = None, hop_s: float | None = None
+        self,
+        signal: npt.ArrayLike,
+        sample_rate: int,
+        *,
+        name: str = "<signal>",
+        window_s: float | None = None,
+        hop_s: float | None = None,
     ) -> Prediction:
         """The emotion in samples you have: (N,) or (N, channels), float at full scale 1.0, or int16.
 
@@ -140,7 +151,12 @@ class Recognizer:
         return self._predict(_source_of(signal, sample_rate, name), window_s, hop_s)
 
     def predict_many(
-        self, paths: Iterable[str | Path], *, jobs: int | None = None, window_s: float | None = None, hop_s: float | None = None
+        self,
+        paths: Iterable[str | Path],
+        *,
+        jobs: int | None = None,
+        window_s: float | None = None,
+        hop_s: float | None = None,
     ) -> Iterator[Prediction]:
         """Answers in the order of ``paths``, as they come. One that can't be heard gets a Prediction with its ``error``.
 
@@ -290,7 +306,9 @@ def _failed(file: str, error: str) -> Prediction:
 def _cutting(facts: Facts, window_s: float | None, hop_s: float | None) -> tuple[int, int]:
     seconds = facts.window_s if window_s is None else window_s
     if not SHORTEST_S <= seconds <= facts.window_s:
-        raise KanjoError(f"window of {seconds} s: expected {SHORTEST_S} to {facts.window_s} s, which is what this bundle hears at once")
+        raise KanjoError(
+            f"window of {seconds} s: expected {SHORTEST_S} to {facts.window_s} s, which is what this bundle hears at once"
+        )
     hop = (facts.hop_s if window_s is None else seconds / 2) if hop_s is None else hop_s
     if not 0.01 <= hop <= seconds:
         raise KanjoError(f"hop of {hop} s: expected 0.01 s up to the window's {seconds} s")
@@ -304,7 +322,9 @@ def _source_of(signal: npt.ArrayLike, sample_rate: int, name: str) -> audio.Sour
     if samples.ndim == 1:
         samples = samples[:, None]
     if samples.ndim != 2 or not np.issubdtype(samples.dtype, np.floating):
-        raise AudioError(f"{name}: shape {np.shape(signal)} of {samples.dtype}; expected float or int16 samples (N,) or (N, channels)")
+        raise AudioError(
+            f"{name}: shape {np.shape(signal)} of {samples.dtype}; expected float or int16 samples (N,) or (N, channels)"
+        )
     if not audio.MIN_RATE <= sample_rate <= audio.MAX_RATE:
         raise AudioError(f"{name}: {sample_rate} Hz; expected {audio.MIN_RATE} to {audio.MAX_RATE} Hz")
     if not samples.size:

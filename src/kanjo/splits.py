@@ -223,7 +223,9 @@ def _validation(rows: Rows, rest: list[int], test: set[int], protocol: str, seed
 def _speakers(rows: Rows, protocol: str) -> list[str]:
     nameless = sum(not row.speaker for row in rows)
     if nameless:
-        raise CorpusError(f"{protocol}: {nameless} of {len(rows)} utterances name no speaker; use --protocol random, or name them")
+        raise CorpusError(
+            f"{protocol}: {nameless} of {len(rows)} utterances name no speaker; use --protocol random, or name them"
+        )
     speakers = sorted({row.speaker_key for row in rows})
     if len(speakers) < 2:
         raise CorpusError(f"{protocol}: only one speaker ({speakers[0]}); expected at least 2")

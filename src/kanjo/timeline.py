@@ -42,7 +42,16 @@ def csv_lines(predictions: Iterable[Prediction], labels: Sequence[str]) -> Itera
             for segment in item.segments:
                 shares = [f"{segment.probabilities[name]:.6f}" for name in labels]
                 yield _csv(
-                    [item.file, f"{segment.start_s:.3f}", f"{segment.end_s:.3f}", segment.label, f"{segment.confidence:.6f}", *shares, "", ""]
+                    [
+                        item.file,
+                        f"{segment.start_s:.3f}",
+                        f"{segment.end_s:.3f}",
+                        segment.label,
+                        f"{segment.confidence:.6f}",
+                        *shares,
+                        "",
+                        "",
+                    ]
                 )
 
 

@@ -55,9 +55,7 @@ def cut(blocks: Iterable[Signal], window: int, hop: int) -> Iterator[Window]:
         yield Window(total - window, held[-window:].copy(), window)
 
 
-def pooled(
-    probabilities: Sequence[npt.NDArray[np.float32]], weights: Sequence[float]
-) -> npt.NDArray[np.float64]:
+def pooled(probabilities: Sequence[npt.NDArray[np.float64]], weights: Sequence[float]) -> npt.NDArray[np.float64]:
     """The whole recording's probabilities (E,): the windows' mean, each weighted by its seconds of sound.
 
     Weights that are all zero count as equal.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ from kanjo.labels import parse_label_map
 app = typer.Typer(help="Corpora: list, describe, check, and write as a manifest.", no_args_is_help=True, rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(help="A corpus of 'kanjo corpus list', or 'own' for a table or folder of yours.")]
-Map = Annotated[Optional[list[str]], typer.Option("--label-map", help="WORD=EMOTION, for words of your own; may be repeated.")]  # noqa: UP045
+Map = Annotated[list[str] | None, typer.Option("--label-map", help="WORD=EMOTION, for words of your own; may be repeated.")]
 
 
 @app.command("list")
@@ -95,7 +95,7 @@ def check(
 def manifest(
     name: Name,
     folder: Annotated[Path, typer.Argument(help="Where it lies: a folder, or for 'own' also a table.")],
-    output: Annotated[Optional[Path], typer.Option("-o", "--output", help="Write here instead of stdout.")] = None,  # noqa: UP045
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write here instead of stdout.")] = None,
     label_map: Map = None,
 ) -> None:
     """Write a corpus's utterances as one CSV: file, speaker, emotion, text.

@@ -6,7 +6,7 @@ import glob
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -25,14 +25,18 @@ def register(app: typer.Typer) -> None:
 
 def predict(
     paths: Annotated[
-        Optional[list[str]],  # noqa: UP045  (typer reads annotations at run time, on Python 3.10 too)
+        list[str] | None,
         typer.Argument(help="Recordings, folders (searched through), patterns, or - for standard input.", show_default=False),
     ] = None,
-    model: Annotated[str, typer.Option("--model", "-m", help="A bundle: a name in the box, a bundle folder, a run folder.")] = "default",
-    form: Annotated[str, typer.Option("--format", "-f", help="table, csv, json or jsonl; default: by -o's suffix, else table.")] = "",
-    output: Annotated[Optional[Path], typer.Option("-o", "--output", help="Write here instead of stdout.")] = None,  # noqa: UP045
-    window: Annotated[Optional[float], typer.Option(help="Seconds heard at once (at most the bundle's).")] = None,  # noqa: UP045
-    hop: Annotated[Optional[float], typer.Option(help="Seconds from one window to the next.")] = None,  # noqa: UP045
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A bundle: a name in the box, a bundle folder, a run folder.")
+    ] = "default",
+    form: Annotated[
+        str, typer.Option("--format", "-f", help="table, csv, json or jsonl; default: by -o's suffix, else table.")
+    ] = "",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write here instead of stdout.")] = None,
+    window: Annotated[float | None, typer.Option(help="Seconds heard at once (at most the bundle's).")] = None,
+    hop: Annotated[float | None, typer.Option(help="Seconds from one window to the next.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Recordings decoded at once; 0: one for each core.")] = 0,
     silent: Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")] = False,
 ) -> None:
@@ -96,7 +100,9 @@ def _expanded(paths: Iterable[str]) -> Iterator[str | Prediction]:
                 yield Prediction(word, "", 0.0, {}, error="no recordings in this folder")
         elif not path.exists() and glob.has_magic(word):
             matches = sorted(match for match in glob.glob(word, recursive=True) if not Path(match).is_dir())  # noqa: PTH207
-            yield from matches or [Prediction(word, "", 0.0, {}, error="nothing matches this pattern")]
+            yield from matches
+            if not matches:
+                yield Prediction(word, "", 0.0, {}, error="nothing matches this pattern")
         else:
             yield word
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("kanjo")
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe in the box, or a YAML or JSON file.")]
-Overrides = Annotated[Optional[list[str]], typer.Option("--set", help="KEY=VALUE, such as training.learning_rate=1e-4; may be repeated.")]  # noqa: UP045
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="KEY=VALUE, such as training.learning_rate=1e-4; may be repeated.")
+]
 CorpusRoot = Annotated[
-    Optional[str],  # noqa: UP045
+    str | None,
     typer.Option("--corpus-root", envvar="KANJO_CORPORA", help="The folder that holds the corpora."),
 ]
-Run = Annotated[Optional[Path], typer.Option("-o", "--output", help="The run folder (default: a new one under runs/).")]  # noqa: UP045
+Run = Annotated[Path | None, typer.Option("-o", "--output", help="The run folder (default: a new one under runs/).")]
 Silent = Annotated[bool, typer.Option("-s", "--silent", help="No progress, results only.")]
 Threads = Annotated[int, typer.Option(min=0, help="Cores to use; 0: all.")]
 
@@ -45,9 +47,11 @@ def train(
     recipe: RecipeName,
     overrides: Overrides = None,
     corpus_root: CorpusRoot = None,
-    fold: Annotated[Optional[int], typer.Option(min=1, help="Which fold tests (default: the recipe's).")] = None,  # noqa: UP045
+    fold: Annotated[int | None, typer.Option(min=1, help="Which fold tests (default: the recipe's).")] = None,
     output: Run = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in -o (default: the recipe's latest) where it stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in -o (default: the recipe's latest) where it stopped.")
+    ] = False,
     threads: Threads = 0,
     silent: Silent = False,
 ) -> None:
@@ -108,7 +112,9 @@ def evaluate(
     if not rows:
         raise CorpusError(f"{data}: the bundle was trained on all of its speakers; --all scores them nevertheless")
     if len(rows) < len(manifest.utterances):
-        say(f"left out: {len(manifest.utterances) - len(rows)} utterances of speakers the bundle was trained on (--all keeps them)")
+        say(
+            f"left out: {len(manifest.utterances) - len(rows)} utterances of speakers the bundle was trained on (--all keeps them)"
+        )
     with progress("scoring", silent) as show:
         found = scoring.evaluate(recognizer, rows, [manifest.path(row) for row in rows], show)
     for name, n in found.left_out:
@@ -199,7 +205,12 @@ def _run_fold(experiment: Recipe, corpus_root: str | None, run: Path, resume: bo
         test = [material.rows[i] for i in fold.test]
         with progress("testing", silent) as show:
             found = scoring.evaluate(Recognizer(made, threads or None), test, [material.paths[i] for i in fold.test], show)
-        facts = {"protocol": _protocol(experiment, fold.name), "audit": sentences, "recipe": experiment.text(), "training": _said(fitted)}
+        facts = {
+            "protocol": _protocol(experiment, fold.name),
+            "audit": sentences,
+            "recipe": experiment.text(),
+            "training": _said(fitted),
+        }
         report.write_run(run, f"{experiment.name}, {fold.name}", found, facts)
         bundle.rewrite_facts(made.folder, replace(made.facts, scores=found.scores.as_dict()))
         for line in report.summary(found.scores):

@@ -125,9 +125,7 @@ def _formats(heard: list[_Heard], published_rate: int) -> list[Line]:
     lines = []
     for rate, n in sorted(Counter(item.rate for item in heard).items()):
         fits = rate == published_rate or not published_rate
-        lines.append(
-            Line(f"at {rate} Hz", str(n), f"{published_rate} Hz" if published_rate else "", "ok" if fits else "note")
-        )
+        lines.append(Line(f"at {rate} Hz", str(n), f"{published_rate} Hz" if published_rate else "", "ok" if fits else "note"))
     several = sum(1 for item in heard if item.channels > 1)
     if several:
         lines.append(Line("recordings with several channels", str(several), "", "note"))

@@ -12,7 +12,7 @@ from kanjo.labels import canonical
 
 _STEM = re.compile(r"(?P<speaker>(?:em|ne)[a-z])(?P<number>\d{5})")
 _EMOTIONS = ("일반", "기쁨", "화남", "슬픔")  # neutral, happy, angry, sad: a hundred numbers each
-_FEMALE = frozenset("ema emb nea neb nec ned nee".split())
+_FEMALE = frozenset(["ema", "emb", "nea", "neb", "nec", "ned", "nee"])
 
 
 def read(root: Path) -> Iterator[Utterance]:

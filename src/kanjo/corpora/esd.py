@@ -15,7 +15,7 @@ from kanjo.labels import canonical
 _STEM = re.compile(r"(?P<speaker>\d{4})_(?P<number>\d{6})")
 _EMOTIONS = ("Neutral", "Angry", "Happy", "Sad", "Surprise")
 _PER_SPEAKER = 350  # utterances of one emotion, numbered through in the order above
-_FEMALE = frozenset("0001 0002 0003 0007 0009 0015 0016 0017 0018 0019".split())
+_FEMALE = frozenset(["0001", "0002", "0003", "0007", "0009", "0015", "0016", "0017", "0018", "0019"])
 
 
 def read(root: Path) -> Iterator[Utterance]:

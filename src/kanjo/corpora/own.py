@@ -102,9 +102,7 @@ def _columns(found: object, path: Path) -> dict[str, str]:
     return columns
 
 
-def _utterance(
-    row: dict[str, str], path: Path, line: int, name: str, label_map: Mapping[str, str]
-) -> Utterance:
+def _utterance(row: dict[str, str], path: Path, line: int, name: str, label_map: Mapping[str, str]) -> Utterance:
     def seconds(column: str) -> float | None:
         word = row.get(column, "")
         try:

@@ -68,7 +68,11 @@ def evaluate(
         if progress:
             progress(done, len(known))
     if not answers:
-        why = failed[0][1] if failed else f"the bundle answers {', '.join(labels)}, the utterances are {', '.join(left_out) or 'none'}"
+        why = (
+            failed[0][1]
+            if failed
+            else f"the bundle answers {', '.join(labels)}, the utterances are {', '.join(left_out) or 'none'}"
+        )
         raise CorpusError(f"nothing to score: {why}")
     return Evaluation(labels, tuple(answers), scores_of(labels, answers), tuple(failed), tuple(left_out.items()))
 

@@ -119,7 +119,8 @@ def score(
     # an answer of "unsure" takes a column of its own while we count, so that it can only lower a recall
     wide = np.where(chosen < 0, n_emotions, chosen)
     by_speaker = {
-        name: _counts(truth, wide, n_emotions, np.asarray([speaker == name for speaker in speakers])) for name in dict.fromkeys(speakers)
+        name: _counts(truth, wide, n_emotions, np.asarray([speaker == name for speaker in speakers]))
+        for name in dict.fromkeys(speakers)
     }
     parts = np.stack(list(by_speaker.values()))
     whole = parts.sum(0)

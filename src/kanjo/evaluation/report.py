@@ -50,9 +50,7 @@ def write_run(run: Path, title: str, evaluation: Evaluation, facts: Mapping[str,
     files.write_text(run / "report.html", page(title, scores, pictures, evaluation, facts))
 
 
-def page(
-    title: str, scores: Scores, pictures: Mapping[str, bytes], evaluation: Evaluation, facts: Mapping[str, Any]
-) -> str:
+def page(title: str, scores: Scores, pictures: Mapping[str, bytes], evaluation: Evaluation, facts: Mapping[str, Any]) -> str:
     """The report as one HTML document, pictures inside it."""
     captions = {
         "confusion_matrix": "Confusion matrix: rows truth, columns answer, pooled over folds",
@@ -67,7 +65,8 @@ def page(
     sexes = _rows([(name, _percent(value)) for name, value in scores.sexes.items()])
     problems = _rows([*evaluation.failed, *((f"emotion {name}", f"{n} left out") for name, n in evaluation.left_out)])
     audit = "".join(
-        f'<li{" class=leak" if line.startswith(("SPEAKER-DEP", "LEAK")) else ""}>{_e(line)}</li>' for line in facts.get("audit", [])
+        f"<li{' class=leak' if line.startswith(('SPEAKER-DEP', 'LEAK')) else ''}>{_e(line)}</li>"
+        for line in facts.get("audit", [])
     )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_e(title)}</title>

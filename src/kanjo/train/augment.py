@@ -13,7 +13,7 @@ from kanjo.train.recipe import AugmentSection
 def at_speed(signal: Signal, factor: float) -> Signal:
     """Played ``factor`` times as fast (pitch moves along, as on tape), by linear interpolation: (N,) -> (N / factor,)."""
     n = int(len(signal) / factor)
-    return np.interp(np.arange(n) * factor, np.arange(len(signal)), signal).astype(np.float32)
+    return np.asarray(np.interp(np.arange(n) * factor, np.arange(len(signal)), signal), np.float32)
 
 
 def vary_signal(signal: Tensor, settings: AugmentSection) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -31,7 +31,14 @@ class Windows(Dataset[Batch]):
     """
 
     def __init__(
-        self, pack: Pack, indices: Sequence[int], labels: Sequence[int], window: int, *, random: bool = False, speed: float = 0.0
+        self,
+        pack: Pack,
+        indices: Sequence[int],
+        labels: Sequence[int],
+        window: int,
+        *,
+        random: bool = False,
+        speed: float = 0.0,
     ) -> None:
         self.pack, self.indices, self.labels, self.window = pack, indices, labels, window
         self.random, self.speed = random, speed
@@ -69,12 +76,11 @@ def loader(windows: Windows, batch_size: int, *, shuffle: bool, seed: int = 0) -
     generator = torch.Generator().manual_seed(seed)
     # a last batch of one clip has no batch statistics to norm by
     drop_last = shuffle and len(windows) % batch_size == 1 and len(windows) > batch_size
-    return DataLoader(
-        windows, batch_size, shuffle=shuffle, generator=generator, collate_fn=_whole, drop_last=drop_last
-    )
+    return DataLoader(windows, batch_size, shuffle=shuffle, generator=generator, collate_fn=_whole, drop_last=drop_last)
 
 
-def _whole(batch: Batch) -> Batch:
+def _whole(batch: Any) -> Any:
+    """``__getitems__`` has put the batch together already."""
     return batch
 
 

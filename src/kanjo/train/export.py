@@ -47,11 +47,7 @@ def to_onnx(system: System, temperature: float, window: int) -> bytes:
     graph = Graph(system, temperature).cpu().float().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it lists torchvision's operators, which nobody asked for
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        # torch's own exporter uses what torch's own tree module has deprecated
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", message=".*contiguous chunk of memory.*")
-        warnings.filterwarnings("ignore", message=".*were assigned during export.*")  # torch's own LSTM does that
+        warnings.simplefilter("ignore")  # torch's exporter warns of its own inner life; parity is what counts, and is checked
         program = torch.onnx.export(
             graph,
             (torch.zeros(2, window),),
@@ -73,7 +69,7 @@ def to_onnx(system: System, temperature: float, window: int) -> bytes:
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
         del value.metadata_props[:]
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 def export(
@@ -133,13 +129,17 @@ def check_parity(system: System, temperature: float, draft: bundle.Bundle, mater
             theirs = session.run(["probabilities"], {"signal": batch["signal"].numpy()})[0]
             largest = max(largest, float(np.abs(ours - theirs).max()))
     if not largest <= PARITY:
-        raise BundleError(f"export: torch and ONNX Runtime differ by {largest:.1e} on {len(clips)} clips; at most {PARITY:.0e} is allowed")
+        raise BundleError(
+            f"export: torch and ONNX Runtime differ by {largest:.1e} on {len(clips)} clips; at most {PARITY:.0e} is allowed"
+        )
     return {"clips": len(clips), "largest_difference": largest}
 
 
 def licence_of(corpora: Sequence[str]) -> str:
     """What the weights may be used for: the corpora's licences pass on; a corpus of yours leaves it to you."""
-    licences = dict.fromkeys(CORPORA[name].licence if name in CORPORA else "the licence of your own recordings" for name in corpora)
+    licences = dict.fromkeys(
+        CORPORA[name].licence if name in CORPORA else "the licence of your own recordings" for name in corpora
+    )
     return "; ".join(licences)
 
 

@@ -111,11 +111,12 @@ def fit(material: Material, fold: Fold, run: Path, *, resume: bool = False, prog
     weights = _class_weights(material, fold) if training.class_weights else None
     module = EmotionModule(system, len(material.emotions), training, recipe.augment, weights)
     watch: dict[str, Any] = {"monitor": "validation/uar", "mode": "max"}
-    best = ModelCheckpoint(
-        run / "checkpoints", "best", save_last=True, enable_version_counter=False, save_on_train_epoch_end=True, **watch
-    )
+    saving: dict[str, Any] = {"enable_version_counter": False, "save_on_train_epoch_end": True}
+    best = ModelCheckpoint(run / "checkpoints", "best", **watch, **saving)
+    newest = ModelCheckpoint(run / "checkpoints", last.stem, **saving)  # Lightning's save_last skips epochs that are no best
     stop = EarlyStopping(patience=training.patience, check_on_train_epoch_end=True, **watch)
-    trainer = _trainer(recipe, run, [History(run / "metrics.csv", training.epochs, len(fold.train)), stop, best], progress)
+    history = History(run / "metrics.csv", training.epochs, len(fold.train))
+    trainer = _trainer(recipe, run, [history, stop, best, newest], progress)
     log.info("%s", _describe(system, material, trainer))
     started = time.monotonic()
     batches = loader(train, training.batch_size, shuffle=True, seed=training.seed)
@@ -150,10 +151,8 @@ def fit(material: Material, fold: Fold, run: Path, *, resume: bool = False, prog
 def predicted_logits(system: System, windows: Windows) -> tuple[Tensor, Tensor]:
     """Logits (U, E) and labels (U,) over windows, in evaluation mode and float32."""
     system.eval()
-    found = []
     with torch.inference_mode():
-        for batch in loader(windows, 32, shuffle=False):
-            found.append((system(batch["signal"])[0].float(), batch["label"]))
+        found = [(system(batch["signal"])[0].float(), batch["label"]) for batch in loader(windows, 32, shuffle=False)]
     logits, labels = zip(*found, strict=True)
     return torch.cat(logits), torch.cat(labels)
 
@@ -287,7 +286,7 @@ def _bf16(precision: str) -> bool:
     if precision != "auto":
         return precision == "bf16"
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # native on the CPU, not emulated
 
 

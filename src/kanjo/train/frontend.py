@@ -50,7 +50,8 @@ def mel_to_hz(mel: Array, scale: MelScale) -> Array:
 
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float, scale: MelScale) -> Array:
     """Triangular filters of unit area (Slaney's norm): (M, n_fft // 2 + 1), as ``librosa.filters.mel``."""
-    edges = mel_to_hz(np.linspace(*hz_to_mel(np.asarray([fmin, fmax], float), scale), n_mels + 2), scale)
+    low, high = hz_to_mel(np.asarray([fmin, fmax], float), scale)
+    edges = mel_to_hz(np.linspace(low, high, n_mels + 2), scale)
     bins = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
     rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
@@ -202,7 +203,12 @@ class LogMel(nn.Module):
         self.power = PowerMel(
             sample_rate, n_fft, hop_length, n_mels, win_length=win_length, fmin=fmin, fmax=fmax, scale=mel_scale
         )
-        self.preemphasis, self.top_db, self.with_deltas, self.normalization = preemphasis, top_db, with_deltas, normalization
+        self.preemphasis, self.top_db, self.with_deltas, self.normalization = (
+            preemphasis,
+            top_db,
+            with_deltas,
+            normalization,
+        )
         self.channels = 3 if with_deltas else 1
         self.n_mels = n_mels
         self.register_buffer("mean", torch.zeros(self.channels, n_mels, 1))

@@ -54,7 +54,12 @@ class EmotionModule(L.LightningModule):
     """Cross-entropy on windows; logs ``train/loss``, ``train/uar``, ``validation/loss`` and ``validation/uar`` each epoch."""
 
     def __init__(
-        self, system: System, n_emotions: int, training: TrainingSection, augmentation: AugmentSection, class_weights: Tensor | None
+        self,
+        system: System,
+        n_emotions: int,
+        training: TrainingSection,
+        augmentation: AugmentSection,
+        class_weights: Tensor | None,
     ) -> None:
         super().__init__()
         self.system, self.n_emotions = system, n_emotions
@@ -72,9 +77,7 @@ class EmotionModule(L.LightningModule):
         if settings.mixup:
             features, targets = augment.mixup(features, targets, settings.mixup)
         logits = self.system.network(features)[0].float()
-        loss = F.cross_entropy(
-            logits, targets, weight=self.class_weights, label_smoothing=self.training_settings.label_smoothing
-        )
+        loss = F.cross_entropy(logits, targets, weight=self.class_weights, label_smoothing=self.training_settings.label_smoothing)
         self._note("train", loss, batch["label"], logits)
         return loss
 
@@ -94,7 +97,9 @@ class EmotionModule(L.LightningModule):
         groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": scales, "weight_decay": 0.0}]
         optimizer: torch.optim.Optimizer
         if settings.optimizer == "sgd":
-            optimizer = torch.optim.SGD(groups, settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0)
+            optimizer = torch.optim.SGD(
+                groups, settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0
+            )
         else:
             kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
             optimizer = kind(groups, settings.learning_rate)

@@ -46,7 +46,8 @@ class Pack:
 
     def signal(self, i: int) -> audio.Signal:
         """Utterance i as float32 (N,), full scale at 1.0."""
-        return self.samples[self.offsets[i] : self.offsets[i + 1]].astype(np.float32) * np.float32(1 / _FULL_SCALE)
+        stretch = self.samples[self.offsets[i] : self.offsets[i + 1]]
+        return np.asarray(np.multiply(stretch, np.float32(1 / _FULL_SCALE), dtype=np.float32))
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,9 @@ def _open(folder: Path, sample_rate: int) -> Pack:
     except (OSError, ValueError, KeyError) as error:
         raise KanjoError(f"the pack {folder} can't be read ({error}); delete it, and it is made anew") from error
     if len(samples) != offsets[-1]:
-        raise KanjoError(f"the pack {folder} holds {len(samples)} samples, its index {offsets[-1]}; delete it, and it is made anew")
+        raise KanjoError(
+            f"the pack {folder} holds {len(samples)} samples, its index {offsets[-1]}; delete it, and it is made anew"
+        )
     return Pack(folder, sample_rate, samples, offsets, fingerprints, problems)
 
 

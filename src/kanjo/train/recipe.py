@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -237,7 +238,9 @@ def _find(name: str) -> Path:
         return path / "recipe.yaml"
     near = difflib.get_close_matches(name, shipped(), n=1)
     hint = f" did you mean {near[0]}?" if near else ""
-    raise RecipeError(f"unknown recipe {name!r};{hint} In the box: {', '.join(shipped())}; or give a file that ends in .yaml or .json")
+    raise RecipeError(
+        f"unknown recipe {name!r};{hint} In the box: {', '.join(shipped())}; or give a file that ends in .yaml or .json"
+    )
 
 
 def _override(content: dict[str, Any], override: str) -> None:
@@ -249,10 +252,8 @@ def _override(content: dict[str, Any], override: str) -> None:
     except yaml.YAMLError as error:
         raise RecipeError(f"--set {override!r}: the value is not YAML") from error
     if isinstance(value, str):  # YAML 1.1 wants a dot in 1e-4; people don't write one
-        try:
+        with suppress(ValueError):
             value = float(value)
-        except ValueError:
-            pass
     *parents, last = key.strip().split(".")
     place: Any = content
     for part in parents:

@@ -54,7 +54,9 @@ class CnnLstm2d(nn.Module):
             blocks.append(LocalFeatureLearningBlock2d(channels, out_channels, kernel, (pool_mels, pool_steps)))
             channels, mels, steps = out_channels, mels // pool_mels, steps // pool_steps
         if mels < 1 or steps < 1:
-            raise ValueError(f"pools {list(pools)} leave {mels} mel rows and {steps} time steps of {input_shape[1:]}; expected 1 of each")
+            raise ValueError(
+                f"pools {list(pools)} leave {mels} mel rows and {steps} time steps of {input_shape[1:]}; expected 1 of each"
+            )
         self.n_steps = steps
         self.embedding_size = lstm_units
         self.blocks = nn.Sequential(*blocks)

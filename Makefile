@@ -1,0 +1,46 @@
+# Every target sets itself up: Python 3.10 or newer with venv, and make, are all it needs.
+PYTHON ?= python3
+PIP_FLAGS = --disable-pip-version-check --quiet -c constraints.txt
+CORE = .venv-demo
+DEV = .venv
+BENCHES = $(patsubst bench/%.py,bench-%,$(filter-out bench/_%,$(wildcard bench/*.py)))
+
+.PHONY: demo test lint bench clean $(BENCHES)
+
+demo: $(CORE)/.done  ## Install the core, then recognise emotions in the example recordings
+	$(CORE)/bin/kanjo predict examples/recordings
+	@echo
+	@echo "These recordings are synthetic (espeak-ng). Now yours:"
+	@echo "    $(CORE)/bin/kanjo predict path/to/your.wav"
+	@echo "    $(CORE)/bin/kanjo predict folder/ --format json"
+
+test: $(DEV)/.done lint  ## Lint, types and the whole test suite
+	$(DEV)/bin/python -m pytest
+
+lint: $(DEV)/.done
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+
+bench: $(BENCHES)  ## Every benchmark, each in an environment of its own
+
+# What a bench needs stands in its first lines: "# extras: [train]" of kanjo's, "# needs: package package" beside them.
+# Peers pin versions of their own, so only torch's is held.
+$(BENCHES): bench-%: bench/%.py
+	@test -d .venv-bench-$* || $(PYTHON) -m venv .venv-bench-$*
+	@.venv-bench-$*/bin/python -m pip install --disable-pip-version-check --quiet -c bench/constraints.txt \
+		-e ".$$(sed -n 's/^# extras: //p' $<)" $$(sed -n 's/^# needs: //p' $<)
+	.venv-bench-$*/bin/python $<
+
+$(CORE)/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(CORE)
+	$(CORE)/bin/python -m pip install $(PIP_FLAGS) -e .
+	@touch $@
+
+$(DEV)/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/python -m pip install $(PIP_FLAGS) -e ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-demo .venv-bench-* .mypy_cache .ruff_cache dist build

@@ -1,0 +1,224 @@
+"""Training for real: Lightning, torch, generated and real speech."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from kanjo.corpora import Manifest, Utterance
+from kanjo.errors import CorpusError, RecipeError
+from kanjo.splits import Fold
+from kanjo.train.data import Windows
+from kanjo.train.fit import Material, fit, fit_temperature, predicted_logits, prepare
+from kanjo.train.module import uar
+from kanjo.train.pack import Item, pack
+from kanjo.train.recipe import load_recipe
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_run_folder_holds_what_the_design_says(tiny_run: Path) -> None:
+    expected = {
+        "recipe.yaml", "split.csv", "log.txt", "metrics.csv", "checkpoints", "learning_curves.png", "confusion_matrix.png",
+        "predictions.csv", "scores.json", "report.html", "bundle", "speakers.png",
+    }  # fmt: skip
+    assert expected <= {path.name for path in tiny_run.iterdir()}
+    assert any(path.name.startswith("events.out.tfevents") for path in tiny_run.iterdir())
+    assert {path.name for path in (tiny_run / "bundle").iterdir()} == {
+        "model.onnx",
+        "bundle.json",
+        "README.md",
+        "weights.safetensors",
+    }
+    rows = _table(tiny_run / "metrics.csv")
+    assert [float(row["epoch"]) for row in rows] == list(range(1, len(rows) + 1))
+    assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
+    log = (tiny_run / "log.txt").read_text()
+    assert "speaker-independent: none of the 2 test speakers" in log
+    assert "best epoch" in log and "test: UAR" in log
+
+
+def test_it_learns_pitches_it_was_shown(tiny_run: Path) -> None:
+    scores = json.loads((tiny_run / "scores.json").read_text())
+    assert scores["n"] == 16
+    assert scores["uar"]["value"] > 0.4  # chance is 0.125
+
+
+def test_no_test_speaker_trains_or_validates(tiny_run: Path) -> None:
+    sides: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
+    for row in _table(tiny_run / "split.csv"):
+        sides[row["split"]].add(row["speaker"])
+    assert len(sides["test"]) == 2
+    assert not sides["test"] & (sides["train"] | sides["validation"])
+    assert not sides["train"] & sides["validation"]
+    predicted = {row["speaker"].split("/")[1] for row in _table(tiny_run / "predictions.csv")}
+    assert predicted == sides["test"]
+
+
+def test_a_run_killed_in_the_middle_goes_on_and_ends_like_one_that_was_not(
+    tiny_corpora: Path, tiny_recipe: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "kanjo",
+        "train",
+        str(tiny_recipe),
+        "--corpus-root",
+        str(tiny_corpora),
+        "-o",
+        str(run),
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch 4"):
+                break
+        os.kill(process.pid, signal.SIGKILL)
+    assert not (run / "bundle").exists()
+    before = [float(row["epoch"]) for row in _table(run / "metrics.csv")]
+    assert len(before) >= 4
+    resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    assert resumed.returncode == 0, resumed.stderr
+    first = next(line for line in resumed.stderr.splitlines() if line.startswith("epoch "))
+    assert int(first.split()[1]) >= len(before), "more than one epoch was lost"
+    rows = _table(run / "metrics.csv")
+    assert [float(row["epoch"]) for row in rows] == list(range(1, len(rows) + 1))
+    assert (run / "bundle" / "model.onnx").is_file()
+
+
+def test_a_full_folder_and_another_recipe_are_refused(tiny_corpora: Path, tiny_recipe: Path, tiny_run: Path) -> None:
+    base = [
+        sys.executable,
+        "-m",
+        "kanjo",
+        "train",
+        str(tiny_recipe),
+        "--corpus-root",
+        str(tiny_corpora),
+        "-o",
+        str(tiny_run),
+    ]
+    done = subprocess.run(base, capture_output=True, text=True)
+    assert done.returncode == 1 and "is not empty; go on with it by --resume" in done.stderr
+    done = subprocess.run([*base, "--resume", "--set", "training.epochs=2"], capture_output=True, text=True)
+    assert done.returncode == 1 and "was begun with another recipe" in done.stderr
+
+
+def _material(paths: list[Path], labels: list[int], emotions: tuple[str, ...], overrides: list[str], cache: Path) -> Material:
+    recipe = load_recipe("cnn-lstm-2d-long", overrides)
+    packed = pack([Item(path) for path in paths], recipe.audio.sample_rate, cache)
+    rows = tuple(
+        Utterance("ravdess", path.name, emotions[label], speaker=str(n))
+        for n, (path, label) in enumerate(zip(paths, labels, strict=True))
+    )
+    return Material(recipe, rows, tuple(paths), emotions, tuple(labels), (), packed)
+
+
+def test_the_network_overfits_eight_real_clips(ravdess_clips: list[Path], tmp_path: Path) -> None:
+    """Clips of one actor, one of each emotion; trained on all and asked for all. A network that can't is broken."""
+    paths = [next(path for path in ravdess_clips if path.stem == f"03-01-{e:02d}-01-01-01-03") for e in range(1, 9)]
+    calm = [
+        "augment.mixup=0",
+        "augment.speed=0",
+        "augment.gain_db=0",
+        "augment.frequency_masks=0",
+        "augment.time_masks=0",
+    ]
+    more = [
+        "training.label_smoothing=0",
+        "network.dropout=0",
+        "training.epochs=30",
+        "training.batch_size=8",
+        "training.learning_rate=3e-3",
+    ]
+    emotions = ("anger", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+    material = _material(
+        paths, list(range(8)), emotions, [*calm, *more, "audio.placement=start", "training.patience=30"], tmp_path
+    )
+    everything = tuple(range(8))
+    fitted = fit(material, Fold(1, "all", everything, everything, ()), tmp_path / "run")
+    logits, labels = predicted_logits(
+        fitted.system, Windows(material.pack, everything, material.labels, material.recipe.audio.window)
+    )
+    assert uar(labels, logits.argmax(1), 8) == 1.0
+
+
+def test_temperature_mends_overconfidence() -> None:
+    torch.manual_seed(0)
+    labels = torch.randint(0, 4, (2000,))
+    honest = torch.nn.functional.one_hot(labels, 4) * 2.0 + torch.randn(2000, 4)
+    assert fit_temperature(honest * 5, labels) == pytest.approx(5 * fit_temperature(honest, labels), rel=0.05)
+
+
+def test_uar_counts_only_emotions_that_occur() -> None:
+    assert uar(torch.tensor([0, 0, 1]), torch.tensor([0, 2, 1]), 4) == pytest.approx(0.75)
+
+
+def test_unknown_corpora_missing_emotions_and_folds_are_refused(tiny_corpora: Path, tiny_recipe: Path) -> None:
+    with pytest.raises(RecipeError, match="Give --corpus-root"):
+        prepare(load_recipe(str(tiny_recipe)), None)
+    with pytest.raises(CorpusError, match="not found below"):
+        prepare(load_recipe(str(tiny_recipe), ["corpora=[nemo]"]), str(tiny_corpora))
+    with pytest.raises(CorpusError, match="no utterance of boredom"):
+        prepare(load_recipe(str(tiny_recipe), ["labels.keep=[anger, boredom]"]), str(tiny_corpora))
+    material = prepare(load_recipe(str(tiny_recipe)), str(tiny_corpora))
+    with pytest.raises(RecipeError, match="split.fold is 9; speakers-k has folds 1 to 4"):
+        material.fold(9)
+
+
+def test_labels_are_joined_and_kept_in_order(tiny_corpora: Path, tiny_recipe: Path) -> None:
+    overrides = ["labels.map={calm: neutral}", "labels.keep=[neutral, anger]"]
+    material = prepare(load_recipe(str(tiny_recipe), overrides), str(tiny_corpora))
+    assert material.emotions == ("neutral", "anger")
+    assert np.bincount(material.labels).tolist() == [16, 8]
+
+
+def test_a_manifest_is_a_corpus_too(tiny_corpora: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    from kanjo.corpora import read_corpus, write_manifest
+
+    found: Manifest = read_corpus("ravdess", tiny_corpora / "ravdess")
+    write_manifest(tiny_corpora / "ravdess" / "m.csv", found.utterances)
+    override = f"corpora=[{{name: manifest, path: {tiny_corpora / 'ravdess' / 'm.csv'}}}]"
+    assert len(prepare(load_recipe(str(tiny_recipe), [override]), None).rows) == 64
+
+
+def test_disk_full_while_checkpoints_are_written(tiny_corpora: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    """A file size limit stands in for a full disk: one line, exit 1, no half checkpoint."""
+    run = tmp_path / "run"
+    script = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000))\nfrom kanjo.cli import main; main()"
+    )
+    arguments = [
+        "train",
+        str(tiny_recipe),
+        "--corpus-root",
+        str(tiny_corpora),
+        "-o",
+        str(run),
+        "--set",
+        "training.epochs=1",
+    ]
+    started = time.monotonic()
+    prepare(load_recipe(str(tiny_recipe)), str(tiny_corpora))  # so that the pack is there
+    done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "can't write" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert list((run / "checkpoints").glob("*")) == []
+    assert time.monotonic() - started < 120

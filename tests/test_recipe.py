@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kanjo.errors import RecipeError
+from kanjo.train.recipe import RECIPES, load_recipe, recipe_from, shipped
+
+SMALL: dict[str, Any] = {"name": "x", "corpora": ["ravdess"], "network": {"type": "cnn-lstm-2d"}}
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_recipe_in_the_box_is_valid_and_survives_being_written(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    (tmp_path / "recipe.yaml").write_text(recipe.text(), encoding="utf-8")
+    assert load_recipe(str(tmp_path / "recipe.yaml")) == recipe
+    assert load_recipe(str(tmp_path)) == recipe
+    assert (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").startswith("#")
+
+
+def test_json_is_read_too(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(json.dumps(SMALL))
+    assert load_recipe(str(tmp_path / "r.json")).corpora[0].name == "ravdess"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("training.learning_rte=1e-4", "unknown key 'training.learning_rte'; did you mean 'learning_rate'"),
+        ("network.lstm_unit=3", "unknown key 'network.lstm_unit'; did you mean 'lstm_units'"),
+        ("trianing.epochs=3", "unknown key 'trianing'; did you mean 'training'"),
+        ("training.epochs=0", "training.epochs: .*greater than or equal to 1.*found 0"),
+        ("training.epochs=many", "training.epochs: .*integer.*found 'many'"),
+        ("training.optimizer=lion", "training.optimizer: .*'adam', 'adamw' or 'sgd'.*found 'lion'"),
+        ("audio.hop_s=99", "hop_s 99.0 is longer than window_s"),
+        ("split.protocol=lose", "unknown protocol 'lose', expected one of emobox, loso"),
+        ("labels.keep=[anger, hapiness]", "unknown emotion label 'hapiness'; did you mean 'happiness'"),
+        ("network.type=transformer", "network.type"),
+        ("corpora=[]", "expected at least one corpus"),
+        ("training", "expected KEY=VALUE"),
+        ("name.x.y=1", "has no keys below it"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(override: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said) as caught:
+        load_recipe("cnn-lstm-2d", [override])
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_overrides_keep_types() -> None:
+    recipe = load_recipe(
+        "cnn-lstm-2d",
+        ["training.learning_rate=1e-4", "training.epochs=3", "labels.map={calm: neutral}", "split.fold=2"],
+    )
+    assert recipe.training.learning_rate == 1e-4
+    assert recipe.training.epochs == 3
+    assert recipe.labels.map == {"calm": "neutral"}
+    assert recipe.split.fold == 2
+
+
+def test_corpus_root_is_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = SMALL | {"corpora": [{"name": "own", "path": "${corpus.root}/mine.csv"}]}
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(content))
+    assert load_recipe(str(tmp_path / "r.yaml"), corpus_root="/data").corpora[0].path == "/data/mine.csv"
+    monkeypatch.setenv("KANJO_CORPORA", "/env")
+    assert load_recipe(str(tmp_path / "r.yaml")).corpora[0].path == "/env/mine.csv"
+    monkeypatch.delenv("KANJO_CORPORA")
+    with pytest.raises(RecipeError, match="give --corpus-root, or set KANJO_CORPORA"):
+        load_recipe(str(tmp_path / "r.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("cnn-lstm-2", "did you mean cnn-lstm-2d"), ("nothing.yaml", "no such recipe file"), ("", "unknown recipe")],
+)
+def test_unknown_recipes(name: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        load_recipe(name)
+
+
+@pytest.mark.parametrize("text", ["{", "- a\n- b", "just words", "\tname: x"])
+def test_files_that_are_no_recipe(tmp_path: Path, text: str) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(str(tmp_path / "r.yaml"))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["training", "network", "audio", "labels", "corpora", "x"]), _JSON, max_size=4))
+def test_any_content_is_a_recipe_or_a_recipe_error(content: dict[str, Any]) -> None:
+    try:
+        recipe_from(SMALL | content, "fuzz")
+    except RecipeError as error:
+        assert "fuzz" in str(error)
