@@ -120,8 +120,9 @@ def cold(arguments: list[str]) -> tuple[float, float]:
         started = time.perf_counter()
         subprocess.run([sys.executable, "-m", "kanjo", *arguments], check=True, stdout=subprocess.DEVNULL)
         times.append(time.perf_counter() - started)
-    code = "import sys; from kanjo.cli import main; import atexit, resource\n"
-    code += "atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)); main()"
+    code = "import sys; from kanjo.cli import main; import atexit\n"
+    code += "peak = lambda: next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
+    code += "atexit.register(lambda: print(peak(), file=sys.stderr)); main()"
     err = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True).stderr
     return sorted(times)[ROUNDS // 2], int(err.split()[-1]) / 1024
 

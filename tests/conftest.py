@@ -11,6 +11,9 @@ import pytest
 
 from tests import corpora_fixtures
 
+# One thread: what the tests train is tiny, and on a busy machine threads that wait for each other take many times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 HERE = Path(__file__).parent
 _SHARED = HERE.parent.parent / "shared"
 

@@ -35,6 +35,7 @@ def test_a_bundle_says_what_it_is(tiny_run: Path) -> None:
     assert facts.parity["largest_difference"] <= 1e-4 and facts.parity["clips"] == 64
     assert facts.n_parameters > 1000
     assert len(facts.split["train_speakers"]) == 6 and len(facts.split["test_speakers"]) == 2
+    assert facts.corpora[0]["speakers"] == "6" and facts.corpora[0]["utterances"] == "48"
     assert set(facts.split["validation_speakers"]) < set(facts.split["train_speakers"])
     card = (tiny_run / "bundle" / "README.md").read_text()
     for needed in (
@@ -123,7 +124,7 @@ def test_an_export_that_differs_fails_and_writes_nothing(
     for parameter in system.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     with pytest.raises(BundleError, match=r"torch and ONNX Runtime differ by .* on 64 clips"):
-        export.export(material, Fitted(system, 1.0, 1, 0.5, 0.0), tmp_path / "bundle", {})
+        export.export(material, material.folds[0], Fitted(system, 1.0, 1, 0.5, 0.0), tmp_path / "bundle", {})
     assert not (tmp_path / "bundle").exists()
 
 

@@ -59,9 +59,8 @@ def test_many_give_what_one_by_one_gives_in_order(recognizer: kanjo.Recognizer, 
 
 def test_long_recordings_are_cut_and_pooled(recognizer: kanjo.Recognizer) -> None:
     answer = recognizer.predict_signal(tone(3.2), RATE)
-    assert [(s.start_s, s.end_s) for s in answer.segments] == pytest.approx(
-        [(0, 1), (0.5, 1.5), (1, 2), (1.5, 2.5), (2, 3), (2.2, 3.2)]
-    )
+    assert [s.start_s for s in answer.segments] == pytest.approx([0, 0.5, 1, 1.5, 2, 2.2])
+    assert [s.end_s for s in answer.segments] == pytest.approx([1, 1.5, 2, 2.5, 3, 3.2])
     mean = np.mean([list(s.probabilities.values()) for s in answer.segments], axis=0)
     np.testing.assert_allclose(list(answer.probabilities.values()), mean, atol=1e-6)
     finer = recognizer.predict_signal(tone(3.2), RATE, window_s=0.5, hop_s=0.1)
@@ -146,13 +145,15 @@ def test_an_hour_takes_constant_memory(tiny_run: Path, tmp_path: Path) -> None:
     import subprocess
     import sys
 
+    if not Path("/proc/self/status").exists():
+        pytest.skip("peak memory is read from /proc, which this system doesn't have")
     peaks = []
     for minutes in (1, 10):
         path = tmp_path / f"{minutes}.wav"
         soundfile.write(path, np.tile(tone(60.0), minutes), RATE)
         code = (
-            "import resource, sys, kanjo; kanjo.load(sys.argv[1]).predict(sys.argv[2], hop_s=1.0)\n"
-            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            "import sys, kanjo; kanjo.load(sys.argv[1]).predict(sys.argv[2], hop_s=1.0)\n"
+            "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
         )
         out = subprocess.run([sys.executable, "-c", code, str(tiny_run), str(path)], capture_output=True, text=True, check=True)
         peaks.append(int(out.stdout))

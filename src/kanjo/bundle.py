@@ -142,7 +142,7 @@ Recognises emotion in speech: {", ".join(facts.labels)}.
 - Network: {facts.n_parameters:,} parameters. {architecture}
 - Licence of the weights: {facts.licence}
 
-## Trained on
+## Trained on (validation speakers included, test speakers not)
 
 | corpus | language | utterances | speakers | licence |
 |---|---|---|---|---|

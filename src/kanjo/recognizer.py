@@ -103,7 +103,7 @@ class Recognizer:
         self.bundle = model
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or os.cpu_count() or 1
-        options.inter_op_num_threads = 1
+        options.enable_mem_pattern = False  # plans for one batch size; ours vary, and without it memory is a fifth less
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(str(model.graph), options, providers=["CPUExecutionProvider"])

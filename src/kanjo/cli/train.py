@@ -200,7 +200,7 @@ def _run_fold(experiment: Recipe, corpus_root: str | None, run: Path, resume: bo
             log.info("%s", line)
         fitted = fit(material, fold, run, resume=resume, progress=not silent and sys.stderr.isatty())
         split = _split_facts(material, fold, sentences)
-        made = make_bundle(material, fitted, run / "bundle", split)
+        made = make_bundle(material, fold, fitted, run / "bundle", split)
         log.info("bundle written; torch and ONNX Runtime agree to %.1e", made.facts.parity["largest_difference"])
         test = [material.rows[i] for i in fold.test]
         with progress("testing", silent) as show:

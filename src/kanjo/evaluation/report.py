@@ -53,8 +53,8 @@ def write_run(run: Path, title: str, evaluation: Evaluation, facts: Mapping[str,
 def page(title: str, scores: Scores, pictures: Mapping[str, bytes], evaluation: Evaluation, facts: Mapping[str, Any]) -> str:
     """The report as one HTML document, pictures inside it."""
     captions = {
-        "confusion_matrix": "Confusion matrix: rows truth, columns answer, pooled over folds",
-        "learning_curves": "Learning curves (validation speakers chose the epoch at the dotted line)",
+        "confusion_matrix": "Confusion matrix: rows truth, columns answer",
+        "learning_curves": "Learning curves: validation speakers chose the epoch at the dotted line; training clips are scored as augmented",
         "speakers": "UAR of each test speaker",
     }
     shown = "".join(

@@ -21,6 +21,7 @@ import kanjo
 from kanjo import bundle, files
 from kanjo.corpora import CORPORA
 from kanjo.errors import BundleError
+from kanjo.splits import Fold
 from kanjo.train.data import Windows, loader
 from kanjo.train.fit import Fitted, Material
 from kanjo.train.module import System
@@ -73,7 +74,7 @@ def to_onnx(system: System, temperature: float, window: int) -> bytes:
 
 
 def export(
-    material: Material, fitted: Fitted, folder: Path, split: dict[str, Any], *, with_weights: bool = True
+    material: Material, fold: Fold, fitted: Fitted, folder: Path, split: dict[str, Any], *, with_weights: bool = True
 ) -> bundle.Bundle:
     """Write the bundle of a fitted system, with its weights beside it (``with_weights``) for training that goes on.
 
@@ -93,7 +94,7 @@ def export(
         temperature=fitted.temperature,
         recipe=recipe.model_dump(mode="json"),
         paper=recipe.paper.model_dump() if recipe.paper else None,
-        corpora=tuple(_corpus_facts(material)),
+        corpora=tuple(_corpus_facts(material, fold)),
         split=split,
         n_parameters=sum(p.numel() for p in fitted.system.parameters()),
     )
@@ -143,10 +144,11 @@ def licence_of(corpora: Sequence[str]) -> str:
     return "; ".join(licences)
 
 
-def _corpus_facts(material: Material) -> list[dict[str, str]]:
+def _corpus_facts(material: Material, fold: Fold) -> list[dict[str, str]]:
+    """What the fold's training side (validation included) holds of each corpus."""
     found: dict[str, list[str]] = {}
-    for row in material.rows:
-        found.setdefault(row.corpus, []).append(row.speaker)
+    for i in (*fold.train, *fold.validation):
+        found.setdefault(material.rows[i].corpus, []).append(material.rows[i].speaker)
     facts = []
     for name, speakers in found.items():
         known = CORPORA.get(name)
