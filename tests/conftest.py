@@ -76,21 +76,15 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def train_command(recipe: Path, corpora: Path, run: Path) -> list[str]:
+    """``kanjo train`` as it is typed."""
+    return [sys.executable, "-m", "kanjo", "train", str(recipe), "--corpus-root", str(corpora), "-o", str(run)]
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tiny_corpora: Path, tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder: the tiny recipe trained, tested and exported by the command."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
-    command = [
-        sys.executable,
-        "-m",
-        "kanjo",
-        "train",
-        str(tiny_recipe),
-        "--corpus-root",
-        str(tiny_corpora),
-        "-o",
-        str(run),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(train_command(tiny_recipe, tiny_corpora, run), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return run

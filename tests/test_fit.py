@@ -23,6 +23,7 @@ from kanjo.train.fit import Material, fit, fit_temperature, predicted_logits, pr
 from kanjo.train.module import uar
 from kanjo.train.pack import Item, pack
 from kanjo.train.recipe import load_recipe
+from tests.conftest import train_command
 
 
 def _table(path: Path) -> list[dict[str, str]]:
@@ -72,17 +73,7 @@ def test_a_run_killed_in_the_middle_goes_on_and_ends_like_one_that_was_not(
     tiny_corpora: Path, tiny_recipe: Path, tiny_run: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    command = [
-        sys.executable,
-        "-m",
-        "kanjo",
-        "train",
-        str(tiny_recipe),
-        "--corpus-root",
-        str(tiny_corpora),
-        "-o",
-        str(run),
-    ]
+    command = train_command(tiny_recipe, tiny_corpora, run)
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -102,17 +93,7 @@ def test_a_run_killed_in_the_middle_goes_on_and_ends_like_one_that_was_not(
 
 
 def test_a_full_folder_and_another_recipe_are_refused(tiny_corpora: Path, tiny_recipe: Path, tiny_run: Path) -> None:
-    base = [
-        sys.executable,
-        "-m",
-        "kanjo",
-        "train",
-        str(tiny_recipe),
-        "--corpus-root",
-        str(tiny_corpora),
-        "-o",
-        str(tiny_run),
-    ]
+    base = train_command(tiny_recipe, tiny_corpora, tiny_run)
     done = subprocess.run(base, capture_output=True, text=True)
     assert done.returncode == 1 and "is not empty; go on with it by --resume" in done.stderr
     done = subprocess.run([*base, "--resume", "--set", "training.epochs=2"], capture_output=True, text=True)
@@ -204,16 +185,7 @@ def test_disk_full_while_checkpoints_are_written(tiny_corpora: Path, tiny_recipe
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000))\nfrom kanjo.cli import main; main()"
     )
-    arguments = [
-        "train",
-        str(tiny_recipe),
-        "--corpus-root",
-        str(tiny_corpora),
-        "-o",
-        str(run),
-        "--set",
-        "training.epochs=1",
-    ]
+    arguments = [*train_command(tiny_recipe, tiny_corpora, run)[3:], "--set", "training.epochs=1"]
     started = time.monotonic()
     prepare(load_recipe(str(tiny_recipe)), str(tiny_corpora))  # so that the pack is there
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)

@@ -23,7 +23,7 @@ def table(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[
         if len(item.segments) > 1:
             for segment in item.segments:
                 span = f"{_clock(segment.start_s)} - {_clock(segment.end_s)}"
-                yield f"{span:>40}  {_answer(segment.label, segment.confidence, segment.probabilities)}"
+                yield f"{span:>40}  {_answer(segment.label, segment.confidence, segment.probabilities)}".rstrip()
         for warning in item.warnings:
             yield f"{'':<40}  warning: {warning}"
 

@@ -179,16 +179,12 @@ def _run_folder(experiment: Recipe, output: Path | None, resume: bool, kind: str
 
 
 def _run_fold(experiment: Recipe, corpus_root: str | None, run: Path, resume: bool, threads: int, silent: bool) -> None:
-    import torch
-
     from kanjo.evaluation import evaluate as scoring
     from kanjo.evaluation import report
     from kanjo.recognizer import Recognizer
     from kanjo.train.export import export as make_bundle
     from kanjo.train.fit import fit, write_split
 
-    if threads:
-        torch.set_num_threads(threads)
     with _logged(run, silent):
         with progress("decoding", silent) as show:
             material = _prepare(experiment, corpus_root, show)
@@ -198,7 +194,7 @@ def _run_fold(experiment: Recipe, corpus_root: str | None, run: Path, resume: bo
         sentences = material.audit(fold).sentences()
         for line in sentences:
             log.info("%s", line)
-        fitted = fit(material, fold, run, resume=resume, progress=not silent and sys.stderr.isatty())
+        fitted = fit(material, fold, run, resume=resume, threads=threads, progress=not silent and sys.stderr.isatty())
         split = _split_facts(material, fold, sentences)
         made = make_bundle(material, fold, fitted, run / "bundle", split)
         log.info("bundle written; torch and ONNX Runtime agree to %.1e", made.facts.parity["largest_difference"])

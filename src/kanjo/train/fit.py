@@ -95,11 +95,14 @@ def prepare(recipe: Recipe, corpus_root: str | None, progress: Progress | None =
     return Material(recipe, tuple(rows), tuple(item.path for item in items), emotions, labels, tuple(folds), packed)
 
 
-def fit(material: Material, fold: Fold, run: Path, *, resume: bool = False, progress: bool = False) -> Fitted:
+def fit(material: Material, fold: Fold, run: Path, *, resume: bool = False, threads: int = 0, progress: bool = False) -> Fitted:
     """Train on one fold in the run folder; go on from its last epoch when ``resume``. Raises KanjoError, RecipeError.
 
     The epoch is chosen by validation UAR and the temperature by validation cross-entropy; test utterances are not read.
+    ``threads``: cores that torch may use (0: all).
     """
+    if threads:
+        torch.set_num_threads(threads)
     recipe, training = material.recipe, material.recipe.training
     L.seed_everything(training.seed, verbose=False)
     system = system_of(recipe, len(material.emotions))
