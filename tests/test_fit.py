@@ -92,6 +92,18 @@ def test_a_run_killed_in_the_middle_goes_on_and_ends_like_one_that_was_not(
     assert (run / "bundle" / "model.onnx").is_file()
 
 
+def test_ctrl_c_stops_with_a_word(tiny_corpora: Path, tiny_recipe: Path, tmp_path: Path) -> None:
+    command = [*train_command(tiny_recipe, tiny_corpora, tmp_path / "run"), "--set", "training.epochs=500"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if line.startswith("epoch 2"))
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == f"kanjo: stopped; go on with --resume -o {tmp_path / 'run'}"
+    assert "Traceback" not in said
+
+
 def test_a_full_folder_and_another_recipe_are_refused(tiny_corpora: Path, tiny_recipe: Path, tiny_run: Path) -> None:
     base = train_command(tiny_recipe, tiny_corpora, tiny_run)
     done = subprocess.run(base, capture_output=True, text=True)

@@ -59,9 +59,6 @@ def main() -> None:
             traceback.print_exc()
         _say(f"kanjo: {error}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        _say("kanjo: stopped")
-        sys.exit(130)
     except BrokenPipeError:  # the reader left, as `| head` does: nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

@@ -194,7 +194,11 @@ def _run_fold(experiment: Recipe, corpus_root: str | None, run: Path, resume: bo
         sentences = material.audit(fold).sentences()
         for line in sentences:
             log.info("%s", line)
-        fitted = fit(material, fold, run, resume=resume, threads=threads, progress=not silent and sys.stderr.isatty())
+        try:
+            fitted = fit(material, fold, run, resume=resume, threads=threads, progress=not silent and sys.stderr.isatty())
+        except KeyboardInterrupt:
+            say(f"kanjo: stopped; go on with --resume -o {run}")
+            raise typer.Exit(130) from None
         split = _split_facts(material, fold, sentences)
         made = make_bundle(material, fold, fitted, run / "bundle", split)
         log.info("bundle written; torch and ONNX Runtime agree to %.1e", made.facts.parity["largest_difference"])

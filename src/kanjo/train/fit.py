@@ -135,8 +135,10 @@ def fit(material: Material, fold: Fold, run: Path, *, resume: bool = False, thre
             )
         except OSError as error:
             raise KanjoError(f"can't write to {run}: {files.reason(error)}") from error
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        except SystemExit as error:  # what Lightning makes of Ctrl-C
+            if not trainer.interrupted:
+                raise
+            raise KeyboardInterrupt from error
     minutes = (time.monotonic() - started) / 60
     state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
     module.load_state_dict(state["state_dict"])
