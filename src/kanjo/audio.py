@@ -76,12 +76,14 @@ class Levels:
         """Take in samples (N,)."""
         if not block.size:
             return
-        magnitude = np.abs(block)
+        wide = block.astype(np.float64)
         self.n += block.size
-        self.peak = max(self.peak, float(magnitude.max()))
-        self.total += float(block.sum(dtype=np.float64))
-        self.squares += float(np.dot(block.astype(np.float64), block))
-        self.at_full_scale += int(np.count_nonzero(magnitude >= _FULL_SCALE))
+        self.total += float(wide.sum())
+        self.squares += float(np.dot(wide, wide))
+        peak = max(float(block.max()), -float(block.min()))
+        self.peak = max(self.peak, peak)
+        if peak >= _FULL_SCALE:
+            self.at_full_scale += int(np.count_nonzero(np.abs(block) >= _FULL_SCALE))
 
     @property
     def rms_db(self) -> float:
