@@ -136,8 +136,8 @@ class PowerMel(nn.Module):
         y = y.reshape(-1, self.b, 2 * self.kept, frames).transpose(1, 2)  # (B, k1 c, n2, T)
         y = torch.matmul(self.second, y.reshape(-1, self.kept, 2 * self.b1, self.b2 * frames))  # (B, k1, j1 c, m2 T)
         y = torch.matmul(self.third, y.reshape(-1, self.kept * self.b1, 2 * self.b2, frames))  # (B, k1 j1, c j2, T)
-        y = y * y
-        power = y[:, :, : self.b2] + y[:, :, self.b2 :]  # (B, k1 j1, j2, T)
+        # re^2 + im^2 as one sum: ONNX Runtime splits and adds four times slower
+        power = (y * y).reshape(-1, self.kept * self.b1, 2, self.b2 * frames).sum(2)  # (B, k1 j1, j2 T)
         return torch.matmul(self.mel, power.reshape(-1, self.kept * self.b, frames))
 
 
