@@ -264,7 +264,15 @@ def _pool(folder: Path, material: Material, silent: bool) -> None:
             missing.append(fold.index)
     if not answers:
         raise KanjoError(f"no fold was finished; see {folder}/fold-*/log.txt")
-    sentences = [f"fold {fold.index}: {line}" for fold in material.folds for line in material.audit(fold).sentences()]
+    said: dict[str, list[int]] = {}
+    for fold in material.folds:
+        for line in material.audit(fold).sentences():
+            said.setdefault(line, []).append(fold.index)
+    everywhere = len(material.folds)
+    sentences = [
+        f"every fold: {line}" if len(where) == everywhere else f"fold {', '.join(map(str, where))}: {line}"
+        for line, where in said.items()
+    ]
     pooled = scoring.Evaluation(material.emotions, tuple(answers), scoring.scores_of(material.emotions, answers))
     experiment = material.recipe
     what = f"{len(material.folds) - len(missing)} of {len(material.folds)} folds pooled"

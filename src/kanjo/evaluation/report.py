@@ -65,7 +65,7 @@ def page(title: str, scores: Scores, pictures: Mapping[str, bytes], evaluation: 
     sexes = _rows([(name, _percent(value)) for name, value in scores.sexes.items()])
     problems = _rows([*evaluation.failed, *((f"emotion {name}", f"{n} left out") for name, n in evaluation.left_out)])
     audit = "".join(
-        f"<li{' class=leak' if line.startswith(('SPEAKER-DEP', 'LEAK')) else ''}>{_e(line)}</li>"
+        f"<li{' class=leak' if any(word in line for word in ('SPEAKER-DEPENDENT', 'LEAK')) else ''}>{_e(line)}</li>"
         for line in facts.get("audit", [])
     )
     return f"""<!doctype html>
