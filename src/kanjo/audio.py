@@ -79,7 +79,7 @@ class Levels:
         wide = block.astype(np.float64)
         self.n += block.size
         self.total += float(wide.sum())
-        self.squares += float(np.dot(wide, wide))
+        self.squares += float(np.square(wide, out=wide).sum())  # not np.dot: its threads would take ONNX Runtime's cores
         peak = max(float(block.max()), -float(block.min()))
         self.peak = max(self.peak, peak)
         if peak >= _FULL_SCALE:
@@ -112,15 +112,15 @@ class Source:
     channels: int
     frames: int | None
     _chunks: Iterator[npt.NDArray[np.float32]]
-    _stream: BinaryIO | None = None
+    _open: tuple[Any, ...] = ()
     warnings: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Source:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._stream is not None:
-            self._stream.close()
+        for file in self._open:
+            file.close()
 
     def blocks(self, sample_rate: int | None = None) -> Iterator[Signal]:
         """Yield mono float32 blocks at ``sample_rate`` Hz (default: as recorded).
@@ -130,8 +130,27 @@ class Source:
         with self:
             yield from self._resampled(sample_rate or self.native_rate)
 
+    def signal(self, sample_rate: int | None = None) -> Signal:
+        """All of it at once: float32 (N,) at ``sample_rate`` Hz. Raises AudioError as ``blocks`` does."""
+        with self:
+            blocks = list(self._mono())
+        whole = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        return resample(whole, self.native_rate, sample_rate or self.native_rate)
+
     def _resampled(self, rate: int) -> Iterator[Signal]:
-        resampler = None if rate == self.native_rate else soxr.ResampleStream(self.native_rate, rate, 1, "float32")
+        if rate == self.native_rate:
+            yield from self._mono()
+            return
+        resampler = soxr.ResampleStream(self.native_rate, rate, 1, "float32")
+        for mono in self._mono():
+            block = resampler.resample_chunk(mono, last=False)
+            if block.size:
+                yield block
+        tail = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        if tail.size:
+            yield tail
+
+    def _mono(self) -> Iterator[Signal]:
         seen = 0
         for chunk in self._chunks:
             mono = np.ascontiguousarray(chunk[:, 0] if chunk.shape[1] == 1 else chunk.mean(axis=1))
@@ -139,20 +158,9 @@ class Source:
                 first = seen + int(np.argmin(np.isfinite(mono)))
                 raise AudioError(f"{self.name}: sample {first} is not a number (NaN or infinite); expected finite samples")
             seen += len(mono)
-            block = mono if resampler is None else resampler.resample_chunk(mono, last=False)
-            if block.size:
-                yield block
+            yield mono
         if not seen:
             raise AudioError(f"{self.name}: no samples in it (0 frames)")
-        if resampler is not None:
-            tail = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
-            if tail.size:
-                yield tail
-
-    def signal(self, sample_rate: int | None = None) -> Signal:
-        """All of it: float32 (N,) at ``sample_rate`` Hz."""
-        blocks = list(self.blocks(sample_rate))
-        return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
 
 
 def load(path: str | Path, sample_rate: int | None = None) -> Signal:
@@ -169,9 +177,9 @@ def open_source(path: str | Path | BinaryIO | bytes, name: str | None = None) ->
     Raises AudioError in one line: missing, no permission, empty, or not audio that can be read here.
     """
     if isinstance(path, bytes):
-        return _open_stream(io.BytesIO(path), name or "<bytes>", "")
+        return _open_stream(io.BytesIO(path), name or "<bytes>")
     if not isinstance(path, str | Path):
-        return _open_stream(io.BytesIO(path.read()), name or "<stream>", "")
+        return _open_stream(io.BytesIO(path.read()), name or "<stream>")
     path = Path(path)
     name = name or str(path)
     try:
@@ -184,7 +192,8 @@ def open_source(path: str | Path | BinaryIO | bytes, name: str | None = None) ->
         said = "no such file" if isinstance(error, FileNotFoundError) else reason(error)
         raise AudioError(f"{name}: {said}") from error
     try:
-        return _open_stream(stream, name, path.suffix.lower())
+        # libsndfile reads the file by itself, without Python's lock at every few kilobytes
+        return _open_stream(stream, name, path)
     except AudioError:
         stream.close()
         raise
@@ -228,11 +237,12 @@ def _walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
         yield Path(where), folders, names
 
 
-def _open_stream(stream: BinaryIO, name: str, suffix: str) -> Source:
-    if suffix in _PYAV_SUFFIXES:
+def _open_stream(stream: BinaryIO, name: str, path: Path | None = None) -> Source:
+    """A source of what ``stream`` holds; where that is the file ``path``, libsndfile gets the path."""
+    if path is not None and path.suffix.lower() in _PYAV_SUFFIXES:
         return _open_pyav(stream, name)
     try:
-        file = soundfile.SoundFile(stream)
+        file = soundfile.SoundFile(stream if path is None else path)
     except (soundfile.LibsndfileError, TypeError, RuntimeError) as error:
         stream.seek(0)
         head = stream.read(12)
@@ -242,12 +252,16 @@ def _open_stream(stream: BinaryIO, name: str, suffix: str) -> Source:
             stream.seek(0)
             return _open_pyav(stream, name)
         raise AudioError(f"{name}: not audio that can be read ({_said(error)})") from error
-    _check_rate(file.samplerate, name)
-    source = Source(name, file.samplerate, file.channels, file.frames, iter(()), stream)
+    try:
+        _check_rate(file.samplerate, name)
+        place = stream.tell()
+        missing = _wav_shortfall(stream, file) or _ogg_shortfall(stream, file)
+        stream.seek(place)
+    except AudioError:
+        file.close()
+        raise
+    source = Source(name, file.samplerate, file.channels, file.frames, iter(()), (file, stream))
     source._chunks = _soundfile_chunks(file, source)
-    place = stream.tell()
-    missing = _wav_shortfall(stream, file) or _ogg_shortfall(stream, file)
-    stream.seek(place)
     if missing:
         source.warnings.append(missing)
     return source
@@ -256,9 +270,9 @@ def _open_stream(stream: BinaryIO, name: str, suffix: str) -> Source:
 def _soundfile_chunks(file: soundfile.SoundFile, source: Source) -> Iterator[npt.NDArray[np.float32]]:
     read, size = 0, int(_BLOCK_S * file.samplerate)
     with file:
-        while True:
+        while not read or read != source.frames:  # one read too many makes libsndfile seek, which costs in Ogg
             try:
-                chunk = file.read(size, dtype="float32", always_2d=True)
+                chunk = _read(file, size)
             except (soundfile.LibsndfileError, RuntimeError) as error:
                 if size > file.samplerate // 10 and file.seekable():  # take what stands before the damage, block by block
                     size //= 10
@@ -276,6 +290,14 @@ def _soundfile_chunks(file: soundfile.SoundFile, source: Source) -> Iterator[npt
         source.warnings.append(
             f"cut short: the header says {source.frames / file.samplerate:.2f} s, {read / file.samplerate:.2f} s are there"
         )
+
+
+def _read(file: soundfile.SoundFile, frames: int) -> npt.NDArray[np.float32]:
+    """The next frames, float32 (N, channels). 16-bit samples are scaled here: libsndfile takes three times as long."""
+    if file.subtype == "PCM_16":
+        integers = file.read(frames, dtype="int16", always_2d=True)
+        return np.asarray(np.multiply(integers, np.float32(1 / 32768), dtype=np.float32))
+    return np.asarray(file.read(frames, dtype="float32", always_2d=True))
 
 
 def _seek(file: soundfile.SoundFile, frame: int) -> bool:
@@ -300,7 +322,7 @@ def _open_pyav(stream: BinaryIO, name: str) -> Source:
     except (av.error.FFmpegError, ValueError, TypeError) as error:
         raise AudioError(f"{name}: not audio that can be read ({_said(error)})") from error
     _check_rate(rate, name)
-    source = Source(name, rate, int(track.channels), None, iter(()), stream)
+    source = Source(name, rate, int(track.channels), None, iter(()), (stream,))
     source._chunks = _pyav_chunks(container, track, source)
     return source
 
