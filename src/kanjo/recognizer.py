@@ -198,7 +198,7 @@ class Recognizer:
     def _hear(self, path: str | Path, window_s: float | None, hop_s: float | None) -> _Heard:
         heard = _Heard(str(path))
         try:
-            source = audio.open_source(path)
+            source = audio.open_source(path, str(path))
             for batch in self._batches(source, heard, window_s, hop_s):
                 heard.windows += batch
                 if len(heard.windows) > 4 * _BATCH:  # a long recording: run it here, so that memory stays constant

@@ -102,9 +102,11 @@ def evaluate(
     Example: kanjo evaluate default corpora/ravdess
     """
     from kanjo.evaluation import evaluate as scoring
-    from kanjo.evaluation import report
+    from kanjo.evaluation import figures, report
     from kanjo.recognizer import load
 
+    if output:
+        figures.require()
     recognizer = load(model)
     manifest = _labelled(data, corpus)
     trained = set(recognizer.facts.split.get("train_speakers", ()))

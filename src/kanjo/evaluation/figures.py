@@ -67,12 +67,19 @@ def speakers(scores: Scores) -> bytes:
     return _png(figure)
 
 
-def _figure(width: float, height: float, columns: int = 1) -> Any:
+def require() -> None:
+    """Raise KanjoError where pictures can't be drawn, before hours go into what they would show."""
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        import matplotlib  # noqa: F401
     except ImportError as error:
         raise KanjoError("pictures need matplotlib: pip install 'kanjo[train]'") from error
+
+
+def _figure(width: float, height: float, columns: int = 1) -> Any:
+    require()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(1, columns)
