@@ -47,7 +47,7 @@ _WORDS: dict[str, str] = {
     "happiness": (
         "happy hap happiness joy joyful joyous freude glück radość 기쁨 행복 喜び 喜 楽しい 开心 高兴 gioia amused amusement"
     ),
-    "neutral": "neutral neu normal plain neutralny neutralność 일반 중립 무감정 平静音 中立 中性 neutrale neutralität",
+    "neutral": "neutral neu normal plain neutralny neutralność 일반 중립 무감정 中立 中性 neutrale neutralität",
     "other": "other oth xxx others 기타 その他",
     "sadness": "sad sadness sorrow trauer traurig smutek 슬픔 悲しみ 悲 伤心 悲伤 tristezza",
     "sarcasm": "sarcastic sarcasm",
@@ -73,7 +73,7 @@ def canonical(word: str) -> str:
     if folded in ALIASES:
         return ALIASES[folded]
     near = difflib.get_close_matches(folded, ALIASES, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     raise CorpusError(
         f"unknown emotion label {word!r}{hint} Expected one of: {', '.join(EMOTIONS)} (or a known word for one of them); "
         "map your own words with --label-map WORD=EMOTION or labels.map in the recipe"
