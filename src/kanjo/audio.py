@@ -8,6 +8,7 @@ default, 20 bits), in a stream, so that a ten-hour recording needs no more memor
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -199,6 +200,16 @@ def open_source(path: str | Path | BinaryIO | bytes, name: str | None = None) ->
         raise
 
 
+def stretch(signal: Signal, rate: int, start_s: float | None, end_s: float | None, name: str) -> Signal:
+    """Seconds ``start_s`` to ``end_s`` (None: the beginning, the end) of a signal. Raises AudioError where it isn't so long."""
+    if start_s is None and end_s is None:
+        return signal
+    start, end = round((start_s or 0.0) * rate), len(signal) if end_s is None else round(end_s * rate)
+    if not 0 <= start < end <= len(signal) + rate // 100:
+        raise AudioError(f"{name}: stretch {start_s} to {end_s} s lies outside its {len(signal) / rate:.2f} s")
+    return signal[start:end]
+
+
 def resample(signal: Signal, from_rate: int, to_rate: int) -> Signal:
     """Resample float32 (N,) from one rate (Hz) to another with soxr HQ."""
     if from_rate == to_rate:
@@ -223,18 +234,11 @@ def write(path: Path, signal: Signal, sample_rate: int, subtype: str | None = No
 
 def find(folder: Path) -> Iterator[Path]:
     """Every recording under a folder, sorted, links to folders not followed (so a loop of links can't trap it)."""
-    for where, folders, names in folder.walk() if hasattr(folder, "walk") else _walk(folder):
+    for where, folders, names in os.walk(folder):
         folders.sort()
         for entry in sorted(names):
             if Path(entry).suffix.lower() in SUFFIXES and not entry.startswith("."):
-                yield where / entry
-
-
-def _walk(folder: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    import os
-
-    for where, folders, names in os.walk(folder):
-        yield Path(where), folders, names
+                yield Path(where) / entry
 
 
 def _open_stream(stream: BinaryIO, name: str, path: Path | None = None) -> Source:
@@ -269,23 +273,22 @@ def _open_stream(stream: BinaryIO, name: str, path: Path | None = None) -> Sourc
 
 def _soundfile_chunks(file: soundfile.SoundFile, source: Source) -> Iterator[npt.NDArray[np.float32]]:
     read, size = 0, int(_BLOCK_S * file.samplerate)
-    with file:
-        while not read or read != source.frames:  # one read too many makes libsndfile seek, which costs in Ogg
-            try:
-                chunk = _read(file, size)
-            except (soundfile.LibsndfileError, RuntimeError) as error:
-                if size > file.samplerate // 10 and file.seekable():  # take what stands before the damage, block by block
-                    size //= 10
-                    if _seek(file, read):
-                        continue
-                if not read:
-                    raise AudioError(f"{source.name}: damaged, no sample could be decoded ({_said(error)})") from error
-                source.warnings.append(f"cut short or damaged after {read / file.samplerate:.2f} s ({_said(error)})")
-                return
-            if not len(chunk):
-                break
-            read += len(chunk)
-            yield chunk
+    while not read or read != source.frames:  # one read too many makes libsndfile seek, which costs in Ogg
+        try:
+            chunk = _read(file, size)
+        except (soundfile.LibsndfileError, RuntimeError) as error:
+            if size > file.samplerate // 10 and file.seekable():  # take what stands before the damage, block by block
+                size //= 10
+                if _seek(file, read):
+                    continue
+            if not read:
+                raise AudioError(f"{source.name}: damaged, no sample could be decoded ({_said(error)})") from error
+            source.warnings.append(f"cut short or damaged after {read / file.samplerate:.2f} s ({_said(error)})")
+            return
+        if not len(chunk):
+            break
+        read += len(chunk)
+        yield chunk
     if source.frames and 0 < read < 0.98 * source.frames:
         source.warnings.append(
             f"cut short: the header says {source.frames / file.samplerate:.2f} s, {read / file.samplerate:.2f} s are there"
@@ -322,7 +325,7 @@ def _open_pyav(stream: BinaryIO, name: str) -> Source:
     except (av.error.FFmpegError, ValueError, TypeError) as error:
         raise AudioError(f"{name}: not audio that can be read ({_said(error)})") from error
     _check_rate(rate, name)
-    source = Source(name, rate, int(track.channels), None, iter(()), (stream,))
+    source = Source(name, rate, int(track.channels), None, iter(()), (container, stream))
     source._chunks = _pyav_chunks(container, track, source)
     return source
 
@@ -332,17 +335,16 @@ def _pyav_chunks(container: Any, track: Any, source: Source) -> Iterator[npt.NDA
 
     resampler = av.AudioResampler(format="flt", layout=track.layout.name, rate=source.native_rate)
     read = 0
-    with container:
-        try:
-            for frame in container.decode(track):
-                for piece in resampler.resample(frame):
-                    chunk = piece.to_ndarray().reshape(-1, source.channels).astype(np.float32, copy=False)
-                    read += len(chunk)
-                    yield chunk
-        except av.error.FFmpegError as error:
-            if not read:
-                raise AudioError(f"{source.name}: damaged, no sample could be decoded ({_said(error)})") from error
-            source.warnings.append(f"cut short or damaged after {read / source.native_rate:.2f} s ({_said(error)})")
+    try:
+        for frame in container.decode(track):
+            for piece in resampler.resample(frame):
+                chunk = piece.to_ndarray().reshape(-1, source.channels).astype(np.float32, copy=False)
+                read += len(chunk)
+                yield chunk
+    except av.error.FFmpegError as error:
+        if not read:
+            raise AudioError(f"{source.name}: damaged, no sample could be decoded ({_said(error)})") from error
+        source.warnings.append(f"cut short or damaged after {read / source.native_rate:.2f} s ({_said(error)})")
 
 
 def _wav_shortfall(stream: BinaryIO, file: soundfile.SoundFile) -> str:

@@ -191,8 +191,9 @@ class Recognizer:
 
     def _predict(self, source: audio.Source, window_s: float | None, hop_s: float | None) -> Prediction:
         heard = _Heard(source.name)
-        for batch in self._batches(source, heard, window_s, hop_s):
-            self._run([(heard, window) for window in batch])
+        with source:  # closed too where the window that is asked for doesn't fit
+            for batch in self._batches(source, heard, window_s, hop_s):
+                self._run([(heard, window) for window in batch])
         return self._answer(heard)
 
     def _hear(self, path: str | Path, window_s: float | None, hop_s: float | None) -> _Heard:

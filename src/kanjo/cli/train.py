@@ -19,6 +19,7 @@ from kanjo.cli._common import progress, say
 from kanjo.errors import BundleError, CorpusError, KanjoError, RecipeError
 
 if TYPE_CHECKING:
+    from kanjo.corpora import Manifest
     from kanjo.splits import Fold
     from kanjo.train.fit import Fitted, Material
     from kanjo.train.recipe import Recipe
@@ -288,7 +289,7 @@ def _pool(folder: Path, material: Material, silent: bool) -> None:
         raise typer.Exit(1)
 
 
-def _labelled(data: Path, corpus: str) -> Any:
+def _labelled(data: Path, corpus: str) -> Manifest:
     from kanjo.corpora import CORPORA, OWN, read_corpus, read_manifest
 
     if data.is_file():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from kanjo import audio
@@ -35,7 +35,6 @@ class Corpus:
     read: Reader
     folders: tuple[str, ...] = ()
     notes: str = ""
-    optional_labels: tuple[str, ...] = field(default=())
 
     @property
     def n_files(self) -> int:

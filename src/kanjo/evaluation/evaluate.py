@@ -125,9 +125,7 @@ def _predictions(
         row = rows[i]
         try:
             source = audio.open_source(paths[i])
-            signal = source.signal()
-            start = round((row.start_s or 0.0) * source.native_rate)
-            end = len(signal) if row.end_s is None else round(row.end_s * source.native_rate)
-            yield recognizer.predict_signal(signal[start:end], source.native_rate, name=str(paths[i]))
+            signal = audio.stretch(source.signal(), source.native_rate, row.start_s, row.end_s, str(paths[i]))
+            yield recognizer.predict_signal(signal, source.native_rate, name=str(paths[i]))
         except AudioError as error:
             yield Prediction(str(paths[i]), "", 0.0, {}, error=str(error))

@@ -155,15 +155,7 @@ def _decoded(
 def _decode(item: Item, sample_rate: int) -> tuple[npt.NDArray[np.int16], list[str]] | AudioError:
     try:
         source = audio.open_source(item.path)
-        signal = source.signal(sample_rate)
-        if item.start_s is not None or item.end_s is not None:
-            start = round((item.start_s or 0.0) * sample_rate)
-            end = len(signal) if item.end_s is None else round(item.end_s * sample_rate)
-            if not 0 <= start < end <= len(signal) + sample_rate // 100:
-                return AudioError(
-                    f"{item.path}: stretch {item.start_s} to {item.end_s} s lies outside its {len(signal) / sample_rate:.2f} s"
-                )
-            signal = signal[start:end]
+        signal = audio.stretch(source.signal(sample_rate), sample_rate, item.start_s, item.end_s, str(item.path))
     except AudioError as error:
         return error
     np.clip(signal, -1.0, 1.0, out=signal)
