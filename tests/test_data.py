@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,9 @@ import pytest
 import torch
 
 from kanjo.train import augment
-from kanjo.train.data import Windows, loader
+from kanjo.train.data import SegmentWindows, Windows, loader
 from kanjo.train.pack import Item, Pack, pack
-from kanjo.train.recipe import AugmentSection
+from kanjo.train.schema import AugmentSection
 from tests.corpora_fixtures import RATE, clip, tone
 
 
@@ -56,14 +57,17 @@ def test_speed_moves_the_pitch() -> None:
 
 def test_gain_stays_within_its_bounds() -> None:
     signal = torch.ones(200, 10)
-    levels = 20 * torch.log10(augment.vary_signal(signal, AugmentSection(gain_db=6))[:, 0])
+    levels = 20 * torch.log10(augment.vary_signal(signal, torch.full((200,), 10), AugmentSection(gain_db=6))[:, 0])
     assert levels.abs().max() <= 6.001
     assert levels.std() > 2
-    assert torch.equal(augment.vary_signal(signal, AugmentSection()), signal)
+    assert torch.equal(augment.vary_signal(signal, torch.full((200,), 10), AugmentSection()), signal)
 
 
 def test_noise_is_quiet() -> None:
-    noise = augment.vary_signal(torch.zeros(50, 4000), AugmentSection(noise_db=30))
+    valid = torch.full((50,), 4000)
+    noisy = augment.vary_signal(torch.zeros(50, 5000), valid, AugmentSection(noise_db=30))
+    assert not noisy[:, 4000:].any(), "padding stays silent, so that a network that masks it still can"
+    noise = noisy[:, :4000]
     db = 20 * torch.log10(noise.std(1))
     assert float(db.min()) > -91 and float(db.max()) < -59
 
@@ -78,6 +82,38 @@ def test_masks_are_no_wider_than_asked() -> None:
 
 def test_mixup_keeps_targets_a_distribution() -> None:
     features, targets = torch.randn(8, 1, 4, 4), torch.eye(8)
-    mixed, blended = augment.mixup(features, targets, 0.4)
+    frames = torch.arange(1, 9)
+    mixed, longer, blended = augment.mixup(features, frames, targets, 0.4)
     assert mixed.shape == features.shape
+    assert (longer >= frames).all()
     torch.testing.assert_close(blended.sum(1), torch.ones(8))
+
+
+def test_a_shift_moves_and_loses_what_leaves() -> None:
+    signal = np.arange(1, 6, dtype=np.float32)
+    assert augment.shifted(signal, 2).tolist() == [0, 0, 1, 2, 3]
+    assert augment.shifted(signal, -2).tolist() == [3, 4, 5, 0, 0]
+    assert augment.shifted(signal, 0).tolist() == signal.tolist()
+    assert augment.shifted(signal, 9).tolist() == [0] * 5
+
+
+def test_balanced_batches_hold_each_emotion_alike(tmp_path: Path) -> None:
+    packed = pack([Item(clip(tmp_path / f"{n}.wav", n)) for n in range(40)], RATE, tmp_path / "c")
+    windows = Windows(packed, range(40), [0] * 36 + [1] * 4, 100)
+    drawn = torch.cat([batch["label"] for _ in range(20) for batch in loader(windows, 8, shuffle=True, balanced=True)])
+    assert 0.4 < float((drawn == 1).float().mean()) < 0.6
+    plain = torch.cat([batch["label"] for batch in loader(windows, 8, shuffle=False, balanced=True)])
+    assert int((plain == 1).sum()) == 4, "validation batches are as they are"
+
+
+def test_every_segment_comes_once_an_epoch_and_neighbours_come_apart(packed: Pack) -> None:
+    windows = Windows(packed, [0, 1, 2], [5, 6, 7], 2 * RATE)
+    items = SegmentWindows(windows, [1, 4, 11])
+    seen = []
+    for batch in loader(items, items.items(8), shuffle=True):
+        clips = batch["signal"].abs().sum(1)
+        assert len(clips) == len(batch["valid"])
+        seen += list(zip(batch["label"].tolist(), batch["segment"].tolist(), strict=True))
+        assert batch["row"].max() == len(clips) - 1
+    assert sorted(seen) == [(5, 0)] + [(6, n) for n in range(4)] + [(7, n) for n in range(11)]
+    assert all(b - a > 1 for place, group in items.groups if place == 2 for a, b in itertools.pairwise(group))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import os
 import signal
@@ -20,16 +19,12 @@ from kanjo.corpora import Manifest, Utterance
 from kanjo.errors import CorpusError, RecipeError
 from kanjo.splits import Fold
 from kanjo.train.data import Windows
-from kanjo.train.fit import Material, fit, fit_temperature, predicted_logits, prepare
+from kanjo.train.fit import fit, fit_temperature
+from kanjo.train.material import Material, prepare
 from kanjo.train.module import uar
 from kanjo.train.pack import Item, pack
 from kanjo.train.recipe import load_recipe
-from tests.conftest import train_command
-
-
-def _table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        return list(csv.DictReader(stream))
+from tests.conftest import table, train_command
 
 
 def test_the_run_folder_holds_what_the_design_says(tiny_run: Path) -> None:
@@ -45,7 +40,7 @@ def test_the_run_folder_holds_what_the_design_says(tiny_run: Path) -> None:
         "README.md",
         "weights.safetensors",
     }
-    rows = _table(tiny_run / "metrics.csv")
+    rows = table(tiny_run / "metrics.csv")
     assert [float(row["epoch"]) for row in rows] == list(range(1, len(rows) + 1))
     assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
     log = (tiny_run / "log.txt").read_text()
@@ -61,12 +56,12 @@ def test_it_learns_pitches_it_was_shown(tiny_run: Path) -> None:
 
 def test_no_test_speaker_trains_or_validates(tiny_run: Path) -> None:
     sides: dict[str, set[str]] = {"train": set(), "validation": set(), "test": set()}
-    for row in _table(tiny_run / "split.csv"):
+    for row in table(tiny_run / "split.csv"):
         sides[row["split"]].add(row["speaker"])
     assert len(sides["test"]) == 2
     assert not sides["test"] & (sides["train"] | sides["validation"])
     assert not sides["train"] & sides["validation"]
-    predicted = {row["speaker"].split("/")[1] for row in _table(tiny_run / "predictions.csv")}
+    predicted = {row["speaker"].split("/")[1] for row in table(tiny_run / "predictions.csv")}
     assert predicted == sides["test"]
 
 
@@ -82,13 +77,13 @@ def test_a_run_killed_in_the_middle_goes_on_and_ends_like_one_that_was_not(
                 break
         os.kill(process.pid, signal.SIGKILL)
     assert not (run / "bundle").exists()
-    before = [float(row["epoch"]) for row in _table(run / "metrics.csv")]
+    before = [float(row["epoch"]) for row in table(run / "metrics.csv")]
     assert len(before) >= 4
     resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True)
     assert resumed.returncode == 0, resumed.stderr
     first = next(line for line in resumed.stderr.splitlines() if line.startswith("epoch "))
     assert int(first.split()[1]) >= len(before), "more than one epoch was lost"
-    rows = _table(run / "metrics.csv")
+    rows = table(run / "metrics.csv")
     assert [float(row["epoch"]) for row in rows] == list(range(1, len(rows) + 1))
     assert (run / "bundle" / "model.onnx").is_file()
 
@@ -151,10 +146,10 @@ def test_the_network_overfits_eight_real_clips(ravdess_clips: list[Path], tmp_pa
     )
     everything = tuple(range(8))
     fitted = fit(material, Fold(1, "all", everything, everything, ()), tmp_path / "run")
-    logits, labels = predicted_logits(
-        fitted.system, Windows(material.pack, everything, material.labels, material.recipe.audio.window)
-    )
-    assert uar(labels, logits.argmax(1), 8) == 1.0
+    batch = Windows(material.pack, everything, material.labels, material.recipe.audio.window).__getitems__(everything)
+    with torch.inference_mode():
+        logits = fitted.system(batch["signal"])[0]
+    assert uar(batch["label"], logits.argmax(1), 8) == 1.0
 
 
 def test_temperature_mends_overconfidence() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import librosa
@@ -24,7 +23,7 @@ def librosa_db(signal: np.ndarray, n_fft: int, hop: int, n_mels: int, top_db: fl
 
 def ours(signal: np.ndarray, n_fft: int, hop: int, n_mels: int, **more: object) -> np.ndarray:
     frontend = LogMel(RATE, n_fft, hop, n_mels, normalization="none", **({"top_db": None} | more))
-    return frontend(torch.from_numpy(signal)[None])[0, 0].numpy()
+    return frontend(torch.from_numpy(signal)[None])[0][0, 0].numpy()
 
 
 @pytest.mark.parametrize(("n_fft", "hop", "n_mels"), SIZES)
@@ -71,12 +70,13 @@ def test_shorter_window_sits_in_the_middle_of_the_frame() -> None:
     )
 
 
-@pytest.mark.parametrize("width", [5, 9])
-def test_deltas_are_the_htk_regression(width: int) -> None:
+def test_deltas_are_the_htk_regression() -> None:
+    """librosa's (Savitzky-Golay of order 1, nearest edges) and torchaudio's (replicated edges) are this one."""
     features = torch.randn(2, 3, 20)
-    with warnings.catch_warnings():
-        expected = librosa.feature.delta(features.numpy(), width=width, mode="nearest")
-    np.testing.assert_allclose(deltas(features, width).numpy()[:, :, width:-width], expected[:, :, width:-width], atol=1e-5)
+    expected = librosa.feature.delta(features.numpy(), width=5, mode="nearest")
+    np.testing.assert_allclose(deltas(features).numpy(), expected, atol=1e-5)
+    by_hand = torch.tensor([[[0.0, 0.0, 1.0, 4.0, 9.0, 9.0]]])  # (-2 x[t-2] - x[t-1] + x[t+1] + 2 x[t+2]) / 10
+    torch.testing.assert_close(deltas(by_hand)[0, 0], torch.tensor([0.2, 0.9, 2.2, 2.6, 2.1, 1.0]))
     ramp = torch.arange(30.0).reshape(1, 1, 30)
     np.testing.assert_allclose(deltas(ramp)[0, 0, 2:-2].numpy(), 1.0, atol=1e-6)
 
@@ -95,23 +95,26 @@ def test_doubling_the_amplitude_adds_six_decibels() -> None:
 
 
 def test_silence_is_finite() -> None:
-    for normalization in ("none", "utterance", "corpus"):
-        features = LogMel(RATE, 2048, 512, 128, normalization=normalization)(torch.zeros(1, RATE))  # type: ignore[arg-type]
+    for normalization in ("none", "utterance", "corpus", "image"):
+        features, frames = LogMel(RATE, 2048, 512, 128, normalization=normalization)(torch.zeros(1, RATE))  # type: ignore[arg-type]
         assert torch.isfinite(features).all()
+        assert frames.tolist() == [1]
 
 
 def test_preemphasis_is_a_first_difference() -> None:
     signal = tone(0.5)
     differenced = np.concatenate([signal[:1], signal[1:] - 0.97 * signal[:-1]]).astype(np.float32)
-    np.testing.assert_allclose(ours(signal, 512, 160, 40, preemphasis=0.97), ours(differenced, 512, 160, 40), atol=1e-4)
+    after = np.append(differenced, np.float32(-0.97) * signal[-1])  # what the filter still says when the signal is over
+    expected = ours(after, 512, 160, 40)[:, : 1 + len(signal) // 160]
+    np.testing.assert_allclose(ours(signal, 512, 160, 40, preemphasis=0.97), expected, atol=1e-4)
 
 
 def test_three_channels_and_their_statistics() -> None:
     frontend = LogMel(RATE, 512, 160, 40, with_deltas=True, normalization="corpus")
-    raw = frontend.features(torch.from_numpy(tone(1.0))[None])
+    raw = frontend.features(torch.from_numpy(tone(1.0))[None], torch.tensor([100]))
     assert raw.shape == (1, 3, 40, 101)
     frontend.fit_statistics(raw.mean((0, 3)), raw.std((0, 3), unbiased=False))
-    normed = frontend(torch.from_numpy(tone(1.0))[None])
+    normed, _ = frontend(torch.from_numpy(tone(1.0))[None])
     np.testing.assert_allclose(normed.mean((0, 3)).numpy(), 0, atol=1e-3)
     np.testing.assert_allclose(normed.std((0, 3), unbiased=False).numpy(), 1, atol=1e-2)
 
@@ -119,7 +122,61 @@ def test_three_channels_and_their_statistics() -> None:
 def test_company_in_the_batch_changes_nothing() -> None:
     frontend = LogMel(RATE, 2048, 512, 128, normalization="none")
     one, other = torch.from_numpy(tone(1.0, 300))[None], 5 * torch.from_numpy(tone(1.0, 900, seed=3))[None]
-    np.testing.assert_allclose(frontend(torch.cat([one, other]))[0].numpy(), frontend(one)[0].numpy(), atol=1e-4)
+    np.testing.assert_allclose(frontend(torch.cat([one, other]))[0][0].numpy(), frontend(one)[0][0].numpy(), atol=1e-4)
+
+
+def _published() -> LogMel:
+    """Zhang et al. 2021's front end, with the mission's reference's numbers."""
+    return LogMel(
+        RATE, 400, 160, 64, fmin=20, fmax=8000, mel_scale="htk", preemphasis=0.97, with_deltas=True, normalization="image"
+    )
+
+
+@pytest.mark.parametrize("n", [RATE, RATE + 1, 11_111, 8_000, 500])
+def test_padding_leaves_an_utterances_frames_alone(n: int) -> None:
+    signal = torch.from_numpy(tone(2.0))[None, :n]
+    alone, frames = _published()(signal)
+    padded, same = _published()(torch.nn.functional.pad(signal, (0, 4 * RATE - n)))
+    assert frames.item() == same.item() == -(-n // 160)
+    heard = int(frames)
+    torch.testing.assert_close(padded[..., :heard], alone[..., :heard], atol=1e-5, rtol=0)
+    assert torch.equal(padded[..., heard:], padded[..., heard - 1 : heard].expand(-1, -1, -1, padded.shape[3] - heard))
+
+
+def test_the_image_is_scaled_channel_by_channel_and_loudness_falls_out() -> None:
+    signal = torch.from_numpy(tone(1.0))[None]
+    image, _ = _published()(signal)
+    mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    plain = image * deviation.reshape(3, 1, 1) + mean.reshape(3, 1, 1)
+    torch.testing.assert_close(plain.amin((0, 2, 3)), torch.zeros(3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(plain.amax((0, 2, 3)), torch.ones(3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(_published()(0.1 * signal)[0], image, atol=1e-3, rtol=0)
+
+
+def test_the_published_channels_are_librosas(ravdess_clips: list[Path]) -> None:
+    import soundfile
+
+    signal, _ = soundfile.read(ravdess_clips[100], dtype="float32")
+    emphasised = np.append(signal, np.float32(0)) - 0.97 * np.append(np.float32(0), signal)
+    spectrum = librosa.feature.melspectrogram(
+        y=emphasised,
+        sr=RATE,
+        n_fft=400,
+        hop_length=160,
+        n_mels=64,
+        fmin=20,
+        fmax=8000,
+        htk=True,
+        norm="slaney",
+        pad_mode="constant",
+    )
+    static = librosa.power_to_db(spectrum, amin=1e-10, top_db=80)
+    frames = -(-len(signal) // 160)
+    first = librosa.feature.delta(static[:, :frames], width=5, mode="nearest")
+    second = librosa.feature.delta(first, width=5, mode="nearest")
+    found = _published().features(torch.from_numpy(signal)[None], torch.tensor([frames]))[0, :, :, :frames].numpy()
+    for ours_, expected in zip(found, (static[:, :frames], first, second), strict=True):
+        np.testing.assert_allclose(ours_, expected, atol=2e-3, rtol=0)
 
 
 @pytest.mark.parametrize(("n_fft", "hop", "n_mels"), SIZES)
@@ -128,7 +185,7 @@ def test_onnx_runtime_agrees(tmp_path: Path, n_fft: int, hop: int, n_mels: int) 
     from kanjo.train.module import System
 
     class Flat(torch.nn.Module):
-        def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def forward(self, features: torch.Tensor, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return features.mean(3)[:, 0], features.flatten(1)
 
     frontend = LogMel(RATE, n_fft, hop, n_mels, normalization="none")
@@ -138,4 +195,4 @@ def test_onnx_runtime_agrees(tmp_path: Path, n_fft: int, hop: int, n_mels: int) 
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])
     batch = np.stack([tone(1.0, 300), tone(1.0, 900, seed=2), np.zeros(RATE, np.float32)])
     features = session.run(["embedding"], {"signal": batch})[0].reshape(3, n_mels, -1)
-    np.testing.assert_allclose(features, frontend(torch.from_numpy(batch))[:, 0].numpy(), atol=2e-3)
+    np.testing.assert_allclose(features, frontend(torch.from_numpy(batch))[0][:, 0].numpy(), atol=2e-3)

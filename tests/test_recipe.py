@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kanjo.errors import RecipeError
@@ -39,9 +39,11 @@ def test_json_is_read_too(tmp_path: Path) -> None:
         ("training.epochs=many", "training.epochs: .*integer.*found 'many'"),
         ("training.optimizer=lion", "training.optimizer: .*'adam', 'adamw' or 'sgd'.*found 'lion'"),
         ("audio.hop_s=99", "hop_s 99.0 is longer than window_s"),
-        ("split.protocol=lose", "unknown protocol 'lose', expected one of emobox, loso"),
+        ("split.protocol=lose", "unknown protocol 'lose', expected one of cross-corpus, emobox"),
         ("labels.keep=[anger, hapiness]", "unknown emotion label 'hapiness'; did you mean 'happiness'"),
-        ("network.type=transformer", "network.type"),
+        ("network.type=transformer", "network: .*'transformer'.* expected tags: 'cnn-lstm-2d', 'dcnn-blstm-attention'"),
+        ("network.weights=none", "unknown key 'network.weights'; known here: dropout, filters, kernel"),
+        ("finetune={}", "finetune is for networks of two stages; cnn-lstm-2d has one"),
         ("corpora=[]", "expected at least one corpus"),
         ("training", "expected KEY=VALUE"),
         ("name.x.y=1", "has no keys below it"),
@@ -100,8 +102,42 @@ _JSON = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(["training", "network", "audio", "labels", "corpora", "x"]), _JSON, max_size=4))
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a machine that is busy
 def test_any_content_is_a_recipe_or_a_recipe_error(content: dict[str, Any]) -> None:
     try:
         recipe_from(SMALL | content, "fuzz")
     except RecipeError as error:
         assert "fuzz" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("network.segment.hops=3", "unknown key 'network.segment.hops'; did you mean 'hop'"),
+        ("network.segment.hop=0", "network.segment.hop: .*greater than or equal to 1.*found 0"),
+        ("network.attention=local", "network.attention: .*'self' or 'mean'.*found 'local'"),
+        ("finetune.decay=2", "finetune.decay: .*less than or equal to 1.*found 2"),
+        ("finetune.decai=1", "unknown key 'finetune.decai'; did you mean 'decay'"),
+        ("augment.mixup=0.2", "augment.mixup blends whole utterances"),
+        ("select.sex=woman", "select.sex: .*'female' or 'male'.*found 'woman'"),
+        ("audio={window_s: 0.5, hop_s: 0.5}", "audio.window_s 0.5 is shorter than one segment"),
+    ],
+)
+def test_the_staged_recipe_says_what_is_wrong_too(override: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said) as caught:
+        load_recipe("dcnn-blstm-attention", [override])
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_papers_recipe_holds_what_it_says() -> None:
+    recipe = load_recipe("dcnn-blstm-attention")
+    front = recipe.frontend
+    assert (front.n_fft, front.hop_length, front.n_mels, front.fmin, front.fmax) == (400, 160, 64, 20, 8000)
+    assert (front.mel_scale, front.preemphasis, front.with_deltas) == ("htk", 0.97, True)
+    assert recipe.finetune is not None
+    stage = recipe.finetune
+    assert (stage.optimizer, stage.learning_rate, stage.schedule, stage.decay) == ("adam", 1e-4, "exponential", 0.695)
+    assert (stage.epochs, stage.batch_size) == (30, 128)
+    assert load_recipe("dcnn-blstm-attention", ["finetune=null"]).finetune is None
+    for name, changes in recipe.ablations.items():
+        assert load_recipe("dcnn-blstm-attention", list(changes)) != recipe, name

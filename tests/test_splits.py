@@ -155,3 +155,15 @@ def test_a_folds_file_for_another_corpus_is_refused(folds_file: Path) -> None:
 
 def test_every_protocol_is_documented() -> None:
     assert all(protocol.__doc__ for protocol in PROTOCOLS.values())
+
+
+def test_cross_corpus_tests_on_each_corpus_in_turn_with_its_speakers_unheard() -> None:
+    rows = [*rows_of(5, corpus="a"), *rows_of(4, corpus="b")]
+    one, two = make_folds(rows, "cross-corpus")
+    assert {rows[i].corpus for i in one.test} == {"a"} == {rows[i].corpus for i in (*two.train, *two.validation)}
+    assert {rows[i].corpus for i in two.test} == {"b"} == {rows[i].corpus for i in (*one.train, *one.validation)}
+    assert one.name == "tests on a"
+    assert audit(rows, one).speaker_independent
+    assert not {rows[i].speaker for i in one.train} & {rows[i].speaker for i in one.validation}
+    with pytest.raises(CorpusError, match="only one corpus"):
+        make_folds(rows_of(5), "cross-corpus")

@@ -43,6 +43,7 @@ class Facts:
     scores: Mapping[str, Any] | None = None
     n_parameters: int = 0
     parity: Mapping[str, Any] = field(default_factory=dict)
+    quantization: str = ""
     format_version: int = FORMAT_VERSION
 
     @property
@@ -152,7 +153,7 @@ Recognises emotion in speech: {", ".join(facts.labels)}.
 
 {_measured(facts)}
 
-torch and ONNX Runtime differ by at most {facts.parity.get("largest_difference", float("nan")):.1e} on {facts.parity.get("clips", 0)} real clips.
+{_exactness(facts)}
 
 ## Know before you use it
 
@@ -191,6 +192,13 @@ def _measured(facts: Facts) -> str:
 
 Recall: {recalls}.
 {f"UAR by sex: {sexes}." if sexes else ""}"""
+
+
+def _exactness(facts: Facts) -> str:
+    if facts.quantization:
+        return f"Quantised: {facts.quantization}. The scores above were measured with it."
+    largest, clips = facts.parity.get("largest_difference", float("nan")), facts.parity.get("clips", 0)
+    return f"torch and ONNX Runtime differ by at most {largest:.1e} on {clips} real clips."
 
 
 def _text(facts: Facts) -> str:

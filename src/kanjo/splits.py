@@ -130,8 +130,17 @@ def own(rows: Rows, k: int, seed: int, folds_file: Path | None) -> list[tuple[st
     return [("manifest", {i for i, row in enumerate(rows) if row.split.casefold() in ("test", "eval", "evaluation")})]
 
 
+def cross_corpus(rows: Rows, k: int, seed: int, folds_file: Path | None) -> list[tuple[str, set[int]]]:
+    """Each corpus in turn tests what was trained on the others."""
+    corpora = list(dict.fromkeys(row.corpus for row in rows))
+    if len(corpora) < 2:
+        raise CorpusError(f"cross-corpus: only one corpus ({', '.join(corpora)}); expected at least 2")
+    return [(f"tests on {name}", {i for i, row in enumerate(rows) if row.corpus == name}) for name in corpora]
+
+
 Protocol = Callable[[Rows, int, int, Path | None], list[tuple[str, set[int]]]]
 PROTOCOLS: dict[str, Protocol] = {
+    "cross-corpus": cross_corpus,
     "emobox": emobox,
     "loso": loso,
     "manifest": own,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli import corpus, predict, train
+from kanjo.cli import corpus, evaluate, predict, train
 from kanjo.errors import KanjoError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.add_typer(corpus.app, name="corpus")
 predict.register(app)
 train.register(app)
+evaluate.register(app)
 
 _debug = False
 

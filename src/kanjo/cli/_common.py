@@ -1,4 +1,4 @@
-"""What several verbs share: the progress bar, and saying something on stderr."""
+"""What several verbs share: options, the progress bar, and saying something on stderr."""
 
 from __future__ import annotations
 
@@ -6,6 +6,23 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe in the box, or a YAML or JSON file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="KEY=VALUE, such as training.learning_rate=1e-4; may be repeated.")
+]
+CorpusRoot = Annotated[
+    str | None,
+    typer.Option("--corpus-root", envvar="KANJO_CORPORA", help="The folder that holds the corpora."),
+]
+Run = Annotated[Path | None, typer.Option("-o", "--output", help="The run folder (default: a new one under runs/).")]
+Silent = Annotated[bool, typer.Option("-s", "--silent", help="No progress, results only.")]
+Threads = Annotated[int, typer.Option(min=0, help="Cores to use; 0: all.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="How many at once; 0: one for each core.")]
 
 _WIDTH = 28
 

@@ -16,7 +16,7 @@ from kanjo.evaluation.metrics import Scores
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"
 
 
-def confusion(scores: Scores) -> bytes:
+def confusion(scores: Scores, what: str = "utterances") -> bytes:
     """The confusion matrix: rows truth, columns answer, each row in per cent with its counts."""
     figure, axes = _figure(1.2 + 0.85 * len(scores.labels), 0.8 + 0.72 * len(scores.labels))
     counts = np.asarray(scores.confusion)
@@ -31,7 +31,7 @@ def confusion(scores: Scores) -> bytes:
         for j, share in enumerate(row):
             colour = "white" if share > 0.5 else "black"
             axes.text(j, i, f"{100 * share:.0f}%\n{counts[i, j]}", ha="center", va="center", color=colour, fontsize=8)
-    axes.set_title(f"UAR {scores.uar}, {scores.n} utterances", fontsize=10)
+    axes.set_title(f"UAR {scores.uar}, {scores.n} {what}", fontsize=10)
     return _png(figure)
 
 

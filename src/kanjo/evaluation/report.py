@@ -44,10 +44,23 @@ def write_run(run: Path, title: str, evaluation: Evaluation, facts: Mapping[str,
         pictures["learning_curves"] = figures.learning_curves(run / "metrics.csv")
     if scores.speakers:
         pictures["speakers"] = figures.speakers(scores)
-    for name, picture in pictures.items():
-        with files.written_whole(run / f"{name}.png") as temporary:
-            temporary.write_bytes(picture)
+    _write_pictures(run, pictures)
     files.write_text(run / "report.html", page(title, scores, pictures, evaluation, facts))
+
+
+def write_stage(folder: Path, scores: Scores) -> None:
+    """The pictures of a first stage, whose scores are of validation speakers: confusion matrix and learning curves."""
+    pictures = {
+        "confusion_matrix": figures.confusion(scores, "validation segments"),
+        "learning_curves": figures.learning_curves(folder / "metrics.csv"),
+    }
+    _write_pictures(folder, pictures)
+
+
+def _write_pictures(folder: Path, pictures: Mapping[str, bytes]) -> None:
+    for name, picture in pictures.items():
+        with files.written_whole(folder / f"{name}.png") as temporary:
+            temporary.write_bytes(picture)
 
 
 def page(title: str, scores: Scores, pictures: Mapping[str, bytes], evaluation: Evaluation, facts: Mapping[str, Any]) -> str:

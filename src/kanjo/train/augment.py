@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from kanjo.audio import Signal
-from kanjo.train.recipe import AugmentSection
+from kanjo.train.schema import AugmentSection
 
 
 def at_speed(signal: Signal, factor: float) -> Signal:
@@ -16,10 +16,21 @@ def at_speed(signal: Signal, factor: float) -> Signal:
     return np.asarray(np.interp(np.arange(n) * factor, np.arange(len(signal)), signal), np.float32)
 
 
-def vary_signal(signal: Tensor, settings: AugmentSection) -> Tensor:
-    """Gain and white noise, drawn for each clip: (B, N) -> (B, N).
+def shifted(signal: Signal, samples: int) -> Signal:
+    """Moved by so many samples: silence comes in at one end, what leaves at the other is lost: (N,) -> (N,)."""
+    moved = np.zeros_like(signal)
+    keep = max(0, len(signal) - abs(samples))
+    if samples >= 0:
+        moved[len(signal) - keep :] = signal[:keep]
+    else:
+        moved[:keep] = signal[len(signal) - keep :]
+    return moved
 
-    ``gain_db``: uniform within plus and minus; ``noise_db``: noise up to that many dB below 60 dB under full scale's RMS.
+
+def vary_signal(signal: Tensor, valid: Tensor, settings: AugmentSection) -> Tensor:
+    """Gain and white noise, drawn for each clip: (B, N), valid (B,) -> (B, N). Padding behind a clip stays silent.
+
+    ``gain_db``: uniform within plus and minus; ``noise_db``: noise of -90 to ``noise_db`` - 90 dB of full scale's RMS.
     """
     b = signal.shape[0]
     if settings.gain_db:
@@ -27,7 +38,8 @@ def vary_signal(signal: Tensor, settings: AugmentSection) -> Tensor:
         signal = signal * 10 ** (db / 20)
     if settings.noise_db:
         level = 10 ** ((torch.rand(b, 1, device=signal.device) * settings.noise_db - 90) / 20)
-        signal = signal + level * torch.randn_like(signal)
+        inside = torch.arange(signal.shape[1], device=signal.device) < valid.unsqueeze(1)
+        signal = signal + level * torch.randn_like(signal) * inside
     return signal
 
 
@@ -52,8 +64,9 @@ def mask_features(features: Tensor, settings: AugmentSection) -> Tensor:
     return features * keep
 
 
-def mixup(features: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Blend each clip with another (Zhang et al. 2018): features (B, ...), targets (B, E) one-hot -> the same shapes."""
+def mixup(features: Tensor, frames: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Blend each clip with another (Zhang et al. 2018): features (B, ...), frames (B,), targets (B, E) -> the same shapes."""
     share = float(np.random.default_rng(int(torch.randint(2**31, (1,)))).beta(alpha, alpha))
     order = torch.randperm(features.shape[0], device=features.device)
-    return share * features + (1 - share) * features[order], share * targets + (1 - share) * targets[order]
+    blended = share * features + (1 - share) * features[order]
+    return blended, torch.maximum(frames, frames[order]), share * targets + (1 - share) * targets[order]

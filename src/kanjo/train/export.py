@@ -23,7 +23,8 @@ from kanjo.corpora import CORPORA
 from kanjo.errors import BundleError
 from kanjo.splits import Fold
 from kanjo.train.data import Windows, loader
-from kanjo.train.fit import Fitted, Material
+from kanjo.train.fit import Fitted
+from kanjo.train.material import Material
 from kanjo.train.module import System
 
 #: The most that torch's and ONNX Runtime's probabilities may differ by.
@@ -39,7 +40,7 @@ class Graph(nn.Module):
         self.frontend, self.network, self.temperature = system.frontend, system.network, temperature
 
     def forward(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        logits, embedding = self.network(self.frontend(signal))
+        logits, embedding = self.network(*self.frontend(signal))
         return torch.softmax(logits / self.temperature, dim=1), embedding
 
 

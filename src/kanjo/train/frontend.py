@@ -27,7 +27,10 @@ from torch import Tensor, nn
 
 Array = npt.NDArray[np.float64]
 MelScale = Literal["slaney", "htk"]
-Normalization = Literal["none", "utterance", "corpus"]
+Normalization = Literal["none", "utterance", "corpus", "image"]
+
+#: Mean and deviation of ImageNet's red, green and blue, at full scale 1: what torchvision's weights were trained on.
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def hz_to_mel(hz: Array, scale: MelScale) -> Array:
@@ -163,21 +166,37 @@ def decibels(power: Tensor, top_db: float | None) -> Tensor:
     return db
 
 
-def deltas(features: Tensor, width: int = 5) -> Tensor:
-    """Regression slope over ``width`` frames, edges replicated: (B, M, T) -> (B, M, T) (HTK book 5.9, torchaudio)."""
-    half = width // 2
-    slope = torch.arange(-half, half + 1, dtype=features.dtype, device=features.device)
-    kernel = (slope / (slope * slope).sum()).reshape(1, 1, -1)
-    b, m, t = features.shape
-    padded = F.pad(features.reshape(b * m, 1, t), (half, half), mode="replicate")
-    return F.conv1d(padded, kernel).reshape(b, m, t)
+def deltas(features: Tensor) -> Tensor:
+    """Regression slope over 5 frames, edges replicated: (B, M, T) -> (B, M, T) (HTK book 5.9; torchaudio's compute_deltas)."""
+    x = torch.cat([features[..., :1], features[..., :1], features, features[..., -1:], features[..., -1:]], dim=2)
+    return (2 * (x[..., 4:] - x[..., :-4]) + (x[..., 3:-1] - x[..., 1:-3])) / 10
+
+
+def heard_frames(signal: Tensor, hop_length: int) -> Tensor:
+    """Frames up to the last hop that holds a sample other than zero: (B, N) -> int64 (B,), at least 1.
+
+    What comes after is padding, or as good as.
+    """
+    padded = F.pad(signal, (0, -signal.shape[1] % hop_length))
+    hops = padded.reshape(signal.shape[0], -1, hop_length).abs().amax(2) > 0
+    place = torch.arange(1, hops.shape[1] + 1, device=signal.device)
+    return torch.amax(hops * place, 1).clamp(min=1)
+
+
+def held(features: Tensor, frames: Tensor) -> Tensor:
+    """Frames from ``frames`` (B,) on replaced by the last before them: (B, M, T) -> (B, M, T)."""
+    last = (frames - 1).reshape(-1, 1, 1)
+    place = torch.arange(features.shape[2], device=features.device)
+    return torch.where(place > last, features.gather(2, last.expand(-1, features.shape[1], 1)), features)
 
 
 class LogMel(nn.Module):
-    """Log-mel spectrogram, with deltas and normalisation: signal (B, N) -> features (B, C, M, T).
+    """Log-mel spectrogram, with deltas and normalisation: signal (B, N) -> features (B, C, M, T), frames heard (B,).
 
-    C is 1, or 3 with ``deltas``. ``normalization``: "none"; "utterance" (each item's own mean and deviation); "corpus" (mean
-    and deviation of each channel and mel bin over the training set, given by :meth:`fit_statistics`).
+    C is 1, or 3 with ``deltas``, whose edges are replicated where an utterance ends, not where its padding does.
+    ``normalization``: "none"; "utterance" (each item's own mean and deviation); "corpus" (mean and deviation of each channel
+    and mel bin over the training set, given by :meth:`fit_statistics`); "image" (each channel scaled to 0 to 1 over the frames
+    heard, then ImageNet's mean and deviation; Zhang et al. 2021).
     """
 
     mean: Tensor
@@ -211,31 +230,48 @@ class LogMel(nn.Module):
         )
         self.channels = 3 if with_deltas else 1
         self.n_mels = n_mels
-        self.register_buffer("mean", torch.zeros(self.channels, n_mels, 1))
-        self.register_buffer("deviation", torch.ones(self.channels, n_mels, 1))
+        mean, deviation = torch.zeros(self.channels, n_mels, 1), torch.ones(self.channels, n_mels, 1)
+        if normalization == "image":
+            mean += torch.tensor(IMAGENET_MEAN[: self.channels]).reshape(-1, 1, 1)
+            deviation *= torch.tensor(IMAGENET_DEVIATION[: self.channels]).reshape(-1, 1, 1)
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
 
     def n_frames(self, n_samples: int) -> int:
         return 1 + n_samples // self.power.hop_length
 
-    def features(self, signal: Tensor) -> Tensor:
+    def frames(self, signal: Tensor) -> Tensor:
+        """Frames that an utterance without its padding has: (B, N) -> int64 (B,), at least 1."""
+        return heard_frames(signal, self.power.hop_length)
+
+    def features(self, signal: Tensor, frames: Tensor) -> Tensor:
         """Before normalisation: (B, C, M, T), decibels."""
+        n_frames = self.n_frames(signal.shape[1])
         if self.preemphasis:
-            signal = torch.cat([signal[:, :1], signal[:, 1:] - self.preemphasis * signal[:, :-1]], dim=1)
-        static = decibels(self.power(signal), self.top_db)
+            # one sample longer, so that a signal ends the same way whether zeros follow it or nothing does
+            signal = F.pad(signal, (1, 1))
+            signal = signal[:, 1:] - self.preemphasis * signal[:, :-1]
+        static = decibels(self.power(signal)[..., :n_frames], self.top_db)
+        if self.with_deltas or self.normalization == "image":
+            static = held(static, frames)
         if not self.with_deltas:
             return static.unsqueeze(1)
-        first = deltas(static)
-        return torch.stack([static, first, deltas(first)], dim=1)
+        first = held(deltas(static), frames)
+        return torch.stack([static, first, held(deltas(first), frames)], dim=1)
 
-    def forward(self, signal: Tensor) -> Tensor:
-        features = self.features(signal)
-        if self.normalization == "corpus":
-            return (features - self.mean) / self.deviation
+    def forward(self, signal: Tensor) -> tuple[Tensor, Tensor]:
+        frames = self.frames(signal)
+        features = self.features(signal, frames)
         if self.normalization == "utterance":
             mean = features.mean(dim=(2, 3), keepdim=True)
             spread = (features - mean).square().mean(dim=(2, 3), keepdim=True).sqrt()
-            return (features - mean) / (spread + 1e-5)
-        return features
+            return (features - mean) / (spread + 1e-5), frames
+        if self.normalization == "image":
+            low, high = features.amin(dim=(2, 3), keepdim=True), features.amax(dim=(2, 3), keepdim=True)
+            features = (features - low) / (high - low).clamp(min=1e-5)
+        if self.normalization in ("corpus", "image"):
+            features = (features - self.mean) / self.deviation
+        return features, frames
 
     def fit_statistics(self, mean: Tensor, deviation: Tensor) -> None:
         """Take the training set's mean and deviation, each (C, M)."""

@@ -1,8 +1,9 @@
-"""The system that is trained (front end and network), and how Lightning steps it."""
+"""The system that is trained (front end and network), and how Lightning steps it, or a part of it."""
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import lightning as L
@@ -11,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kanjo.train import augment
-from kanjo.train.data import Batch
+from kanjo.train.data import Batch, FeatureBatch, SegmentBatch
 from kanjo.train.frontend import LogMel
 from kanjo.train.networks import build
-from kanjo.train.recipe import AugmentSection, Recipe, TrainingSection
+from kanjo.train.networks.dcnn_blstm import DcnnBlstm
+from kanjo.train.schema import AugmentSection, Recipe, TrainingSection
 
 
 class System(nn.Module):
@@ -25,21 +27,30 @@ class System(nn.Module):
         self.frontend, self.network = frontend, network
 
     def forward(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network(self.features(signal))  # type: ignore[no-any-return]
+        return self.network(*self.features(signal))  # type: ignore[no-any-return]
 
-    def features(self, signal: Tensor) -> Tensor:
-        """Features (B, C, M, T) in float32, whatever precision the network is run in."""
+    def features(self, signal: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, C, M, T) in float32, whatever precision the network is run in, and frames heard (B,)."""
         with torch.autocast(signal.device.type, enabled=False), torch.no_grad():
-            return self.frontend(signal).contiguous(memory_format=torch.channels_last)  # type: ignore[no-any-return]
+            # a few at a time: on a CPU, allocating what many need takes longer than computing it
+            parts = [self.frontend(part) for part in (torch.split(signal, 8) if signal.device.type == "cpu" else [signal])]
+            features, frames = (torch.cat(side) for side in zip(*parts, strict=True))
+        return features.contiguous(memory_format=torch.channels_last), frames
 
 
 def system_of(recipe: Recipe, n_emotions: int) -> System:
     """The untrained system that a recipe describes. Raises RecipeError for settings that don't fit each other."""
     frontend = LogMel(recipe.audio.sample_rate, **recipe.frontend.model_dump())
     shape = (frontend.channels, frontend.n_mels, frontend.n_frames(recipe.audio.window))
-    settings = recipe.network.model_dump()
+    settings = recipe.network.model_dump(exclude={"weights", "freeze"})
     network = build(settings.pop("type"), n_emotions, shape, settings)
     return System(frontend, network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+
+def deep_network(system: System) -> DcnnBlstm:
+    """The network of a system that is known to have two stages."""
+    assert isinstance(system.network, DcnnBlstm)
+    return system.network
 
 
 def uar(labels: Tensor, predicted: Tensor, n_emotions: int) -> float:
@@ -50,39 +61,39 @@ def uar(labels: Tensor, predicted: Tensor, n_emotions: int) -> float:
     return float((hits[there] / support[there]).mean())
 
 
-class EmotionModule(L.LightningModule):
-    """Cross-entropy on windows; logs ``train/loss``, ``train/uar``, ``validation/loss`` and ``validation/uar`` each epoch."""
+class EmotionModule(L.LightningModule, ABC):
+    """Cross-entropy; logs ``train/loss``, ``train/uar``, ``validation/loss`` and ``validation/uar`` each epoch.
 
-    def __init__(
-        self,
-        system: System,
-        n_emotions: int,
-        training: TrainingSection,
-        augmentation: AugmentSection,
-        class_weights: Tensor | None,
-    ) -> None:
+    What is trained on which batches is the subclasses'. Only parameters that require a gradient are stepped.
+    """
+
+    def __init__(self, n_emotions: int, training: TrainingSection, class_weights: Tensor | None) -> None:
         super().__init__()
-        self.system, self.n_emotions = system, n_emotions
-        self.training_settings, self.augmentation = training, augmentation
+        self.n_emotions, self.training_settings = n_emotions, training
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {"train": [], "validation": []}
 
-    def training_step(self, batch: Batch, _: int) -> Tensor:
-        settings = self.augmentation
-        features = self.system.features(augment.vary_signal(batch["signal"], settings))
-        if settings.frequency_masks or settings.time_masks:
-            features = augment.mask_features(features, settings)
-        targets = F.one_hot(batch["label"], self.n_emotions).float()
-        if settings.mixup:
-            features, targets = augment.mixup(features, targets, settings.mixup)
-        logits = self.system.network(features)[0].float()
+    @abstractmethod
+    def logits(self, batch: Any) -> Tensor:
+        """Logits (B, E) of a batch as it is."""
+
+    def training_logits(self, batch: Any) -> tuple[Tensor, Tensor]:
+        """Logits (B, E) and targets (B, E) of a batch, augmented."""
+        return self.logits(batch), self.one_hot(batch["label"])
+
+    def one_hot(self, label: Tensor) -> Tensor:
+        return F.one_hot(label, self.n_emotions).float()
+
+    def training_step(self, batch: Any, _: int) -> Tensor:
+        logits, targets = self.training_logits(batch)
+        logits = logits.float()
         loss = F.cross_entropy(logits, targets, weight=self.class_weights, label_smoothing=self.training_settings.label_smoothing)
         self._note("train", loss, batch["label"], logits)
         return loss
 
-    def validation_step(self, batch: Batch, _: int) -> None:
-        logits = self.system(batch["signal"])[0].float()
+    def validation_step(self, batch: Any, _: int) -> None:
+        logits = self.logits(batch).float()
         self._note("validation", F.cross_entropy(logits, batch["label"], weight=self.class_weights), batch["label"], logits)
 
     def on_validation_epoch_end(self) -> None:
@@ -92,8 +103,8 @@ class EmotionModule(L.LightningModule):
 
     def configure_optimizers(self) -> Any:
         settings = self.training_settings
-        weights = [p for p in self.parameters() if p.ndim > 1]
-        scales = [p for p in self.parameters() if p.ndim <= 1]
+        trained = [p for p in self.parameters() if p.requires_grad]
+        weights, scales = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
         groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": scales, "weight_decay": 0.0}]
         optimizer: torch.optim.Optimizer
         if settings.optimizer == "sgd":
@@ -102,9 +113,12 @@ class EmotionModule(L.LightningModule):
             )
         else:
             kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-            optimizer = kind(groups, settings.learning_rate)
+            optimizer = kind(groups, settings.learning_rate, fused=True)
         if settings.schedule == "constant":
             return optimizer
+        if settings.schedule == "exponential":
+            fall = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: max(settings.floor, settings.decay**epoch))
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": fall, "interval": "epoch"}}
         total = int(self.trainer.estimated_stepping_batches)
         warm = max(1, round(settings.warmup * total))
 
@@ -116,6 +130,13 @@ class EmotionModule(L.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+    ) -> None:
+        # Lightning's own refuses fused optimisers, for the sake of a gradient scaler that bfloat16 doesn't have
+        if gradient_clip_val:
+            torch.nn.utils.clip_grad_norm_([p for p in self.parameters() if p.grad is not None], gradient_clip_val)
+
     def _note(self, side: str, loss: Tensor, label: Tensor, logits: Tensor) -> None:
         self._seen[side].append((loss.detach() * len(label), label, logits.detach().argmax(1)))
 
@@ -125,3 +146,75 @@ class EmotionModule(L.LightningModule):
         label = torch.cat(labels)
         self.log(f"{side}/loss", torch.stack(losses).sum() / len(label))
         self.log(f"{side}/uar", uar(label, torch.cat(predicted), self.n_emotions), prog_bar=side == "validation")
+
+
+class WindowModule(EmotionModule):
+    """A whole system on windows."""
+
+    def __init__(
+        self,
+        system: System,
+        n_emotions: int,
+        training: TrainingSection,
+        augmentation: AugmentSection,
+        class_weights: Tensor | None,
+    ) -> None:
+        super().__init__(n_emotions, training, class_weights)
+        self.system, self.augmentation = system, augmentation
+
+    def logits(self, batch: Batch) -> Tensor:
+        return self.system(batch["signal"])[0]  # type: ignore[no-any-return]
+
+    def training_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        features, frames = augmented(self.system, batch, self.augmentation)
+        targets = self.one_hot(batch["label"])
+        if self.augmentation.mixup:
+            features, frames, targets = augment.mixup(features, frames, targets, self.augmentation.mixup)
+        return self.system.network(features, frames)[0], targets
+
+
+class SegmentModule(EmotionModule):
+    """The first stage of a deep CNN over segments: the CNN alone, each segment labelled as its utterance is."""
+
+    def __init__(
+        self,
+        system: System,
+        n_emotions: int,
+        training: TrainingSection,
+        augmentation: AugmentSection,
+        class_weights: Tensor | None,
+    ) -> None:
+        super().__init__(n_emotions, training, class_weights)
+        self.extractor, self.augmentation = deep_network(system).extractor, augmentation
+        self._hears = [system]  # in a list, so that what is not trained is no part of this module or its checkpoints
+
+    def logits(self, batch: SegmentBatch) -> Tensor:
+        return self._classified(*self._hears[0].features(batch["signal"]), batch)
+
+    def training_logits(self, batch: SegmentBatch) -> tuple[Tensor, Tensor]:
+        return self._classified(*augmented(self._hears[0], batch, self.augmentation), batch), self.one_hot(batch["label"])
+
+    def _classified(self, features: Tensor, frames: Tensor, batch: SegmentBatch) -> Tensor:
+        network = deep_network(self._hears[0])
+        # a clip played faster has fewer segments than it was counted with
+        segment = torch.minimum(batch["segment"], network.segments.count(frames)[batch["row"]] - 1)
+        return self.extractor(network.images(features, batch["row"], segment))  # type: ignore[no-any-return]
+
+
+class FeatureModule(EmotionModule):
+    """The second stage on segment features that were computed before: what follows the CNN."""
+
+    def __init__(self, head: nn.Module, n_emotions: int, training: TrainingSection, class_weights: Tensor | None) -> None:
+        super().__init__(n_emotions, training, class_weights)
+        self.head = head
+
+    def logits(self, batch: FeatureBatch) -> Tensor:
+        return self.head(batch["features"].float(), batch["count"])[0]  # type: ignore[no-any-return]
+
+
+def augmented(system: System, batch: Batch, settings: AugmentSection) -> tuple[Tensor, Tensor]:
+    """Features (B, C, M, T) and frames (B,) of a training batch, signal and features varied."""
+    features, frames = system.features(augment.vary_signal(batch["signal"], batch["valid"], settings))
+    if settings.frequency_masks or settings.time_masks:
+        features = augment.mask_features(features, settings)
+    return features, frames

@@ -1,4 +1,7 @@
-"""The networks that a recipe can name. Each takes features (B, C, M, T) and returns logits (B, E), embedding (B, D)."""
+"""The networks that a recipe can name.
+
+Each takes features (B, C, M, T) and how many frames are no padding (B,), and returns logits (B, E), embedding (B, D).
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,12 @@ from torch import nn
 
 from kanjo.errors import RecipeError
 from kanjo.train.networks.cnn_lstm import CnnLstm2d
+from kanjo.train.networks.dcnn_blstm import DcnnBlstm
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"cnn-lstm-2d": CnnLstm2d}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "cnn-lstm-2d": CnnLstm2d,
+    "dcnn-blstm-attention": DcnnBlstm,
+}
 
 
 def build(kind: str, n_emotions: int, input_shape: tuple[int, int, int], settings: dict[str, Any]) -> nn.Module:

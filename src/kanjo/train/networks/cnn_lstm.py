@@ -30,7 +30,8 @@ class LocalFeatureLearningBlock2d(nn.Module):
 class CnnLstm2d(nn.Module):
     """Four LFLBs, an LSTM over what time steps remain, and a dense layer over its last state.
 
-    Features (B, C, M, T) -> logits (B, E), embedding (B, D): D is the LSTM's units. ``pools`` are (mel, time) pairs.
+    Features (B, C, M, T) -> logits (B, E), embedding (B, D): D is the LSTM's units. ``pools`` are (mel, time) pairs. As
+    published it hears an utterance with its padding, so how many ``frames`` are no padding makes no difference.
     Raises ValueError when the pools leave no time step or no mel row.
     """
 
@@ -64,7 +65,7 @@ class CnnLstm2d(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(lstm_units, n_emotions)
 
-    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, features: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
         x = self.blocks(features)  # (B, C', M', S)
         x = x.permute(0, 3, 1, 2).flatten(2)  # (B, S, C' M')
         _, (last, _) = self.lstm(x)

@@ -1,0 +1,141 @@
+"""``kanjo evaluate`` and ``export``: what a bundle scores, and a bundle taken elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kanjo import bundle
+from kanjo.cli._common import CorpusRoot, Run, Silent, progress, say
+from kanjo.cli.runs import prepared
+from kanjo.errors import BundleError, CorpusError
+
+if TYPE_CHECKING:
+    from kanjo.corpora import Manifest
+    from kanjo.evaluation.metrics import Scores
+
+
+def register(app: typer.Typer) -> None:
+    for verb in (evaluate, export):
+        app.command()(verb)
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle: a name in the box, a bundle folder, a run folder.")],
+    data: Annotated[Path, typer.Argument(help="A manifest (CSV), a corpus's folder, or a table or folder of yours.")],
+    corpus: Annotated[str, typer.Option(help="Which corpus the folder is (default: told by its name).")] = "",
+    everyone: Annotated[bool, typer.Option("--all", help="Score speakers that the bundle was trained on, too.")] = False,
+    output: Run = None,
+    form: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
+    silent: Silent = False,
+) -> None:
+    """Score a bundle on labelled recordings, leaving out every speaker it was trained on.
+
+    Example: kanjo evaluate default corpora/ravdess
+    """
+    from kanjo.evaluation import evaluate as scoring
+    from kanjo.evaluation import figures, report
+    from kanjo.recognizer import load
+
+    if output:
+        figures.require()
+    recognizer = load(model)
+    manifest = _labelled(data, corpus)
+    trained = set(recognizer.facts.split.get("train_speakers", ()))
+    rows = manifest.utterances if everyone else tuple(row for row in manifest.utterances if row.speaker_key not in trained)
+    if not rows:
+        raise CorpusError(f"{data}: the bundle was trained on all of its speakers; --all scores them nevertheless")
+    if len(rows) < len(manifest.utterances):
+        say(
+            f"left out: {len(manifest.utterances) - len(rows)} utterances of speakers the bundle was trained on (--all keeps them)"
+        )
+    with progress("scoring", silent) as show:
+        found = scoring.evaluate(recognizer, rows, [manifest.path(row) for row in rows], show)
+    for name, n in found.left_out:
+        say(f"left out: {n} utterances of {name}, which the bundle doesn't answer")
+    protocol = "the bundle's own test speakers" if not everyone and trained else "all speakers given"
+    if output:
+        report.write_run(output, f"{recognizer.facts.name} on {data.name}", found, {"protocol": protocol})
+    if form == "json":
+        print(json.dumps(found.scores.as_dict(), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(report.summary(found.scores)))
+    if found.failed:
+        say(f"kanjo: {len(found.failed)} recordings failed, the first: {found.failed[0][0]}: {found.failed[0][1]}")
+        raise typer.Exit(1)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a bundle.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Where the bundle goes.")],
+    name: Annotated[str, typer.Option(help="The bundle's name (default: its recipe's).")] = "",
+    weights: Annotated[bool, typer.Option("--weights/--no-weights", help="With the weights to train on from.")] = True,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Fully connected layers in int8: a third of the size. What it costs is measured.")
+    ] = False,
+    corpus_root: CorpusRoot = None,
+    silent: Silent = False,
+) -> None:
+    """Copy a run's bundle elsewhere, checked; with --int8 smaller, and scored again on its test speakers.
+
+    Example: kanjo export runs/cnn-lstm-2d/20260101-120000-fold-1 -o my-bundle
+    """
+    found = bundle.read(run)
+    if output.exists():
+        raise BundleError(f"{output} is there already; choose another place, or remove it")
+    kept = found.folder / bundle.WEIGHTS
+    content = kept.read_bytes() if weights and kept.is_file() else None
+    facts = replace(found.facts, name=name or found.facts.name)
+    if not int8:
+        bundle.write(output, found.graph.read_bytes(), facts, content)
+        print(output)
+        return
+    if not corpus_root:
+        raise BundleError("--int8 measures what it costs on the run's test speakers: give --corpus-root, or set KANJO_CORPORA")
+    made = _in_int8(found, facts, output, content)
+    scores = _rescored(made, corpus_root, silent)
+    bundle.rewrite_facts(output, replace(made.facts, scores=scores.as_dict()))
+    before = found.facts.scores["uar"]["value"] if found.facts.scores else float("nan")
+    sizes = [path.stat().st_size / 1e6 for path in (found.graph, made.graph)]
+    print(f"{output}: {sizes[0]:.0f} MB -> {sizes[1]:.0f} MB, UAR {100 * before:.1f} % -> {scores.uar}")
+
+
+def _in_int8(found: bundle.Bundle, facts: bundle.Facts, output: Path, weights: bytes | None) -> bundle.Bundle:
+    from kanjo.train.quantize import int8_linear
+
+    graph, layers = int8_linear(found.graph.read_bytes())
+    said = f"{layers} fully connected layers have int8 weights, a scale for each output"
+    facts = replace(facts, sha256=hashlib.sha256(graph).hexdigest(), quantization=said)
+    return bundle.write(output, graph, facts, weights)
+
+
+def _rescored(made: bundle.Bundle, corpus_root: str, silent: bool) -> Scores:
+    """Scores of a bundle on the test utterances of the fold that it was trained on."""
+    from kanjo.evaluation import evaluate as scoring
+    from kanjo.recognizer import Recognizer
+    from kanjo.train.recipe import recipe_from
+
+    recipe = recipe_from(made.facts.recipe, str(made.folder))
+    with progress("decoding", silent) as show:
+        material = prepared(recipe, corpus_root, show)
+    test = material.fold(int(made.facts.split["fold"])).test
+    with progress("testing", silent) as show:
+        rows, paths = [material.rows[i] for i in test], [material.paths[i] for i in test]
+        return scoring.evaluate(Recognizer(made), rows, paths, show).scores
+
+
+def _labelled(data: Path, corpus: str) -> Manifest:
+    from kanjo.corpora import CORPORA, OWN, read_corpus, read_manifest
+
+    if data.is_file():
+        try:
+            return read_manifest(data)
+        except CorpusError:
+            return read_corpus(OWN, data)
+    name = corpus or next((known.name for known in CORPORA.values() if data.resolve().name in known.folders), OWN)
+    return read_corpus(name, data)

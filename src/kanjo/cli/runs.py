@@ -1,0 +1,271 @@
+"""Run folders: which one a command means, and what happens in it from recipe to report."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from kanjo import bundle, files
+from kanjo.cli._common import progress, say
+from kanjo.errors import KanjoError, RecipeError
+
+if TYPE_CHECKING:
+    from kanjo.splits import Fold
+    from kanjo.train.finetune import Finetuned
+    from kanjo.train.fit import Fitted
+    from kanjo.train.material import Material
+    from kanjo.train.schema import Recipe
+
+log = logging.getLogger("kanjo")
+FINETUNE, TRAIN = "finetune", "train"
+
+
+def experiment_of(name: str, overrides: list[str] | None, corpus_root: str | None, fold: int | None) -> Recipe:
+    """The recipe that a command means. Raises KanjoError where the extra ``train`` isn't installed."""
+    try:
+        from kanjo.train.recipe import load_recipe
+    except ImportError as error:
+        raise KanjoError(f"training needs more than the core install: pip install 'kanjo[train]' ({error})") from error
+    extra = [f"split.fold={fold}"] if fold else []
+    return load_recipe(name, [*(overrides or []), *extra], corpus_root)
+
+
+def run_folder(experiment: Recipe, output: Path | None, resume: bool, kind: str, stage: str = "") -> Path:
+    """The folder of a run: the one that was named, or a new one, or the one to go on with. Raises RecipeError.
+
+    A second stage goes into the folder of the newest first stage that still waits for it.
+    """
+    if output is None:
+        home = Path("runs") / experiment.name
+        earlier = sorted(home.glob(f"*-{kind}"))
+        waiting = [run for run in earlier if (run / FINETUNE).is_dir() and not (run / "checkpoints").exists()]
+        if stage == TRAIN and waiting:
+            output = waiting[-1]
+        elif resume and not earlier:
+            raise RecipeError(f"nothing to resume: no run under {home} ends in {kind}; name one with -o")
+        else:
+            output = earlier[-1] if resume else home / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}"
+    begun = output / "checkpoints" if stage == TRAIN else output
+    if not resume and begun.exists() and any(begun.iterdir()):
+        raise RecipeError(f"{output} is not empty; go on with it by --resume, or choose another place with -o")
+    return output
+
+
+def settle(experiment: Recipe, run: Path, resume: bool) -> Recipe:
+    """The recipe with what "auto" comes to written in; a run that goes on keeps what it began with.
+
+    Raises RecipeError when the run was begun with another recipe.
+    """
+    from kanjo.train.networks.weights import AUTO, settled
+    from kanjo.train.recipe import load_recipe
+
+    stored = run / "recipe.yaml"
+    begun = load_recipe(str(stored)) if stored.is_file() else None
+    source = getattr(experiment.network, "weights", "")
+    if source == AUTO:
+        known = getattr(begun.network, "weights", "") if begun else ""
+        source, why = (known, "") if known else settled(source)
+        if why:
+            say(why)
+        network = experiment.network.model_copy(update={"weights": source})
+        experiment = experiment.model_copy(update={"network": network})
+    if begun is not None and resume and begun != experiment:
+        raise RecipeError(f"{run} was begun with another recipe (compare {stored}); resume it with the same one")
+    return experiment
+
+
+def run_fold(
+    experiment: Recipe, corpus_root: str | None, run: Path, *, stage: str, resume: bool, threads: int, silent: bool
+) -> None:
+    """One fold from recipe to report, or one of its two stages."""
+    with _logged(run, silent):
+        with progress("decoding", silent) as show:
+            material = prepared(experiment, corpus_root, show)
+        fold = material.fold(experiment.split.fold)
+        _note_split(run, material, fold)
+        try:
+            extractor = _first_stage(material, fold, run, stage, resume, threads, silent)
+            if stage == FINETUNE:
+                say(f"run folder: {run}   extractor: {extractor}   next: kanjo train {experiment.name} --stage train")
+                return
+            fitted = _fit(material, fold, run, extractor, resume, threads, silent)
+        except KeyboardInterrupt:
+            say(f"kanjo: stopped; go on with --resume -o {run}")
+            raise typer.Exit(130) from None
+        _test(material, fold, fitted, run, threads, silent)
+    say(f"run folder: {run}   report: {run / 'report.html'}   try: kanjo predict --model {run} clip.wav")
+
+
+def _note_split(run: Path, material: Material, fold: Fold) -> None:
+    from kanjo.train.material import write_split
+
+    files.write_text(run / "recipe.yaml", material.recipe.text())
+    write_split(run / "split.csv", material, fold)
+    for line in material.audit(fold).sentences():
+        log.info("%s", line)
+
+
+def _first_stage(material: Material, fold: Fold, run: Path, stage: str, resume: bool, threads: int, silent: bool) -> Path | None:
+    """The finetuned extractor: made now, or (for the second stage alone, and in a run that goes on) found. None: no such stage."""
+    from kanjo.train.finetune import find_extractor, finetune
+
+    if material.recipe.finetune is None and stage != FINETUNE:
+        return None
+    if stage == TRAIN or resume:
+        known = find_extractor(material, fold, run)
+        if known is not None and (stage == TRAIN or known.is_relative_to(run)):
+            log.info("extractor: %s", known)
+            return known
+        if stage == TRAIN:
+            raise RecipeError(
+                f"no finetuned extractor of this recipe and fold in {run} or beside it; make one: "
+                f"kanjo train {material.recipe.name} --stage finetune -o {run}"
+            )
+    shown = not silent and sys.stderr.isatty()
+    made = finetune(material, fold, run, resume=resume, threads=threads, progress=shown)
+    _draw_stage(material, made)
+    return made.path
+
+
+def _draw_stage(material: Material, made: Finetuned) -> None:
+    """The first stage's pictures: how its segments were told apart, on validation speakers, and its learning curves."""
+    import numpy as np
+
+    from kanjo.evaluation import metrics, report
+
+    truths, shares = np.asarray(made.truths), np.asarray(made.probabilities)
+    report.write_stage(made.path.parent, metrics.score(material.emotions, truths, shares, made.speakers))
+
+
+def _fit(material: Material, fold: Fold, run: Path, extractor: Path | None, resume: bool, threads: int, silent: bool) -> Fitted:
+    from kanjo.train.fit import fit
+
+    shown = not silent and sys.stderr.isatty()
+    return fit(material, fold, run, extractor=extractor, resume=resume, threads=threads, progress=shown)
+
+
+def _test(material: Material, fold: Fold, fitted: Fitted, run: Path, threads: int, silent: bool) -> None:
+    """Export, then answer the test utterances with what was exported, as users will."""
+    from kanjo.evaluation import evaluate as scoring
+    from kanjo.evaluation import report
+    from kanjo.recognizer import Recognizer
+    from kanjo.train.export import export as make_bundle
+
+    experiment, sentences = material.recipe, material.audit(fold).sentences()
+    made = make_bundle(material, fold, fitted, run / "bundle", _split_facts(material, fold, sentences))
+    log.info("bundle written; torch and ONNX Runtime agree to %.1e", made.facts.parity["largest_difference"])
+    test = [material.rows[i] for i in fold.test]
+    with progress("testing", silent) as show:
+        found = scoring.evaluate(Recognizer(made, threads or None), test, [material.paths[i] for i in fold.test], show)
+    facts = {
+        "protocol": _protocol(experiment, fold.name),
+        "audit": sentences,
+        "recipe": experiment.text(),
+        "training": _said(fitted),
+    }
+    report.write_run(run, f"{experiment.name}, {fold.name}", found, facts)
+    bundle.rewrite_facts(made.folder, replace(made.facts, scores=found.scores.as_dict()))
+    for line in report.summary(found.scores):
+        log.debug("test: %s", line)  # into log.txt; the terminal gets it on stdout
+    print("\n".join(report.summary(found.scores)))
+
+
+def prepared(experiment: Recipe, corpus_root: str | None, show: Any) -> Material:
+    """The recipe's corpora, split and decoded."""
+    from kanjo.train.material import prepare
+
+    return prepare(experiment, corpus_root, show)
+
+
+def _split_facts(material: Material, fold: Fold, sentences: list[str]) -> dict[str, Any]:
+    def speakers(part: tuple[int, ...]) -> list[str]:
+        return sorted({material.rows[i].speaker_key for i in part} - {""})
+
+    return {
+        "protocol": material.recipe.split.protocol,
+        "fold": fold.index,
+        "note": fold.name,
+        "audit": sentences,
+        "train_speakers": sorted({*speakers(fold.train), *speakers(fold.validation)}),
+        "validation_speakers": speakers(fold.validation),
+        "test_speakers": speakers(fold.test),
+    }
+
+
+def _protocol(experiment: Recipe, what: str) -> str:
+    return f"{experiment.split.protocol}, {what}; corpora: {', '.join(section.name for section in experiment.corpora)}"
+
+
+def _said(fitted: Fitted) -> str:
+    return (
+        f"Best epoch {fitted.best_epoch} by validation UAR ({100 * fitted.validation_uar:.1f} %), temperature {fitted.temperature:.2f}, "
+        f"{fitted.minutes:.1f} minutes of training."
+    )
+
+
+def pool(folder: Path, material: Material) -> None:
+    """Scores and report of all folds that are done, pooled. Raises KanjoError when none is."""
+    from kanjo.evaluation import evaluate as scoring
+    from kanjo.evaluation import report
+
+    answers, missing = [], []
+    for fold in material.folds:
+        found = folder / f"fold-{fold.index}" / "predictions.csv"
+        if found.is_file():
+            answers += scoring.read_answers(found)[1]
+        else:
+            missing.append(fold.index)
+    if not answers:
+        raise KanjoError(f"no fold was finished; see {folder}/fold-*/log.txt")
+    said: dict[str, list[int]] = {}
+    for fold in material.folds:
+        for line in material.audit(fold).sentences():
+            said.setdefault(line, []).append(fold.index)
+    everywhere = len(material.folds)
+    sentences = [
+        f"every fold: {line}" if len(where) == everywhere else f"fold {', '.join(map(str, where))}: {line}"
+        for line, where in said.items()
+    ]
+    pooled = scoring.Evaluation(material.emotions, tuple(answers), scoring.scores_of(material.emotions, answers))
+    experiment = material.recipe
+    what = f"{len(material.folds) - len(missing)} of {len(material.folds)} folds pooled"
+    facts = {"protocol": _protocol(experiment, what), "audit": sentences, "recipe": experiment.text()}
+    report.write_run(folder, f"{experiment.name}, cross-validation", pooled, facts)
+    print(f"{experiment.name}, {_protocol(experiment, what)}")
+    print("\n".join(report.summary(pooled.scores)))
+    say(f"report: {folder / 'report.html'}")
+    if missing:
+        say(f"kanjo: missing folds: {', '.join(map(str, missing))}; run again with --resume -o {folder}")
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _logged(run: Path, silent: bool) -> Iterator[None]:
+    """The run's log goes to ``log.txt`` and, unless silent, to stderr."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        handlers: list[logging.Handler] = [logging.FileHandler(run / "log.txt", encoding="utf-8")]
+    except OSError as error:
+        raise KanjoError(f"can't write {run}: {files.reason(error)}") from error
+    handlers[0].setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    if not silent:
+        handlers.append(logging.StreamHandler(sys.stderr))
+        handlers[-1].setLevel(logging.INFO)
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    for handler in handlers:
+        log.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+            handler.close()

@@ -1,0 +1,148 @@
+"""What a run is made of: utterances, labels, folds and decoded audio; and what is counted over them."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from kanjo import files
+from kanjo.corpora import OWN, Manifest, Utterance, find_root, read_corpus, read_manifest
+from kanjo.errors import CorpusError, RecipeError
+from kanjo.splits import Audit, Fold, audit, make_folds
+from kanjo.train.data import Windows, loader
+from kanjo.train.frontend import LogMel
+from kanjo.train.pack import Pack, items_of, pack
+from kanjo.train.schema import CorpusSection, Recipe, SelectSection
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run is made of: utterances of all corpora with their paths, labels in order, folds, decoded audio."""
+
+    recipe: Recipe
+    rows: tuple[Utterance, ...]
+    paths: tuple[Path, ...]
+    emotions: tuple[str, ...]
+    labels: tuple[int, ...]
+    folds: tuple[Fold, ...]
+    pack: Pack
+
+    def fold(self, index: int) -> Fold:
+        """Fold ``index``, from 1. Raises RecipeError for one that is not there."""
+        if not 1 <= index <= len(self.folds):
+            raise RecipeError(f"split.fold is {index}; {self.recipe.split.protocol} has folds 1 to {len(self.folds)} here")
+        return self.folds[index - 1]
+
+    def audit(self, fold: Fold) -> Audit:
+        return audit(self.rows, fold, self.pack.fingerprints)
+
+
+def prepare(recipe: Recipe, corpus_root: str | None, progress: Progress | None = None) -> Material:
+    """Read the corpora, split them, decode them. Raises CorpusError, RecipeError."""
+    manifests = [_corpus(section, corpus_root) for section in recipe.corpora]
+    manifests = [_selected(manifest.relabelled(recipe.labels.map, recipe.labels.keep), recipe.select) for manifest in manifests]
+    items, rows = items_of(manifests)
+    found = Counter(row.emotion for row in rows)
+    emotions = recipe.labels.keep or tuple(sorted(found))
+    absent = [emotion for emotion in emotions if not found[emotion]]
+    if absent or len(emotions) < 2:
+        raise CorpusError(
+            f"{recipe.name}: no utterance of {', '.join(absent) or 'a second emotion'}; found {dict(found) or 'nothing at all'}"
+        )
+    split = recipe.split
+    folds = make_folds(
+        rows,
+        split.protocol,
+        k=split.k,
+        seed=split.seed,
+        validation=split.validation,
+        folds_file=Path(split.folds_file) if split.folds_file else None,
+        allow_shared_speakers=split.allow_shared_speakers,
+    )
+    labels = tuple(emotions.index(row.emotion) for row in rows)
+    packed = pack(items, recipe.audio.sample_rate, progress=progress)
+    return Material(recipe, tuple(rows), tuple(item.path for item in items), emotions, labels, tuple(folds), packed)
+
+
+def write_split(path: Path, material: Material, fold: Fold) -> None:
+    """``split.csv``: every utterance, its emotion, and the side it is on in this fold."""
+    side = {i: name for name, part in (("train", fold.train), ("validation", fold.validation), ("test", fold.test)) for i in part}
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["corpus", "file", "speaker", "emotion", "split"])
+    for i, row in enumerate(material.rows):
+        writer.writerow([row.corpus, row.file, row.speaker, row.emotion, side.get(i, "")])
+    files.write_text(path, buffer.getvalue())
+
+
+def sides(material: Material, fold: Fold) -> tuple[Windows, Windows]:
+    """The fold's training windows, varied, and its validation windows, as they are."""
+    audio, augment = material.recipe.audio, material.recipe.augment
+    random = audio.placement == "random"
+    shift = round(augment.shift_s * audio.sample_rate)
+    train = Windows(material.pack, fold.train, material.labels, audio.window, random=random, speed=augment.speed, shift=shift)
+    return train, Windows(material.pack, fold.validation, material.labels, audio.window)
+
+
+def class_weights(material: Material, fold: Fold) -> Tensor:
+    """Inverse frequency over the training utterances, of mean 1: (E,). Raises CorpusError for an emotion without any."""
+    counts = Counter(material.labels[i] for i in fold.train)
+    absent = [emotion for i, emotion in enumerate(material.emotions) if not counts[i]]
+    if absent:
+        raise CorpusError(f"fold {fold.index}: no training utterance of {', '.join(absent)}; the network could not learn it")
+    weights = torch.tensor([1 / counts[i] for i in range(len(material.emotions))], dtype=torch.float32)
+    return weights / weights.mean()
+
+
+def statistics(frontend: LogMel, material: Material, fold: Fold) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each channel and mel over the training frames, padding left out; at most 2000 utterances."""
+    step = max(1, len(fold.train) // 2000)
+    windows = Windows(material.pack, fold.train[::step], material.labels, material.recipe.audio.window)
+    total, squares, n = torch.zeros(()), torch.zeros(()), 0
+    with torch.inference_mode():
+        for batch in loader(windows, 32, shuffle=False):
+            features = frontend.features(batch["signal"], frontend.frames(batch["signal"])).double()
+            frames = batch["valid"] // frontend.power.hop_length + 1
+            mask = (torch.arange(features.shape[3])[None] < frames[:, None])[:, None, None]
+            total = total + (features * mask).sum((0, 3))
+            squares = squares + (features.square() * mask).sum((0, 3))
+            n += int(frames.clamp(max=features.shape[3]).sum())
+    mean = total / n
+    return mean.float(), (squares / n - mean.square()).clamp(min=0).sqrt().float()
+
+
+def _corpus(section: CorpusSection, corpus_root: str | None) -> Manifest:
+    if section.path is None and corpus_root is None:
+        raise RecipeError(f"where is {section.name}? Give --corpus-root, set KANJO_CORPORA, or name its path in the recipe")
+    path = Path(section.path) if section.path else find_root(section.name, Path(str(corpus_root)))
+    if section.name == "manifest":
+        return read_manifest(path)
+    if section.name == OWN and section.path is None:
+        raise RecipeError("corpus 'own' needs a path: {name: own, path: my.csv}")
+    return read_corpus(section.name, path)
+
+
+def _selected(manifest: Manifest, select: SelectSection) -> Manifest:
+    rows = [
+        row
+        for row in manifest.utterances
+        if (select.sex in (None, row.sex))
+        and (select.speakers is None or row.speaker in select.speakers)
+        and (select.languages is None or row.language in select.languages)
+    ]
+    if manifest.utterances and not rows:
+        first = manifest.utterances[0]
+        raise CorpusError(
+            f"select keeps none of {first.corpus}'s {len(manifest.utterances)} utterances; the first has sex {first.sex!r}, "
+            f"speaker {first.speaker!r}, language {first.language!r}"
+        )
+    return replace(manifest, utterances=tuple(rows))

@@ -1,0 +1,164 @@
+"""Lightning's loop around one module: checkpoints, early stopping, metrics, resuming."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch.utils.data import DataLoader
+
+from kanjo import files
+from kanjo.errors import KanjoError
+from kanjo.train.module import EmotionModule
+from kanjo.train.schema import TrainingSection
+
+log = logging.getLogger("kanjo")
+
+
+@dataclass(frozen=True)
+class Best:
+    """The epoch (from 1) with the best validation UAR, that UAR, and how long all epochs took."""
+
+    epoch: int
+    validation_uar: float
+    minutes: float
+
+
+def checkpoint(run: Path) -> Path:
+    """The checkpoint that a run goes on from."""
+    return run / "checkpoints" / "last.ckpt"
+
+
+def optimise(
+    module: EmotionModule,
+    train: DataLoader[Any],
+    validation: DataLoader[Any],
+    run: Path,
+    *,
+    items: int,
+    unit: str = "clips",
+    resume: bool = False,
+    progress: bool = False,
+) -> Best:
+    """Train a module in a folder, and leave it with the weights of the epoch that did best on the validation batches.
+
+    Goes on from the folder's last checkpoint when ``resume`` and one is there. ``items``: how many of which
+    ``unit`` an epoch has, for the log. Raises KanjoError when the folder can't be written, KeyboardInterrupt for Ctrl-C.
+    """
+    training, last = module.training_settings, checkpoint(run)
+    watch: dict[str, Any] = {"monitor": "validation/uar", "mode": "max"}
+    saving: dict[str, Any] = {"enable_version_counter": False, "save_on_train_epoch_end": True}
+    best = ModelCheckpoint(last.parent, "best", save_weights_only=True, **watch, **saving)
+    newest = ModelCheckpoint(last.parent, last.stem, **saving)  # Lightning's save_last skips epochs that are no best
+    stop = EarlyStopping(patience=training.patience, check_on_train_epoch_end=True, **watch)
+    history = History(run / "metrics.csv", training.epochs, items, unit)
+    trainer = _trainer(training, run, [history, stop, best, newest], progress)
+    log.info("%s on %s, %s", trainer.precision, trainer.strategy.root_device, f"{items:,} {unit} an epoch")
+    started = time.monotonic()
+    with warnings.catch_warnings():
+        _silence_lightning()
+        try:
+            trainer.fit(module, train, validation, ckpt_path=last if resume and last.is_file() else None, weights_only=True)
+        except OSError as error:
+            raise KanjoError(f"can't write to {run}: {files.reason(error)}") from error
+        except SystemExit as error:  # what Lightning makes of Ctrl-C
+            if not trainer.interrupted:
+                raise
+            raise KeyboardInterrupt from error
+    state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
+    module.load_state_dict(state["state_dict"])
+    module.cpu().float().eval()
+    score = float(best.best_model_score) if best.best_model_score is not None else float("nan")
+    return Best(int(state["epoch"]) + 1, score, (time.monotonic() - started) / 60)
+
+
+class History(L.Callback):
+    """``metrics.csv``, one row an epoch, and a line in the log; after a resume it goes on where the checkpoint stands."""
+
+    columns = ("epoch", "train_loss", "train_uar", "validation_loss", "validation_uar", "learning_rate", "seconds")
+
+    def __init__(self, path: Path, epochs: int, items: int, unit: str) -> None:
+        self.path, self.epochs, self.items, self.unit = path, epochs, items, unit
+        self.rows: list[dict[str, float]] = []
+        self.started = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.rows = list(state["rows"])
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        metrics = {key.replace("/", "_"): float(value) for key, value in trainer.callback_metrics.items()}
+        seconds = time.monotonic() - self.started
+        rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        row = {"epoch": trainer.current_epoch + 1, **metrics, "learning_rate": rate, "seconds": seconds}
+        self.rows = [old for old in self.rows if old["epoch"] < row["epoch"]] + [
+            {name: row.get(name, float("nan")) for name in self.columns}
+        ]
+        lines = [",".join(self.columns)] + [",".join(f"{old[name]:.6g}" for name in self.columns) for old in self.rows]
+        files.write_text(self.path, "\n".join(lines) + "\n")
+        log.info(
+            "epoch %d of %d: train loss %.3f, UAR %.1f %%; validation loss %.3f, UAR %.1f %% (%.1f s, %.0f %s/s)",
+            row["epoch"], self.epochs, row["train_loss"], 100 * row["train_uar"], row["validation_loss"],
+            100 * row["validation_uar"], seconds, self.items / seconds, self.unit,
+        )  # fmt: skip
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints written beside and renamed: a kill while one is written leaves the one before."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        with files.written_whole(Path(path)) as temporary:
+            super().save_checkpoint(checkpoint, temporary, storage_options)
+
+
+def _trainer(training: TrainingSection, run: Path, callbacks: list[L.Callback], progress: bool) -> L.Trainer:
+    with warnings.catch_warnings():
+        _silence_lightning()
+        return L.Trainer(
+            max_epochs=training.epochs,
+            precision="bf16-mixed" if in_bf16(training.precision) else "32-true",
+            gradient_clip_val=training.gradient_clip or None,
+            callbacks=[*callbacks, *([TQDMProgressBar()] if progress else [])],
+            logger=TensorBoardLogger(run, name="", version=""),
+            plugins=[WholeCheckpoints()],
+            default_root_dir=run,
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=1,
+        )
+
+
+def in_bf16(precision: str) -> bool:
+    """Whether "auto", "bf16" or "fp32" means bfloat16 on this machine: automatically where the processor has it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # native on the CPU, not emulated
+
+
+def _silence_lightning() -> None:
+    """Advice that doesn't apply: loader workers (ours slices mapped memory), and one that Lightning causes itself."""
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
+    warnings.filterwarnings("ignore", message=".*`lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`.*")
+    warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)

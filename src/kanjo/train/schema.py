@@ -1,0 +1,253 @@
+"""The sections of a recipe and their bounds. Reading recipes is kanjo.train.recipe's."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from kanjo.errors import CorpusError
+from kanjo.labels import EMOTIONS, canonical
+from kanjo.splits import PROTOCOLS
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Pool = tuple[Count, Count]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class PaperSection(Section):
+    """The source that the recipe follows."""
+
+    title: str
+    doi: str = ""
+
+
+class CorpusSection(Section):
+    """A corpus, and where it lies (default: below the corpus root, under its own name)."""
+
+    name: str
+    path: str | None = None
+
+
+class LabelsSection(Section):
+    """Emotions joined (``map: {calm: neutral}``), then those that are kept, in the network's order (default: all found)."""
+
+    map: dict[str, str] = {}
+    keep: tuple[str, ...] | None = None
+
+    @field_validator("map")
+    @classmethod
+    def _known_map(cls, value: dict[str, str]) -> dict[str, str]:
+        return {_emotion(old): _emotion(new) for old, new in value.items()}
+
+    @field_validator("keep")
+    @classmethod
+    def _known_keep(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if value is None else tuple(_emotion(word) for word in value)
+
+
+class SplitSection(Section):
+    """Who tests: see kanjo.splits. ``validation``: share of the training speakers that validate."""
+
+    protocol: str = "speakers-k"
+    fold: Count = 1
+    k: Annotated[int, Field(ge=2)] = 5
+    seed: int = 0
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    folds_file: str | None = None
+    allow_shared_speakers: bool = False
+
+    @field_validator("protocol")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in PROTOCOLS:
+            raise ValueError(f"unknown protocol {value!r}, expected one of {', '.join(PROTOCOLS)}")
+        return value
+
+
+class SelectSection(Section):
+    """Utterances that take part at all: of one sex, of these speakers, of these languages (None: everybody)."""
+
+    sex: Literal["female", "male"] | None = None
+    speakers: tuple[str, ...] | None = None
+    languages: tuple[str, ...] | None = None
+
+
+class AudioSection(Section):
+    """What the network hears at once. ``placement`` of training clips in the window: "start" or "random"."""
+
+    sample_rate: Annotated[int, Field(ge=4_000, le=192_000)] = 16_000
+    window_s: Positive = 8.0
+    hop_s: Positive = 4.0
+    placement: Literal["start", "random"] = "start"
+
+    @model_validator(mode="after")
+    def _hop_fits(self) -> AudioSection:
+        if self.hop_s > self.window_s:
+            raise ValueError(f"hop_s {self.hop_s} is longer than window_s {self.window_s}: speech between would go unheard")
+        return self
+
+    @property
+    def window(self) -> int:
+        return round(self.window_s * self.sample_rate)
+
+
+class FrontendSection(Section):
+    """The log-mel front end: see kanjo.train.frontend.LogMel. Lengths are samples, frequencies Hz."""
+
+    n_fft: Count = 2048
+    hop_length: Count = 512
+    win_length: Count | None = None
+    n_mels: Count = 128
+    fmin: Annotated[float, Field(ge=0)] = 0.0
+    fmax: Positive | None = None
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    preemphasis: Share = 0.0
+    top_db: Positive | None = 80.0
+    with_deltas: bool = False
+    normalization: Literal["none", "utterance", "corpus", "image"] = "corpus"
+
+
+class CnnLstm2dSection(Section):
+    """Four local feature learning blocks and an LSTM (Zhao et al. 2019). Pools are [mel, time] pairs."""
+
+    type: Literal["cnn-lstm-2d"]
+    filters: tuple[Count, ...] = (64, 64, 128, 128)
+    kernel: Count = 3
+    pools: tuple[Pool, ...] = ((2, 2), (4, 4), (4, 4), (4, 4))
+    lstm_units: Count = 256
+    dropout: Share = 0.0
+
+
+class SegmentSection(Section):
+    """How features are cut for a deep CNN: ``frames`` every ``hop``, resized to ``size`` x ``size``."""
+
+    frames: Count = 64
+    hop: Count = 32
+    size: Annotated[int, Field(ge=63)] = 227
+
+
+class DcnnBlstmSection(Section):
+    """A deep CNN over segments, (B)LSTM, attention and dense layers (Zhang et al. 2021).
+
+    ``weights`` that AlexNet starts from: "imagenet" (torchvision's, fetched), "none" (random), a file, or "auto" (ImageNet's
+    where they are at hand or can be fetched, else none; which of the two is said, and written into the run's recipe).
+    ``freeze``: the second stage leaves the CNN as the first has left it, and computes its features once.
+    """
+
+    type: Literal["dcnn-blstm-attention"]
+    weights: str = "auto"
+    segment: SegmentSection = SegmentSection()
+    extractor_dropout: Share = 0.5
+    freeze: bool = True
+    lstm_units: Count = 128
+    bidirectional: bool = True
+    attention: Literal["self", "mean"] = "self"
+    hidden: Annotated[tuple[Count, ...], Field(min_length=1)] = (512, 256)
+    dropout: Share = 0.1
+
+
+NetworkSection = Annotated[CnnLstm2dSection | DcnnBlstmSection, Field(discriminator="type")]
+
+
+class AugmentSection(Section):
+    """Changes to training clips only; every value 0 leaves them as they are.
+
+    ``speed``: played up to this share faster or slower, the pitch moving along; ``shift_s``: moved in time, up to so many
+    seconds either way; ``gain_db``, ``noise_db``: see kanjo.train.augment.
+    """
+
+    speed: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    shift_s: Annotated[float, Field(ge=0)] = 0.0
+    gain_db: Annotated[float, Field(ge=0)] = 0.0
+    noise_db: Annotated[float, Field(ge=0)] = 0.0
+    frequency_masks: Annotated[int, Field(ge=0)] = 0
+    frequency_width: Count = 16
+    time_masks: Annotated[int, Field(ge=0)] = 0
+    time_width: Count = 16
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+
+
+class TrainingSection(Section):
+    """How the network is fitted.
+
+    ``schedule``: "constant"; "cosine" (after a ``warmup`` share of the steps); "exponential" (times ``decay`` after each epoch,
+    never below ``floor`` of where it began). ``balance`` of the emotions: "weights" in the loss, "sampling" of the batches, or
+    "none". ``patience``: epochs without a better validation UAR before it stops.
+    """
+
+    epochs: Count = 40
+    batch_size: Count = 32
+    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
+    learning_rate: Positive = 1e-3
+    momentum: Share = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "cosine", "exponential"] = "cosine"
+    warmup: Share = 0.1
+    decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    floor: Share = 0.0
+    label_smoothing: Share = 0.0
+    balance: Literal["none", "weights", "sampling"] = "weights"
+    gradient_clip: Annotated[float, Field(ge=0)] = 5.0
+    patience: Count = 12
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    seed: int = 0
+
+
+class Recipe(Section):
+    """One experiment, whole. ``finetune``: how a network of two stages trains its first (None: it is left out).
+
+    ``ablations``: what ``kanjo ablate`` changes, as name -> overrides.
+    """
+
+    name: str
+    description: str = ""
+    paper: PaperSection | None = None
+    corpora: tuple[CorpusSection, ...]
+    labels: LabelsSection = LabelsSection()
+    select: SelectSection = SelectSection()
+    split: SplitSection = SplitSection()
+    audio: AudioSection = AudioSection()
+    frontend: FrontendSection = FrontendSection()
+    network: NetworkSection
+    augment: AugmentSection = AugmentSection()
+    finetune: TrainingSection | None = None
+    training: TrainingSection = TrainingSection()
+    ablations: dict[str, tuple[str, ...]] = {}
+
+    @field_validator("corpora", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple) and value:
+            return [{"name": item} if isinstance(item, str) else item for item in value]
+        raise ValueError("expected at least one corpus, such as [ravdess]")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        staged = isinstance(self.network, DcnnBlstmSection)
+        if self.finetune and not staged:
+            raise ValueError(f"finetune is for networks of two stages; {self.network.type} has one")
+        if staged and self.augment.mixup:
+            raise ValueError("augment.mixup blends whole utterances, which the first stage never sees; set it to 0")
+        if staged and self.audio.window < self.network.segment.frames * self.frontend.hop_length:  # type: ignore[union-attr]
+            raise ValueError(f"audio.window_s {self.audio.window_s} is shorter than one segment")
+        return self
+
+    def text(self) -> str:
+        """The recipe, fully resolved, as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _emotion(word: str) -> str:
+    try:
+        emotion = canonical(word)
+    except CorpusError as error:
+        raise ValueError(str(error)) from None
+    assert emotion in EMOTIONS
+    return emotion
