@@ -93,10 +93,11 @@ def ours(folder: Path) -> list[float]:
     from kanjo.train.data import SegmentWindows, Windows, loader
     from kanjo.train.finetune import segment_counts
     from kanjo.train.module import SegmentModule, deep_network, system_of
-    from kanjo.train.optimise import in_bf16
+    from kanjo.train.optimise import in_bf16, keep_freed_memory
     from kanjo.train.pack import Item, pack
     from kanjo.train.recipe import load_recipe
 
+    keep_freed_memory()
     recipe = load_recipe("dcnn-blstm-attention", ["network.weights=none"])
     assert recipe.finetune is not None
     packed = pack([Item(path) for path in sorted(folder.glob("*.wav"))], RATE, folder / "cache")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -207,3 +208,21 @@ def test_disk_full_while_checkpoints_are_written(tiny_corpora: Path, tiny_recipe
     assert "Traceback" not in done.stderr
     assert list((run / "checkpoints").glob("*")) == []
     assert time.monotonic() - started < 120
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
+def test_freed_memory_is_kept_for_the_next_step() -> None:
+    script = """
+import resource, numpy
+from kanjo.train.optimise import keep_freed_memory
+keep_freed_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        numpy.empty(64 << 20, numpy.uint8)[::4096] = 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 1000  # 20 x 16384 pages without it

@@ -139,7 +139,13 @@ def test_misuse_is_said_in_a_line(tiny_recipe: Path, recipe: Path, tiny_corpora:
             "network.weights nothing.pth: no such file",
         ),
         (
-            [*train_command(recipe, tiny_corpora, tmp_path / "q"), "--set", "select.sex=female", "--set", "select.speakers=['01']"],
+            [
+                *train_command(recipe, tiny_corpora, tmp_path / "q"),
+                "--set",
+                "select.sex=female",
+                "--set",
+                "select.speakers=['01']",
+            ],
             "select keeps none of ravdess's 64 utterances",
         ),
     ):

@@ -44,10 +44,10 @@ class AlexNet(nn.Module):
             nn.Linear(self.embedding_size, n_emotions),
         )
 
-        for layer in (*self.features, *self.classifier[:-1]):
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                nn.init.zeros_(layer.bias)
+        hidden = [layer for layer in self.modules() if isinstance(layer, nn.Conv2d | nn.Linear)][:-1]
+        for layer in hidden:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.constant_(layer.bias, 0.0)  # type: ignore[arg-type]  # they have one
 
     def embed(self, images: Tensor) -> Tensor:
         """The second fully connected layer, before its ReLU: (B, 3, H, W) -> (B, 4096)."""

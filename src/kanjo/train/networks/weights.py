@@ -98,7 +98,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"network.weights {path}: holds pickled objects, which may run code; expected a plain state dict"
         ) from error
     except (OSError, SafetensorError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise RecipeError(f"network.weights {path}: not a file of weights ({(str(error) or 'it ends early').splitlines()[0]})") from error
+        raise RecipeError(
+            f"network.weights {path}: not a file of weights ({(str(error) or 'it ends early').splitlines()[0]})"
+        ) from error
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise RecipeError(f"network.weights {path}: holds {type(found).__name__}, expected a state dict of tensors")
     return dict(found)
