@@ -134,10 +134,20 @@ def test_unknown_corpus_names_the_nearest() -> None:
 
 def test_every_corpus_describes_itself() -> None:
     for corpus in CORPORA.values():
-        assert corpus.homepage.startswith("https://")
-        assert corpus.n_files > 0 and corpus.n_speakers > 0
+        assert corpus.homepage.startswith(("https://", "http://"))
+        assert (corpus.n_files > 0 and corpus.n_speakers > 0) or corpus.name in UNCOUNTED
         assert corpus.citation and corpus.licence and corpus.how_to_get
 
+
+def test_the_table_in_the_docs_is_the_registrys() -> None:
+    from kanjo.cli.corpus import _markdown
+
+    page = Path(__file__).parent.parent / "docs" / "corpora.md"
+    assert _markdown() in page.read_text(encoding="utf-8"), "write it anew: kanjo corpus list --markdown"
+
+
+#: What their publications don't count: utterances, or speakers.
+UNCOUNTED = {"aihub", "aihub-first", "studies", "mesd", "meld"}
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20).map(str.strip)
 
@@ -209,3 +219,151 @@ def test_unreadable_folder(tmp_path: Path) -> None:
     finally:
         tmp_path.chmod(0o700)
         shutil.rmtree(tmp_path)
+
+
+#: Published names -> corpus, its own label, our emotion, speaker, sex, text; "" stands for what a corpus doesn't say.
+NAMES = [
+    ("emodb", "wav/03a01Fa.wav", "F", "happiness", "03", "male", "Der Lappen liegt auf dem Eisschrank."),
+    ("emodb", "wav/16b10Lb.flac", "L", "boredom", "16", "female", "Die wird auf dem Platz sein, wo wir sie immer hinlegen."),
+    ("crema-d", "AudioWAV/1001_DFA_ANG_XX.wav", "ANG", "anger", "1001", "", "Don't forget a jacket."),
+    ("crema-d", "AudioWAV/1091_IEO_SAD_HI.wav", "SAD", "sadness", "1091", "", "It's eleven o'clock."),
+    ("tess", "OAF_Fear/OAF_back_fear.wav", "fear", "fear", "OAF", "female", "Say the word back."),
+    ("tess", "YAF_pleasant_surprised/YAF_youth_ps.wav", "ps", "surprise", "YAF", "female", "Say the word youth."),
+    ("tess", "OAF_neutral/OA_bite_neutral.wav", "neutral", "neutral", "OAF", "female", "Say the word bite."),
+    ("savee", "AudioData/DC/sa03.wav", "sa", "sadness", "DC", "male", "sentence 03"),
+    ("savee", "KL_n30.wav", "n", "neutral", "KL", "male", "sentence n30"),
+    ("emovo", "f1/gio-f1-b1.wav", "gio", "happiness", "f1", "female", "sentence b1"),
+    ("emovo", "m3/rab-m3-n5.wav", "rab", "anger", "m3", "male", "sentence n5"),
+    ("cafe", "Colère/Fort/01-C-2-1.wav", "C", "anger", "01", "male", "sentence 1"),
+    ("cafe", "Neutre/12-N-0-6.wav", "N", "neutral", "12", "female", "sentence 6"),
+    ("mesd", "Anger_C_A_abajo.wav", "Anger", "anger", "", "", "abajo"),
+    ("mesd", "Sadness_F_B_buenos_dias.wav", "Sadness", "sadness", "", "female", "buenos dias"),
+    ("shemo", "female/F01A01.wav", "A", "anger", "F01", "female", ""),
+    ("shemo", "male/M56W101.wav", "W", "surprise", "M56", "male", ""),
+    ("urdu", "Angry/SM1_F1_A01.wav", "A", "anger", "SM1", "male", ""),
+    ("urdu", "Sad/SF11_F10_S010.wav", "S", "sadness", "SF11", "female", ""),
+    ("ravdess-song", "Actor_02/03-02-06-02-02-01-02.wav", "fearful", "fear", "02", "female", "Dogs are sitting by the door."),
+]
+
+
+@pytest.mark.parametrize(("name", "file", "label", "emotion", "speaker", "sex", "text"), NAMES)
+def test_published_names_are_read(
+    tmp_path: Path, name: str, file: str, label: str, emotion: str, speaker: str, sex: str, text: str
+) -> None:
+    tiny.tree(tmp_path, file, "notes/readme-of-mine.wav", f"{Path(file).parent}/._{Path(file).name}")
+    (row,) = read_corpus(name, tmp_path).utterances
+    assert (row.labels_raw, row.emotion, row.speaker, row.sex, row.text) == (label, emotion, speaker, sex, text)
+    assert row.file == file and row.corpus == name and row.language == CORPORA[name].language
+    assert row.labels_raw in CORPORA[name].emotions
+
+
+def test_crema_d_knows_sexes_from_its_table(tmp_path: Path) -> None:
+    tiny.tree(tmp_path, "AudioWAV/1001_DFA_ANG_XX.wav")
+    (tmp_path / "VideoDemographics.csv").write_text("ActorID,Age,Sex,Race,Ethnicity\n1001,51,Male,Caucasian,Not Hispanic\n")
+    assert read_corpus("crema-d", tmp_path).utterances[0].sex == "male"
+
+
+def test_tess_counts_a_recording_once_that_the_archive_holds_twice(tmp_path: Path) -> None:
+    tiny.tree(tmp_path, "OAF_Fear/OAF_back_fear.wav", "TESS/OAF_Fear/OAF_back_fear.wav")
+    assert len(read_corpus("tess", tmp_path).utterances) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp932", "utf-16"])
+def test_jtes_layout(tmp_path: Path, encoding: str) -> None:
+    rows = read_corpus("jtes", tiny.jtes(tmp_path, encoding)).utterances
+    assert len(rows) == 8
+    row = next(row for row in rows if row.file == "wav/m50/joy/m50_joy_07.wav")
+    assert (row.emotion, row.labels_raw, row.speaker, row.sex, row.text) == ("happiness", "joy", "m50", "male", "やった！")
+
+
+def test_jtes_without_its_texts(tmp_path: Path) -> None:
+    shutil.rmtree(tiny.jtes(tmp_path) / "trans")
+    assert {row.text for row in read_corpus("jtes", tmp_path).utterances} == {""}
+
+
+def test_studies_layout_gives_the_teacher_her_own_lines(tmp_path: Path) -> None:
+    rows = read_corpus("studies", tiny.studies(tmp_path)).utterances
+    assert [(Path(row.file).name, row.emotion, row.text) for row in rows] == [
+        ("ITA-Emotion100-Teacher-Angry-001.wav", "anger", "えっ、嘘でしょ。"),
+        ("ITA-Emotion100-Teacher-Angry-002.wav", "anger", "シュヴァイツァーは、見習うべき人間です。"),
+        ("LD01-Dialogue-01-Teacher-Turn-01.wav", "neutral", "おはよう。"),
+        ("LD01-Dialogue-01-Teacher-Turn-03.wav", "happiness", "どうしたの。"),
+    ]
+    next(tmp_path.rglob("*Turn-03.wav")).unlink()
+    with pytest.raises(CorpusError, match="holds 1 recordings of the teacher, and 2 lines of 講師"):
+        read_corpus("studies", tmp_path)
+
+
+def test_studies_and_jtes_join(tmp_path: Path) -> None:
+    from kanjo.splits import make_folds
+
+    rows = [
+        *read_corpus("studies", tiny.studies(tmp_path / "s")).utterances,
+        *read_corpus("jtes", tiny.jtes(tmp_path / "j")).utterances,
+    ]
+    folds = make_folds(rows, "loso")
+    assert [len(fold.test) for fold in folds] == [4, 4, 4]
+
+
+def test_iemocap_layout(tmp_path: Path) -> None:
+    rows = read_corpus("iemocap", tiny.iemocap(tmp_path)).utterances
+    assert [(row.labels_raw, row.emotion, row.speaker, row.sex, row.text) for row in rows] == [
+        ("exc", "excitement", "Ses01F", "female", "Excuse me."),
+        ("xxx", "other", "Ses01M", "male", ""),
+    ]
+    shutil.rmtree(tmp_path / "Session1" / "dialog" / "EmoEvaluation")
+    with pytest.raises(CorpusError, match="no labels; expected .*EmoEvaluation"):
+        read_corpus("iemocap", tmp_path)
+
+
+def test_meld_layout(tmp_path: Path) -> None:
+    rows = read_corpus("meld", tiny.meld(tmp_path)).utterances
+    assert [(row.emotion, row.speaker, row.split) for row in rows] == [
+        ("happiness", "Monica", "train"), ("fear", "Monica", "validation"), ("anger", "Monica", "test"),
+    ]  # fmt: skip
+    assert rows[0].text in ("Oh, that's it, huh?", "Oh, that\u2019s it, huh?")
+    (tmp_path / "train_sent_emo.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(CorpusError, match="lacks the column Dialogue_ID, Emotion"):
+        read_corpus("meld", tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["cp949", "utf-8"])
+def test_aihub_takes_the_majority_and_counts_ties(tmp_path: Path, encoding: str) -> None:
+    rows = read_corpus("aihub", tiny.aihub(tmp_path, encoding)).utterances
+    assert [(Path(row.file).stem, row.emotion, row.sex, row.text) for row in rows] == [
+        ("a1", "anger", "male", "아, 진짜!"), ("a3", "neutral", "female", "응"), ("b1", "happiness", "female", "좋아"),
+    ]  # fmt: skip
+    first = read_corpus("aihub-first", tmp_path).utterances
+    assert [row.emotion for row in first] == ["neutral", "sadness", "neutral", "happiness"]
+    lines = {line.what: line.found for line in check("aihub", tmp_path).lines}
+    assert lines["utterances without a majority, left out"] == "1"
+    (tmp_path / "4차년도.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(CorpusError, match="has the columns a, b; expected wav_id and 1번 감정 to 5번 감정"):
+        read_corpus("aihub", tmp_path)
+
+
+def test_esd_in_its_parts_and_with_texts_broken_by_spaces(tmp_path: Path) -> None:
+    tiny.tree(tmp_path, "0011/Angry/train/0011_000351.wav", "0011/Angry/evaluation/0011_000352.wav")
+    (tmp_path / "0011" / "0011.txt").write_text("0011_000351 The nine the eggs, I keep. Angry\n0011_000352\tNo.\tAngry\n")
+    rows = read_corpus("esd", tmp_path).utterances
+    assert [row.text for row in rows] == ["No.", "The nine the eggs, I keep."]
+    assert {row.emotion for row in rows} == {"anger"}
+
+
+_STEMS = st.text(st.sampled_from("0123456789abcFMSNAWxX_-. ñ고\u0301"), min_size=1, max_size=24).filter(
+    lambda name: name.strip(". ")
+)
+
+
+@given(st.lists(_STEMS, min_size=1, max_size=6, unique=True), st.sampled_from(sorted(CORPORA)))
+def test_any_name_is_read_or_left_out(tmp_path_factory: pytest.TempPathFactory, stems: list[str], name: str) -> None:
+    """Names that nobody published: a reader leaves them out, or says in a line that nothing was found."""
+    root = tmp_path_factory.mktemp("odd")
+    for stem in stems:
+        (root / f"{stem}.wav").write_bytes(b"")
+    try:
+        rows = read_corpus(name, root).utterances
+    except CorpusError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert {row.file for row in rows} <= {f"{stem}.wav" for stem in stems}

@@ -56,10 +56,14 @@ def staged(recipe: Path, tiny_corpora: Path, tmp_path_factory: pytest.TempPathFa
     refused = subprocess.run([*command, "--stage", "train"], capture_output=True, text=True)
     assert refused.returncode == 1
     assert "no finetuned extractor of this recipe and fold" in refused.stderr and "--stage finetune -o" in refused.stderr
-    one = subprocess.run([*command, "--stage", "finetune", "--resume"], capture_output=True, text=True)
+    one = subprocess.run(
+        [*KANJO, "train", run, "--corpus-root", tiny_corpora, "--stage", "finetune", "-o", run], capture_output=True, text=True
+    )
     assert one.returncode == 0, one.stderr
-    assert "next: kanjo train tiny-dcnn --stage train" in one.stderr
+    assert f"next: kanjo train {run} --stage train -o {run}" in one.stderr
     assert not (run / "bundle").exists()
+    twice = subprocess.run([*command, "--stage", "finetune"], capture_output=True, text=True)
+    assert twice.returncode == 1 and "is not empty; go on with it by --resume" in twice.stderr
     two = subprocess.run([*command, "--stage", "train"], capture_output=True, text=True)
     assert two.returncode == 0, two.stderr
     return run, two.stderr

@@ -20,17 +20,36 @@ Map = Annotated[list[str] | None, typer.Option("--label-map", help="WORD=EMOTION
 
 
 @app.command("list")
-def list_corpora() -> None:
+def list_corpora(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the table in docs/corpora.md.")] = False,
+) -> None:
     """The corpora that kanjo reads.
 
     Example: kanjo corpus list
     """
-    print(f"{'name':<12}{'language':<10}{'utterances':>10}{'speakers':>10}  {'emotions':<9} licence")
+    if markdown:
+        print(_markdown())
+        return
+    print(f"{'name':<14}{'language':<10}{'utterances':>10}{'speakers':>10}  {'emotions':<9} licence")
     for corpus in CORPORA.values():
         print(
-            f"{corpus.name:<12}{corpus.language:<10}{corpus.n_files:>10}{corpus.n_speakers:>10}  {len(corpus.emotions):<9} {corpus.licence}"
+            f"{corpus.name:<14}{corpus.language:<10}{corpus.n_files or '?':>10}{corpus.n_speakers or '?':>10}  "
+            f"{len(corpus.emotions):<9} {corpus.licence}"
         )
-    print(f"{OWN:<12}a CSV or TSV with the columns file and emotion, or a folder with one sub-folder for each emotion")
+    print(f"{OWN:<14}a CSV or TSV with the columns file and emotion, or a folder with one sub-folder for each emotion")
+
+
+def _markdown() -> str:
+    lines = [
+        "| name | corpus | language | utterances | speakers | its emotions | licence | paper |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{c.name}` | [{c.title}]({c.homepage}) | {c.language} | {c.n_files or '?'} | {c.n_speakers or '?'} "
+        f"| {', '.join(c.emotions)} | {c.licence} | {c.citation} |"
+        for c in CORPORA.values()
+    ]
+    return "\n".join(lines)
 
 
 @app.command()
@@ -40,11 +59,11 @@ def info(name: Name) -> None:
     Example: kanjo corpus info ravdess
     """
     corpus = corpus_named(name)
-    emotions = ", ".join(f"{word} {n}" for word, n in corpus.emotions.items())
+    emotions = ", ".join(f"{word} {n}" if n else word for word, n in corpus.emotions.items())
     for key, value in {
         "title": corpus.title,
         "language": corpus.language,
-        "utterances": f"{corpus.n_files} by {corpus.n_speakers} speakers, {corpus.sample_rate} Hz",
+        "utterances": f"{corpus.n_files or 'not published how many'} by {corpus.n_speakers or 'unnamed'} speakers, {corpus.sample_rate} Hz",
         "emotions": emotions,
         "licence": corpus.licence,
         "homepage": corpus.homepage,

@@ -53,8 +53,9 @@ def run_folder(experiment: Recipe, output: Path | None, resume: bool, kind: str,
             raise RecipeError(f"nothing to resume: no run under {home} ends in {kind}; name one with -o")
         else:
             output = earlier[-1] if resume else home / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}"
-    begun = output / "checkpoints" if stage == TRAIN else output
-    if not resume and begun.exists() and any(begun.iterdir()):
+    # one stage alone goes into a folder that has the other's, or nothing but its recipe
+    begun = {FINETUNE: [output / FINETUNE, output / "checkpoints"], TRAIN: [output / "checkpoints"]}.get(stage, [output])
+    if not resume and any(folder.is_dir() and any(folder.iterdir()) for folder in begun):
         raise RecipeError(f"{output} is not empty; go on with it by --resume, or choose another place with -o")
     return output
 
@@ -94,7 +95,7 @@ def run_fold(
         try:
             extractor = _first_stage(material, fold, run, stage, resume, threads, silent)
             if stage == FINETUNE:
-                say(f"run folder: {run}   extractor: {extractor}   next: kanjo train {experiment.name} --stage train")
+                say(f"extractor: {extractor}   next: kanjo train {run} --stage train -o {run}")
                 return
             fitted = _fit(material, fold, run, extractor, resume, threads, silent)
         except KeyboardInterrupt:
@@ -127,7 +128,7 @@ def _first_stage(material: Material, fold: Fold, run: Path, stage: str, resume: 
         if stage == TRAIN:
             raise RecipeError(
                 f"no finetuned extractor of this recipe and fold in {run} or beside it; make one: "
-                f"kanjo train {material.recipe.name} --stage finetune -o {run}"
+                f"kanjo train {run} --stage finetune -o {run}"
             )
     shown = not silent and sys.stderr.isatty()
     made = finetune(material, fold, run, resume=resume, threads=threads, progress=shown)

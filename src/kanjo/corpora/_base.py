@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kanjo import audio
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
 from kanjo.files import reason
+from kanjo.labels import canonical
 
 Reader = Callable[[Path], Iterator[Utterance]]
 
@@ -18,8 +19,9 @@ Reader = Callable[[Path], Iterator[Utterance]]
 class Corpus:
     """A published corpus: what it is, what should be there, and how its layout is read.
 
-    ``emotions`` maps each of the corpus's own labels to how many utterances the publication counts; ``folders`` are the
-    names under which it is looked for below a folder of corpora.
+    ``emotions`` maps each of the corpus's own labels to how many utterances the publication counts (0: it doesn't say);
+    ``folders`` are the names under which it is looked for below a folder of corpora; ``also`` are further things that a
+    check counts.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Corpus:
     read: Reader
     folders: tuple[str, ...] = ()
     notes: str = ""
+    also: Mapping[str, Callable[[Path], int]] = field(default_factory=dict)
 
     @property
     def n_files(self) -> int:
@@ -51,6 +54,61 @@ def recordings(root: Path, corpus: str) -> list[Path]:
     except OSError as error:
         raise CorpusError(f"{corpus}: can't read {root}: {reason(error)}") from error
     return list(audio.find(root))
+
+
+@dataclass(frozen=True)
+class Named:
+    """What a recording's name and place say: the corpus's own label, its emotion where that is no word, and the rest."""
+
+    label: str
+    speaker: str = ""
+    sex: str = ""
+    text: str = ""
+    language: str = ""
+    emotion: str = ""
+    split: str = ""
+
+
+def by_name(root: Path, corpus: str, language: str, name: Callable[[Path], Named | None], expected: str) -> Iterator[Utterance]:
+    """Utterances of a corpus whose recordings' names say what they are; ``name`` gives None for foreign files.
+
+    ``expected`` ends the error's sentence when there is none: CorpusError.
+    """
+    found = False
+    for path in recordings(root, corpus):
+        said = name(path.relative_to(root))
+        if said is None:
+            continue
+        found = True
+        yield Utterance(
+            corpus=corpus,
+            file=path.relative_to(root).as_posix(),
+            emotion=said.emotion or canonical(said.label),
+            labels_raw=said.label,
+            speaker=said.speaker,
+            sex=said.sex,
+            language=said.language or language,
+            text=said.text,
+            split=said.split,
+        )
+    if not found:
+        raise nothing_found(corpus, root, expected)
+
+
+def text_of(path: Path, corpus: str, encodings: Sequence[str] = ("utf-8-sig",)) -> str:
+    """A text file's content in the first encoding that fits; UTF-16 by its mark. Raises CorpusError."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{corpus}: can't read {path}: {reason(error)}") from error
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encodings = ("utf-16",)
+    for encoding in encodings:
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise CorpusError(f"{corpus}: {path} is not text in {' or '.join(encodings)}")
 
 
 def nothing_found(corpus: str, root: Path, expected: str) -> CorpusError:

@@ -76,6 +76,9 @@ def check(name: str, root: Path, decode: bool = True, progress: Callable[[int, i
                 progress(len(heard), len(files))
     lines = _against(name, manifest.utterances) if name != OWN else _counts(manifest.utterances)
     published = 0 if name == OWN else corpus_named(name).sample_rate
+    lines += [
+        Line(what, str(count(root)), "", "note") for what, count in (corpus_named(name).also if name != OWN else {}).items()
+    ]
     lines += _formats([item for item in heard if not item.problem], published)
     odd = Counter(item.odd for item in heard if item.odd)
     lines += [Line(f"recordings {what}", str(n), "0", "note") for what, n in sorted(odd.items())]
@@ -104,9 +107,9 @@ def _against(name: str, utterances: tuple[Utterance, ...]) -> list[Line]:
     corpus = corpus_named(name)
     labels = Counter(row.labels_raw for row in utterances)
     speakers = {row.speaker for row in utterances}
-    lines = [_line("utterances", len(utterances), corpus.n_files), _line("speakers", len(speakers), corpus.n_speakers)]
+    lines = [_line("utterances", len(utterances), corpus.n_files), _line("speakers", len(speakers - {""}), corpus.n_speakers)]
     lines += [_line(f"emotion {word}", labels.pop(word, 0), n) for word, n in corpus.emotions.items()]
-    lines += [_line(f"emotion {word}", n, 0) for word, n in labels.items()]
+    lines += [Line(f"emotion {word}", str(n), "0", "differs") for word, n in labels.items()]
     return lines
 
 
@@ -133,4 +136,6 @@ def _formats(heard: list[_Heard], published_rate: int) -> list[Line]:
 
 
 def _line(what: str, found: int, expected: int) -> Line:
+    if not expected:  # the publication doesn't say
+        return Line(what, str(found), "", "note")
     return Line(what, str(found), str(expected), "ok" if found == expected else "differs")

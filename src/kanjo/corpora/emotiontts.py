@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, nothing_found, recordings
+from kanjo.corpora._base import Corpus, Named, by_name
 from kanjo.corpora.manifest import Utterance
-from kanjo.labels import canonical
 
 _STEM = re.compile(r"(?P<speaker>(?:em|ne)[a-z])(?P<number>\d{5})")
 _EMOTIONS = ("일반", "기쁨", "화남", "슬픔")  # neutral, happy, angry, sad: a hundred numbers each
@@ -17,25 +16,16 @@ _FEMALE = frozenset(["ema", "emb", "nea", "neb", "nec", "ned", "nee"])
 
 def read(root: Path) -> Iterator[Utterance]:
     """Utterances of all speakers, with their scripts where they are there. Raises CorpusError."""
-    found = False
-    for path in recordings(root, "emotiontts"):
+
+    def named(path: Path) -> Named | None:
         match = _STEM.fullmatch(path.stem)
         if match is None or not 1 <= int(match["number"]) <= 100 * len(_EMOTIONS):
-            continue
-        found = True
-        raw = _EMOTIONS[(int(match["number"]) - 1) // 100]
-        yield Utterance(
-            corpus="emotiontts",
-            file=path.relative_to(root).as_posix(),
-            emotion=canonical(raw),
-            labels_raw=raw,
-            speaker=match["speaker"],
-            sex="female" if match["speaker"] in _FEMALE else "male",
-            language="ko",
-            text=_script(path),
-        )
-    if not found:
-        raise nothing_found("emotiontts", root, "files such as emotional-to-emotional/nea/wav/nea00101.wav")
+            return None
+        speaker = match["speaker"]
+        label = _EMOTIONS[(int(match["number"]) - 1) // 100]
+        return Named(label, speaker, "female" if speaker in _FEMALE else "male", _script(root / path))
+
+    return by_name(root, "emotiontts", "ko", named, "files such as emotional-to-emotional/nea/wav/nea00101.wav")
 
 
 def _script(path: Path) -> str:

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, nothing_found, recordings
+from kanjo.corpora._base import Corpus, nothing_found, recordings, text_of
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
-from kanjo.files import reason
 from kanjo.labels import canonical
 
 _STEM = re.compile(r"(?P<speaker>\d{4})_(?P<number>\d{6})")
@@ -52,18 +51,23 @@ def read(root: Path) -> Iterator[Utterance]:
 
 
 def _texts(root: Path, recording: Path, speaker: str) -> dict[str, tuple[str, str]]:
-    """``{stem: (text, emotion)}`` of ``SSSS.txt``, tab-separated, UTF-8 or UTF-16; empty where there is no such file."""
+    """``{stem: (text, emotion)}`` of ``SSSS.txt``, UTF-8 or UTF-16; empty where there is no such file.
+
+    Cells are separated by tabs, or, as in some copies, by spaces: then the first word is the stem and the last the emotion.
+    """
     above = (folder / f"{speaker}.txt" for folder in recording.parents if folder == root or root in folder.parents)
     table = next((path for path in above if path.is_file()), None)
     if table is None:
         return {}
-    try:
-        content = table.read_bytes()
-    except OSError as error:
-        raise CorpusError(f"esd: can't read {table}: {reason(error)}") from error
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    rows = (line.split("\t") for line in content.decode(encoding, errors="replace").splitlines())
-    return {row[0].strip(): (row[1].strip(), row[2].strip()) for row in rows if len(row) >= 3 and row[2].strip()}
+    found = {}
+    for line in text_of(table, "esd", ("utf-8-sig", "gb18030")).splitlines():
+        cells = [cell.strip() for cell in line.split("\t") if cell.strip()]
+        if len(cells) < 3:
+            words = line.split()
+            cells = [words[0], " ".join(words[1:-1]), words[-1]] if len(words) >= 3 else []
+        if cells:
+            found[cells[0]] = (cells[1], cells[2])
+    return found
 
 
 ESD = Corpus(

@@ -68,6 +68,7 @@ def finetune(
     batches = loader(train, train.items(training.batch_size), shuffle=True, seed=training.seed, balanced=balanced)
     checks = loader(validation, validation.items(training.batch_size), shuffle=False)
     best = optimise(module, batches, checks, folder, items=train.n_segments, unit="segments", resume=resume, progress=progress)
+    system.cpu()
     logits, truths = predicted_logits(module, checks)
     facts = {"key": extractor_key(material, fold), "recipe": recipe.name, "validation_uar": f"{best.validation_uar:.6f}"}
     with files.written_whole(folder / EXTRACTOR) as temporary:

@@ -188,6 +188,9 @@ class SegmentModule(EmotionModule):
         self.extractor, self.augmentation = deep_network(system).extractor, augmentation
         self._hears = [system]  # in a list, so that what is not trained is no part of this module or its checkpoints
 
+    def on_fit_start(self) -> None:
+        self._hears[0].to(self.device)
+
     def logits(self, batch: SegmentBatch) -> Tensor:
         return self._classified(*self._hears[0].features(batch["signal"]), batch)
 
