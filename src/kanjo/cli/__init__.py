@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli import corpus, evaluate, predict, train
+from kanjo.cli import corpus, evaluate, predict, tools, train
 from kanjo.errors import KanjoError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 app.add_typer(corpus.app, name="corpus")
+app.add_typer(tools.app, name="tools")
 predict.register(app)
 train.register(app)
 evaluate.register(app)

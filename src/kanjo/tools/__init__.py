@@ -1,0 +1,1 @@
+"""Tools that work on files: resample, normalise, change settings in configuration files."""
