@@ -33,7 +33,9 @@ def _same(found: str, shown: str) -> None:
         assert float(one) == pytest.approx(float(other), abs=0.002 if "." in other else 1), (one, other)
 
 
-@pytest.mark.parametrize(("command", "shown"), [pair for pair in CONSOLE if " predict " in pair[0]], ids=lambda text: text[:40])
+@pytest.mark.parametrize(
+    ("command", "shown"), [pair for pair in CONSOLE if " predict " in pair[0] or " tools " in pair[0]], ids=lambda text: text[:40]
+)
 def test_predict_commands_print_what_the_readme_shows(command: str, shown: str) -> None:
     done = _run(command)
     assert done.returncode == 0, done.stderr
@@ -47,7 +49,7 @@ def test_the_check_command_prints_what_the_readme_shows(corpora: Path) -> None:
 
 def test_every_command_is_shown_with_its_output() -> None:
     verbs = {command.split()[1] for command, shown in CONSOLE if shown.strip()}
-    assert verbs == {"predict", "corpus", "train", "crossval", "evaluate"}
+    assert verbs == {"predict", "corpus", "train", "crossval", "ablate", "evaluate", "tools"}
     assert "@@" not in README
 
 
@@ -72,7 +74,18 @@ def test_six_lines_is_the_example() -> None:
 def test_options_named_in_the_readme_exist() -> None:
     helps = {
         verb: _run(f"kanjo {verb} --help").stdout
-        for verb in ("predict", "train", "crossval", "evaluate", "export", "corpus manifest")
+        for verb in (
+            "predict",
+            "train",
+            "crossval",
+            "ablate",
+            "evaluate",
+            "export",
+            "corpus manifest",
+            "corpus list",
+            "tools normalize",
+            "tools hparams",
+        )
     }
     everything = " ".join(helps.values())
     for option in set(re.findall(r"(?<=[`\s(])--[a-z][a-z-]+", README)):

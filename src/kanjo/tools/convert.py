@@ -13,7 +13,7 @@ import soxr
 
 from kanjo.errors import AudioError
 
-Block = npt.NDArray[np.float64]
+Block = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 _FRAMES = 1 << 16
 _TAGS = ("title", "copyright", "software", "artist", "comment", "date", "album", "license", "tracknumber", "genre")
 SILENT = "silent, left as it is"
@@ -28,10 +28,10 @@ def resample(path: Path, place: Path, sample_rate: int) -> str:
         if source.samplerate == sample_rate:
             _through(source, out, lambda block: block)
             return ""
-        stream = soxr.ResampleStream(source.samplerate, sample_rate, source.channels, dtype="float64", quality="VHQ")
+        stream = soxr.ResampleStream(source.samplerate, sample_rate, source.channels, dtype=_kind(source), quality="VHQ")
         for block in _blocks(source):
             out.write(_clipped(stream.resample_chunk(block)))
-        out.write(_clipped(stream.resample_chunk(np.zeros((0, source.channels)), last=True)))
+        out.write(_clipped(stream.resample_chunk(np.zeros((0, source.channels), _kind(source)), last=True)))
     return ""
 
 
@@ -46,7 +46,7 @@ def normalize(path: Path, place: Path, rms_db: float | None = None) -> str:
         for block in _blocks(source):
             peak, squares, n = (
                 max(peak, float(np.abs(block).max(initial=0.0))),
-                squares + float((block * block).sum()),
+                squares + float(np.square(block, dtype=np.float64).sum()),
                 n + block.size,
             )
     if not np.isfinite(squares):  # a comparison with no number is never true, so the peak would not tell
@@ -72,13 +72,18 @@ def _through(source: soundfile.SoundFile, out: soundfile.SoundFile, change: Call
 
 
 def _blocks(source: soundfile.SoundFile) -> Iterator[Block]:
-    while len(block := source.read(_FRAMES, dtype="float64", always_2d=True)):
+    while len(block := source.read(_FRAMES, dtype=_kind(source), always_2d=True)):
         yield block
+
+
+def _kind(source: soundfile.SoundFile) -> str:
+    """float32 holds 24 bits exactly; what has more is read as float64."""
+    return "float64" if source.subtype in ("PCM_32", "FLOAT", "DOUBLE") else "float32"
 
 
 def _clipped(block: Block) -> Block:
     """libsndfile wraps some formats' overs around; the last step before full scale is each format's own."""
-    return np.clip(block, -1.0, 1.0)
+    return np.clip(block, -1.0, 1.0)  # type: ignore[return-value]  # the kind that it was
 
 
 @contextmanager
