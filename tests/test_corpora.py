@@ -367,3 +367,67 @@ def test_any_name_is_read_or_left_out(tmp_path_factory: pytest.TempPathFactory, 
         assert len(str(error).splitlines()) == 1
     else:
         assert {row.file for row in rows} <= {f"{stem}.wav" for stem in stems}
+
+
+def test_a_filelist_survives_the_round_trip_and_is_stable(tmp_path: Path) -> None:
+    from kanjo.corpora import write_filelist
+
+    root = tiny.jtes(tmp_path / "jtes")
+    rows = read_corpus("jtes", root).utterances
+    write_filelist(tmp_path / "a.txt", rows, root)
+    first = (tmp_path / "a.txt").read_bytes()
+    write_filelist(tmp_path / "a.txt", rows, root)
+    assert (tmp_path / "a.txt").read_bytes() == first
+    assert first.decode().splitlines()[0] == f"{root.as_posix()}/wav/f01/ang/f01_ang_07.wav|f01|なぜだ|3|0"
+    back = read_corpus("own", tmp_path / "a.txt").utterances
+    assert [(row.emotion, row.speaker, row.text, row.language) for row in back] == [
+        (row.emotion, row.speaker, row.text, row.language) for row in rows
+    ]
+    assert check("own", tmp_path / "a.txt").ok
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("a.wav|f01|x|99|0", "a.txt:2: emotion '99', expected 0 to 14"),
+        ("a.wav|f01|x|3", "a.txt:2: 4 cells"),
+        ("|f01|x|3|0", "a.txt:2: 5 cells"),
+    ],
+)
+def test_bad_filelists_are_refused_naming_the_line(tmp_path: Path, line: str, said: str) -> None:
+    (tmp_path / "a.txt").write_text(f"b.wav|f01|x|3|0\n{line}\n")
+    with pytest.raises(CorpusError, match=said):
+        read_corpus("own", tmp_path / "a.txt")
+
+
+@given(_TEXT, _TEXT)
+def test_any_text_and_speaker_keep_a_filelists_cells(tmp_path_factory: pytest.TempPathFactory, text: str, speaker: str) -> None:
+    from kanjo.corpora import write_filelist
+
+    path = tmp_path_factory.mktemp("list") / "a.txt"
+    row = Utterance("c", "a.wav", "fear", "fear", speaker=speaker.replace("|", ""), text=text, language="xx")
+    write_filelist(path, [row, row], Path("/d"))
+    back = read_corpus("own", path).utterances
+    assert len(back) == 2 and back[0].text == " ".join(text.replace("|", " ").split()) and back[0].language == "xx"
+
+
+def test_the_filelists_command(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    root = tiny.ravdess(tmp_path / "ravdess", actors=6)
+
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "kanjo", "corpus", "filelists", "ravdess", str(root), str(tmp_path / "lists"), *more]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    assert run("--protocol", "loso").returncode == 0
+    assert sorted(path.name for path in (tmp_path / "lists").iterdir()) == ["ids.json", *(f"loso{n:02d}" for n in range(1, 7))]
+    test = read_corpus("own", tmp_path / "lists" / "loso03" / "ravdess_audio_sid_text_test_filelist.txt").utterances
+    assert {row.speaker for row in test} == {"03"} and len(test) == 8
+    done = run("--protocol", "female", "--emotions", "anger,calm")
+    assert "speaker-dependent" in done.stderr
+    rows = [row for path in (tmp_path / "lists" / "female").iterdir() for row in read_corpus("own", path).utterances]
+    assert len(rows) == 6 and {row.emotion for row in rows} == {"anger", "calm"}
+    assert run("--protocol", "every").returncode == 2
+    assert run("--emotions", "boredom").returncode == 1

@@ -11,6 +11,7 @@ import typer
 
 from kanjo.cli._common import progress, say
 from kanjo.corpora import CORPORA, OWN, corpus_named, manifest_text, read_corpus, write_manifest
+from kanjo.errors import CorpusError
 from kanjo.labels import parse_label_map
 
 app = typer.Typer(help="Corpora: list, describe, check, and write as a manifest.", no_args_is_help=True, rich_markup_mode=None)
@@ -127,3 +128,43 @@ def manifest(
     else:
         write_manifest(output, found.utterances)
         say(f"{len(found.utterances)} utterances written to {output}; its files are relative to {folder}")
+
+
+@app.command()
+def filelists(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(help="Where it lies: a folder, or for 'own' also a table.")],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="The folder that the lists go into.")],
+    protocol: Annotated[
+        str, typer.Option(help="all, female, male, loso (a folder for each speaker) or cv (for each of five folds).")
+    ] = "all",
+    emotions: Annotated[str, typer.Option(help="Only these, with commas: anger,happiness,neutral,sadness.")] = "",
+    label_map: Map = None,
+) -> None:
+    """Write path|speaker|text|emotion|language lists of train, val and test, as the mission's reference reads them.
+
+    Example: kanjo corpus filelists jtes corpora/jtes filelists/jtes --protocol cv
+    """
+    from kanjo.corpora import write_filelist
+    from kanjo.corpora.filelist import EMOTION_IDS, LANGUAGE_IDS
+    from kanjo.files import write_text
+    from kanjo.labels import canonical
+    from kanjo.splits import make_folds
+
+    if protocol not in ("all", "female", "male", "loso", "cv"):
+        raise typer.BadParameter(f"protocol {protocol!r}: expected all, female, male, loso or cv")
+    keep = [canonical(word) for word in emotions.split(",")] if emotions else None
+    found = read_corpus(name, folder, parse_label_map(label_map or [])).relabelled({}, keep)
+    rows = [row for row in found.utterances if protocol not in ("female", "male") or row.sex == protocol]
+    if not rows:
+        raise CorpusError(f"{name}: no utterance left for {protocol}{f' with {emotions}' if emotions else ''}")
+    kind = {"loso": "loso", "cv": "speakers-k"}.get(protocol, "random")
+    folds = make_folds(rows, kind, k=5 if kind == "speakers-k" else min(10, len(rows)))
+    for fold in folds if kind != "random" else folds[:1]:
+        part = f"loso{rows[fold.test[0]].speaker}" if protocol == "loso" else f"cv{fold.index}" if protocol == "cv" else protocol
+        for side, indices in (("train", fold.train), ("val", fold.validation), ("test", fold.test)):
+            place = output / part / f"{name}_audio_sid_text_{side}_filelist.txt"
+            write_filelist(place, [rows[i] for i in indices], found.root)
+    write_text(output / "ids.json", json.dumps({"emotion": EMOTION_IDS, "language": LANGUAGE_IDS}, indent=2) + "\n")
+    kinds = "speaker-dependent: the same voices train and test" if kind == "random" else "no speaker trains and tests"
+    say(f"lists of {len(rows)} utterances written below {output} ({kinds}); ids.json says which number is which")

@@ -14,6 +14,7 @@ from kanjo.corpora.emodb import EMODB
 from kanjo.corpora.emotiontts import EMOTIONTTS
 from kanjo.corpora.emovo import EMOVO
 from kanjo.corpora.esd import ESD
+from kanjo.corpora.filelist import write_filelist
 from kanjo.corpora.iemocap import IEMOCAP
 from kanjo.corpora.jtes import JTES
 from kanjo.corpora.manifest import COLUMNS, Manifest, Utterance, manifest_text, read_manifest, write_manifest
@@ -40,6 +41,7 @@ __all__ = [
     "manifest_text",
     "read_corpus",
     "read_manifest",
+    "write_filelist",
     "write_manifest",
 ]
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from kanjo.corpora._base import nothing_found, recordings
+from kanjo.corpora.filelist import is_filelist, read_filelist
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
 from kanjo.files import reason
@@ -27,13 +28,16 @@ _COLUMNS = {
 
 
 def read_table(path: Path, name: str, label_map: Mapping[str, str]) -> Iterator[Utterance]:
-    """Utterances of a CSV or TSV with a header; ``file`` is relative to the table's folder, or absolute.
+    """Utterances of a CSV or TSV with a header (``file`` relative to the table's folder, or absolute), or of a filelist.
 
     Raises CorpusError, naming the line, for a missing column, an unknown emotion or a number that is none.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             first = stream.readline()
+            if is_filelist(first):
+                yield from read_filelist(path, name)
+                return
             stream.seek(0)
             delimiter = max("\t,;|", key=first.count)
             reader = csv.DictReader(stream, delimiter=delimiter)
