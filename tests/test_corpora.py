@@ -431,3 +431,50 @@ def test_the_filelists_command(tmp_path: Path) -> None:
     assert len(rows) == 6 and {row.emotion for row in rows} == {"anger", "calm"}
     assert run("--protocol", "every").returncode == 2
     assert run("--emotions", "boredom").returncode == 1
+
+
+def test_a_check_finds_copies_strangers_and_gaps(tmp_path: Path) -> None:
+    root = tiny.ravdess(tmp_path / "ravdess", actors=4)
+    copy = root / "Actor_02" / "03-01-05-01-02-01-02.wav"
+    copy.write_bytes((root / "Actor_01" / "03-01-05-01-01-01-01.wav").read_bytes())
+    tiny.clip(root / "notes.wav", 99)
+    (root / "Actor_03" / "03-01-05-01-01-01-03.wav").unlink()
+    report = check("ravdess", root)
+    assert report.duplicates == (("Actor_01/03-01-05-01-01-01-01.wav", "Actor_02/03-01-05-01-02-01-02.wav"),)
+    assert report.extra == ("notes.wav",)
+    assert report.incomplete == (("03", "anger"),)
+    lines = {line.what: line.found for line in report.lines}
+    assert (
+        lines["recordings under several names"]
+        == lines["recordings beside the corpus"]
+        == lines["speakers who lack an emotion"]
+        == "1"
+    )
+    assert report.as_dict()["speakers_without"] == {"03": "anger"}
+    assert all(item.level_db is not None and -30 < item.level_db < -5 for item in report.heard)
+
+
+def test_an_audit_before_any_training(tmp_path: Path) -> None:
+    import json
+    import subprocess
+    import sys
+
+    root = tiny.ravdess(tmp_path / "ravdess", actors=6)
+    copy = root / "Actor_02" / "03-01-05-01-02-01-02.wav"
+    copy.write_bytes((root / "Actor_01" / "03-01-05-01-01-01-01.wav").read_bytes())
+    base = [sys.executable, "-m", "kanjo", "corpus", "audit", "ravdess", str(root)]
+    done = subprocess.run([*base, "--protocol", "loso"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    first, *rest = done.stdout.splitlines()
+    assert "speaker-independent: none of the 1 test speakers" in first and "LEAK: 1 test recordings are identical" in first
+    assert len(rest) == 5 and "no recording is on both sides" in rest[-1]
+    found = json.loads(subprocess.run([*base, "--protocol", "random", "-f", "json"], capture_output=True, text=True).stdout)
+    assert len(found) == 5 and found[0]["shared_speakers"] > 0
+    assert subprocess.run([*base, "--protocol", "x"], capture_output=True).returncode == 1
+
+
+def test_the_picture_of_a_corpus(tmp_path: Path) -> None:
+    from kanjo.evaluation import figures
+
+    report = check("ravdess", tiny.ravdess(tmp_path, actors=3))
+    assert figures.corpus(report.heard, report.utterances).startswith(b"\x89PNG")

@@ -82,6 +82,7 @@ def check(
     folder: Annotated[Path, typer.Argument(help="Where it lies.")],
     headers: Annotated[bool, typer.Option("--headers", help="Read headers only, not every sample.")] = False,
     form: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
+    plot: Annotated[Path | None, typer.Option(help="Draw durations, emotions by speaker and levels into this PNG.")] = None,
     silent: Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")] = False,
 ) -> None:
     """Compare what is there with what should be; exit 1 where they differ.
@@ -94,6 +95,12 @@ def check(
         raise typer.BadParameter(f"format {form!r}: expected table or json")
     with progress("reading", silent) as show:
         report = compare(name, folder, decode=not headers, progress=show)
+    if plot:
+        from kanjo.evaluation import figures
+        from kanjo.files import written_whole
+
+        with written_whole(plot) as temporary:
+            temporary.write_bytes(figures.corpus(report.heard, report.utterances))
     if form == "json":
         print(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
     else:
@@ -106,6 +113,10 @@ def check(
             print(f"  unusable {file}: {problem}")
         if len(report.bad) > 20:
             print(f"  and {len(report.bad) - 20} more (--format json lists all)")
+        for group in report.duplicates[:5]:
+            print(f"  the same samples: {', '.join(group)}")
+        for speaker, emotions in report.incomplete[:5]:
+            print(f"  speaker {speaker} has no {emotions}")
     if not report.ok:
         say(f"kanjo: {name} is not what its publication describes" if name != OWN else "kanjo: not fit for training")
         raise typer.Exit(1)
@@ -168,3 +179,40 @@ def filelists(
     write_text(output / "ids.json", json.dumps({"emotion": EMOTION_IDS, "language": LANGUAGE_IDS}, indent=2) + "\n")
     kinds = "speaker-dependent: the same voices train and test" if kind == "random" else "no speaker trains and tests"
     say(f"lists of {len(rows)} utterances written below {output} ({kinds}); ids.json says which number is which")
+
+
+@app.command()
+def audit(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(help="Where it lies: a folder, or for 'own' also a table.")],
+    protocol: Annotated[
+        str, typer.Option(help="How it is to be split: speakers-k, loso, emobox, random, manifest.")
+    ] = "speakers-k",
+    k: Annotated[int, typer.Option(min=2, help="Folds of speakers-k and random.")] = 5,
+    folds_file: Annotated[Path | None, typer.Option(help="EmoBox's folds: a CSV with corpus,fold,utterance.")] = None,
+    form: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
+    label_map: Map = None,
+    silent: Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")] = False,
+) -> None:
+    """What train and test of a split share, before any training: speakers, texts, identical recordings.
+
+    Example: kanjo corpus audit ravdess corpora/ravdess --protocol emobox
+    """
+    from kanjo.corpora.check import hear
+    from kanjo.splits import audit as audit_of
+    from kanjo.splits import make_folds
+
+    if form not in ("table", "json"):
+        raise typer.BadParameter(f"format {form!r}: expected table or json")
+    found = read_corpus(name, folder, parse_label_map(label_map or []))
+    rows = found.utterances
+    folds = make_folds(rows, protocol, k=k, folds_file=folds_file, allow_shared_speakers=True)
+    with progress("reading", silent) as show:
+        marks = {item.file: item.mark for item in hear(found.root, list(dict.fromkeys(row.file for row in rows)), True, show)}
+    prints = [f"{marks[row.file] or row.file}@{row.start_s}-{row.end_s}" for row in rows]
+    audits = [(fold, audit_of(rows, fold, prints)) for fold in folds]
+    if form == "json":
+        print(json.dumps([{"fold": fold.name, **vars(one)} for fold, one in audits], indent=2, ensure_ascii=False))
+        return
+    for fold, one in audits:
+        print(f"fold {fold.index}, {fold.name}: " + "; ".join(one.sentences()))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kanjo import audio
 from kanjo.corpora import OWN, corpus_named, read_corpus
-from kanjo.corpora.manifest import Utterance
+from kanjo.corpora.manifest import Manifest, Utterance
 from kanjo.errors import AudioError
 
 
@@ -26,14 +27,40 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """One recording: its length, rate, level (RMS, dBFS; None: silent or not decoded), and what is wrong or odd with it.
+
+    ``mark`` is equal for equal samples at an equal rate ("" where they were not decoded).
+    """
+
+    file: str
+    seconds: float = 0.0
+    rate: int = 0
+    channels: int = 0
+    problem: str = ""
+    odd: str = ""
+    level_db: float | None = None
+    mark: str = ""
+
+
+@dataclass(frozen=True)
 class CheckReport:
-    """All lines of a check, and the recordings that can't be used with what is wrong with each."""
+    """All lines of a check, and what stands behind them.
+
+    ``bad``: recordings that can't be used, with why; ``duplicates``: groups of recordings of the same samples; ``extra``:
+    recordings that are no utterance of the corpus; ``incomplete``: speakers with the emotions that others have and they lack.
+    """
 
     corpus: str
     root: str
     seconds: float
     lines: tuple[Line, ...]
-    bad: tuple[tuple[str, str], ...] = field(default=())
+    bad: tuple[tuple[str, str], ...] = ()
+    duplicates: tuple[tuple[str, ...], ...] = ()
+    extra: tuple[str, ...] = ()
+    incomplete: tuple[tuple[str, str], ...] = ()
+    heard: tuple[Heard, ...] = ()
+    utterances: tuple[Utterance, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -47,60 +74,99 @@ class CheckReport:
             "hours": round(self.seconds / 3600, 3),
             "lines": [vars(line) for line in self.lines],
             "bad_recordings": [{"file": file, "problem": problem} for file, problem in self.bad],
+            "duplicates": [list(group) for group in self.duplicates],
+            "extra": list(self.extra),
+            "speakers_without": dict(self.incomplete),
         }
-
-
-@dataclass(frozen=True)
-class _Heard:
-    file: str
-    seconds: float = 0.0
-    rate: int = 0
-    channels: int = 0
-    problem: str = ""
-    odd: str = ""
 
 
 def check(name: str, root: Path, decode: bool = True, progress: Callable[[int, int], None] | None = None) -> CheckReport:
     """Compare a corpus on disk with what its publication promises.
 
-    ``decode`` reads every sample (else headers only). ``progress(done, total)`` is called as recordings pass. Raises
-    CorpusError when nothing of the corpus is there.
+    ``decode`` reads every sample (else headers only: no levels, no duplicates). ``progress(done, total)`` is called as
+    recordings pass. Raises CorpusError when nothing of the corpus is there.
     """
     manifest = read_corpus(name, root)
     files = list(dict.fromkeys(row.file for row in manifest.utterances))
-    with ThreadPoolExecutor() as pool:
-        heard = []
-        for item in pool.map(lambda file: _hear(manifest.root / file, file, decode), files):
-            heard.append(item)
-            if progress:
-                progress(len(heard), len(files))
+    heard = hear(manifest.root, files, decode, progress)
     lines = _against(name, manifest.utterances) if name != OWN else _counts(manifest.utterances)
+    if name != OWN:
+        lines += [Line(what, str(count(root)), "", "note") for what, count in corpus_named(name).also.items()]
     published = 0 if name == OWN else corpus_named(name).sample_rate
-    lines += [
-        Line(what, str(count(root)), "", "note") for what, count in (corpus_named(name).also if name != OWN else {}).items()
-    ]
     lines += _formats([item for item in heard if not item.problem], published)
     odd = Counter(item.odd for item in heard if item.odd)
     lines += [Line(f"recordings {what}", str(n), "0", "note") for what, n in sorted(odd.items())]
     bad = tuple((item.file, item.problem) for item in heard if item.problem)
+    duplicates, extra, incomplete = _duplicates(heard), _extra(manifest), _incomplete(manifest.utterances)
+    for what, found in (
+        ("recordings under several names", duplicates),
+        ("recordings beside the corpus", extra),
+        ("speakers who lack an emotion", incomplete),
+    ):
+        if found:
+            lines.append(Line(what, str(len(found)), "0", "note"))
     lines.append(Line("unusable recordings", str(len(bad)), "0", "differs" if bad else "ok"))
-    return CheckReport(name, str(root), sum(item.seconds for item in heard), tuple(lines), bad)
+    seconds = sum(item.seconds for item in heard)
+    return CheckReport(
+        name, str(root), seconds, tuple(lines), bad, duplicates, extra, incomplete, tuple(heard), manifest.utterances
+    )
 
 
-def _hear(path: Path, file: str, decode: bool) -> _Heard:
+def hear(root: Path, files: Sequence[str], decode: bool, progress: Callable[[int, int], None] | None = None) -> list[Heard]:
+    """Every recording's header, or all its samples, on as many cores as there are."""
+    found = []
+    with ThreadPoolExecutor() as pool:
+        for item in pool.map(lambda file: _hear(root / file, file, decode), files):
+            found.append(item)
+            if progress:
+                progress(len(found), len(files))
+    return found
+
+
+def _hear(path: Path, file: str, decode: bool) -> Heard:
+    digest = hashlib.sha1(usedforsecurity=False)
     try:
         source = audio.open_source(path, file)
         if not decode and source.frames:
             with source:
-                return _Heard(file, source.frames / source.native_rate, source.native_rate, source.channels)
+                return Heard(file, source.frames / source.native_rate, source.native_rate, source.channels)
         levels = audio.Levels()
         for block in source.blocks():
             levels.feed(block)
+            digest.update(block.data)
     except AudioError as error:
-        return _Heard(file, problem=str(error).removeprefix(f"{file}: "))
+        return Heard(file, problem=str(error).removeprefix(f"{file}: "))
     cut_short = next(iter(source.warnings), "")
     odd = "silent" if levels.silent else "clipped" if levels.clipped else ""
-    return _Heard(file, levels.n / source.native_rate, source.native_rate, source.channels, cut_short, odd)
+    level = None if levels.silent else levels.rms_db
+    mark = f"{source.native_rate}-{digest.hexdigest()}"
+    return Heard(file, levels.n / source.native_rate, source.native_rate, source.channels, cut_short, odd, level, mark)
+
+
+def _duplicates(heard: list[Heard]) -> tuple[tuple[str, ...], ...]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for item in heard:
+        if item.mark:
+            groups[item.mark].append(item.file)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def _extra(manifest: Manifest) -> tuple[str, ...]:
+    if not manifest.root.is_dir():
+        return ()
+    known = {manifest.root / row.file for row in manifest.utterances}
+    return tuple(path.relative_to(manifest.root).as_posix() for path in audio.find(manifest.root) if path not in known)
+
+
+def _incomplete(utterances: tuple[Utterance, ...]) -> tuple[tuple[str, str], ...]:
+    """Speakers who lack an emotion that most speakers have, and which."""
+    emotions: dict[str, set[str]] = defaultdict(set)
+    for row in utterances:
+        if row.speaker:
+            emotions[row.speaker].add(row.emotion)
+    spread = Counter(emotion for found in emotions.values() for emotion in found)
+    usual = {emotion for emotion, n in spread.items() if 2 * n > len(emotions)}
+    return tuple((speaker, ", ".join(sorted(usual - found))) for speaker, found in sorted(emotions.items()) if usual - found)
 
 
 def _against(name: str, utterances: tuple[Utterance, ...]) -> list[Line]:
@@ -124,7 +190,7 @@ def _counts(utterances: tuple[Utterance, ...]) -> list[Line]:
     return lines
 
 
-def _formats(heard: list[_Heard], published_rate: int) -> list[Line]:
+def _formats(heard: list[Heard], published_rate: int) -> list[Line]:
     lines = []
     for rate, n in sorted(Counter(item.rate for item in heard).items()):
         fits = rate == published_rate or not published_rate

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kanjo.corpora.check import Heard
+from kanjo.corpora.manifest import Utterance
 from kanjo.errors import KanjoError
 from kanjo.evaluation.metrics import Scores
 
@@ -64,6 +67,31 @@ def speakers(scores: Scores) -> bytes:
     axes.set_xticks(range(len(pairs)), [name for name, _ in pairs], rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_ylabel("UAR, %")
     axes.legend(fontsize=8)
+    return _png(figure)
+
+
+def corpus(heard: Sequence[Heard], utterances: Sequence[Utterance]) -> bytes:
+    """What a corpus is like: how long its recordings are, how loud, and which speaker says how much in which emotion."""
+    figure, (lengths, levels, table) = _figure(13, 4.2, columns=3)
+    lengths.hist([item.seconds for item in heard if not item.problem], bins=40, color=BLUE)
+    lengths.set_xlabel("length, s")
+    lengths.set_ylabel("recordings")
+    loud = [item.level_db for item in heard if item.level_db is not None]
+    if loud:
+        levels.hist(loud, bins=40, color=ORANGE)
+    levels.set_xlabel("level (RMS), dBFS")
+    speakers = sorted({row.speaker for row in utterances})
+    emotions = sorted({row.emotion for row in utterances})
+    counts = np.zeros((len(speakers), len(emotions)))
+    for row in utterances:
+        counts[speakers.index(row.speaker), emotions.index(row.emotion)] += 1
+    picture = table.imshow(counts, aspect="auto", cmap="Blues", vmin=0, interpolation="nearest")
+    table.set_xticks(range(len(emotions)), emotions, rotation=35, ha="right", rotation_mode="anchor")
+    if len(speakers) <= 30:
+        table.set_yticks(range(len(speakers)), [name or "(unknown)" for name in speakers], fontsize=7)
+    else:
+        table.set_ylabel(f"{len(speakers)} speakers")
+    figure.colorbar(picture, ax=table, label="utterances")
     return _png(figure)
 
 
