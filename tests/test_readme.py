@@ -83,6 +83,9 @@ def test_options_named_in_the_readme_exist() -> None:
             "export",
             "corpus manifest",
             "corpus list",
+            "corpus check",
+            "corpus audit",
+            "corpus filelists",
             "tools normalize",
             "tools hparams",
         )

@@ -76,7 +76,8 @@ def cached_features(system: System, parts: Sequence[Windows], folder: Path, bf16
 def _compute(system: System, windows: Windows, folder: Path, bf16: bool) -> None:
     network, offsets, started = deep_network(system), [0], time.monotonic()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    system.to(device).eval()
+    system.to(device)
+    network.extractor.eval()
     try:
         with (
             (folder / _DATA).open("wb") as out,

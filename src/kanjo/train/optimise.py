@@ -82,6 +82,7 @@ def optimise(
     log.info("%s on %s, %s", trainer.precision, trainer.strategy.root_device, f"{items:,} {unit} an epoch")
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
+    module.train()  # Lightning leaves modes as it finds them, and features may just have been computed
     started = time.monotonic()
     with warnings.catch_warnings():
         _silence_lightning()
