@@ -114,7 +114,8 @@ def test_the_graph_holds_no_trace_of_the_machine_that_made_it(tiny_run: Path) ->
 def test_an_export_that_differs_fails_and_writes_nothing(
     tiny_run: Path, tiny_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kanjo.train.fit import Fitted, prepare
+    from kanjo.train.fit import Fitted
+    from kanjo.train.material import prepare
 
     recipe = load_recipe(str(tiny_run))
     material = prepare(recipe, str(tiny_corpora))
