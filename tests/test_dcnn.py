@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -160,6 +162,16 @@ def test_other_weights_are_refused_in_a_line(kind: str, tmp_path: Path, capsys: 
         weights.read_weights(AlexNet(8), str(path))
     assert len(str(caught.value).splitlines()) == 1
     assert "must never run" not in capsys.readouterr().out
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode), st.sampled_from([".pth", ".safetensors"]))
+def test_any_bytes_are_refused_in_a_line(tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str) -> None:
+    path = tmp_path_factory.mktemp("bytes") / f"w{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(RecipeError) as caught:
+        weights._read(path)
+    assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_missing_file_of_weights_is_named(tmp_path: Path) -> None:
