@@ -327,6 +327,15 @@ def test_meld_layout(tmp_path: Path) -> None:
         read_corpus("meld", tmp_path)
 
 
+def test_a_line_break_of_unicodes_within_a_cell_ends_no_row(tmp_path: Path) -> None:
+    """MELD's texts hold U+0085, a Windows ellipsis gone astray; and a cell in quotes may hold a real line end."""
+    tiny.meld(tmp_path)
+    header = (tmp_path / "train_sent_emo.csv").read_bytes().split(b"\n")[0].decode()
+    row = '1,"Wait\u0085 what?\nNo.",Ross,joy,x,0,0,8,21,0,0\n'
+    (tmp_path / "train_sent_emo.csv").write_text(f"{header}\n{row}", encoding="utf-8")
+    assert "No." in read_corpus("meld", tmp_path).utterances[0].text
+
+
 @pytest.mark.parametrize("encoding", ["cp949", "utf-8"])
 def test_aihub_takes_the_majority_and_counts_ties(tmp_path: Path, encoding: str) -> None:
     rows = read_corpus("aihub", tiny.aihub(tmp_path, encoding)).utterances

@@ -91,7 +91,7 @@ def run_fold(
         with progress("decoding", silent) as show:
             material = prepared(experiment, corpus_root, show)
         fold = material.fold(experiment.split.fold)
-        _note_split(run, material, fold)
+        sentences = _note_split(run, material, fold)
         try:
             extractor = _first_stage(material, fold, run, stage, resume, threads, silent)
             if stage == FINETUNE:
@@ -101,17 +101,20 @@ def run_fold(
         except KeyboardInterrupt:
             say(f"kanjo: stopped; go on with --resume -o {run}")
             raise typer.Exit(130) from None
-        _test(material, fold, fitted, run, threads, silent)
+        _test(material, fold, sentences, fitted, run, threads, silent)
     say(f"run folder: {run}   report: {run / 'report.html'}   try: kanjo predict --model {run} clip.wav")
 
 
-def _note_split(run: Path, material: Material, fold: Fold) -> None:
+def _note_split(run: Path, material: Material, fold: Fold) -> list[str]:
+    """Recipe and split into the run's folder; what the split leaks into the log, and returned."""
     from kanjo.train.material import write_split
 
     files.write_text(run / "recipe.yaml", material.recipe.text())
     write_split(run / "split.csv", material, fold)
-    for line in material.audit(fold).sentences():
+    sentences = material.audit(fold).sentences()
+    for line in sentences:
         log.info("%s", line)
+    return sentences
 
 
 def _first_stage(material: Material, fold: Fold, run: Path, stage: str, resume: bool, threads: int, silent: bool) -> Path | None:
@@ -153,14 +156,14 @@ def _fit(material: Material, fold: Fold, run: Path, extractor: Path | None, resu
     return fit(material, fold, run, extractor=extractor, resume=resume, threads=threads, progress=shown)
 
 
-def _test(material: Material, fold: Fold, fitted: Fitted, run: Path, threads: int, silent: bool) -> None:
+def _test(material: Material, fold: Fold, sentences: list[str], fitted: Fitted, run: Path, threads: int, silent: bool) -> None:
     """Export, then answer the test utterances with what was exported, as users will."""
     from kanjo.evaluation import evaluate as scoring
     from kanjo.evaluation import report
     from kanjo.recognizer import Recognizer
     from kanjo.train.export import export as make_bundle
 
-    experiment, sentences = material.recipe, material.audit(fold).sentences()
+    experiment = material.recipe
     made = make_bundle(material, fold, fitted, run / "bundle", _split_facts(material, fold, sentences))
     log.info("bundle written; torch and ONNX Runtime agree to %.1e", made.facts.parity["largest_difference"])
     test = [material.rows[i] for i in fold.test]

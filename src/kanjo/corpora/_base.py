@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +110,11 @@ def text_of(path: Path, corpus: str, encodings: Sequence[str] = ("utf-8-sig",)) 
         except UnicodeDecodeError:
             continue
     raise CorpusError(f"{corpus}: {path} is not text in {' or '.join(encodings)}")
+
+
+def table_of(path: Path, corpus: str, encodings: Sequence[str] = ("utf-8-sig",)) -> io.StringIO:
+    """The same for the csv module, which itself knows where a line ends: not within quotes, nor at Unicode's other breaks."""
+    return io.StringIO(text_of(path, corpus, encodings), newline="")
 
 
 def nothing_found(corpus: str, root: Path, expected: str) -> CorpusError:

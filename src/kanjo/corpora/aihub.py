@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, nothing_found, recordings, text_of
+from kanjo.corpora._base import Corpus, nothing_found, recordings, table_of
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
 from kanjo.labels import canonical
@@ -69,7 +69,7 @@ def _rows(root: Path) -> Iterator[_Row]:
     by_id = {path.stem: path for path in recordings(root, "aihub")}
     found = False
     for table in sorted(root.rglob("*.csv")):
-        reader = csv.reader(text_of(table, "aihub", ("utf-8-sig", "cp949")).splitlines())
+        reader = csv.reader(table_of(table, "aihub", ("utf-8-sig", "cp949")))
         columns, raters = _columns(next(reader, []), table)
         for cells in reader:
             named = {what: cells[place].strip() if place < len(cells) else "" for what, place in columns.items()}

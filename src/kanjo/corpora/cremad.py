@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, Named, by_name, text_of
+from kanjo.corpora._base import Corpus, Named, by_name, table_of
 from kanjo.corpora.manifest import Utterance
 
 _STEM = re.compile(r"(?P<actor>1\d{3})_(?P<sentence>[A-Z]{3})_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?:LO|MD|HI|XX|X)")
@@ -32,7 +32,7 @@ def read(root: Path) -> Iterator[Utterance]:
     table = next(
         (path for path in (root / "VideoDemographics.csv", root.parent / "VideoDemographics.csv") if path.is_file()), None
     )
-    lines = text_of(table, "crema-d").splitlines() if table else []
+    lines: Iterable[str] = table_of(table, "crema-d") if table else ()
     sexes = {row.get("ActorID", ""): (row.get("Sex") or "").strip().lower() for row in csv.DictReader(lines)}
 
     def named(path: Path) -> Named | None:

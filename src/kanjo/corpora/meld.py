@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, nothing_found, recordings, text_of
+from kanjo.corpora._base import Corpus, nothing_found, recordings, table_of
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
 from kanjo.labels import canonical
@@ -30,7 +30,7 @@ def read(root: Path) -> Iterator[Utterance]:
         table = next((path for path in (root / name, root / "data" / "MELD" / name) if path.is_file()), None)
         if table is None:
             continue
-        rows = csv.DictReader(text_of(table, "meld", ("utf-8-sig", "cp1252")).splitlines())
+        rows = csv.DictReader(table_of(table, "meld", ("utf-8-sig", "cp1252")))
         missing = _NEEDED - set(rows.fieldnames or ())
         if missing:
             raise CorpusError(f"meld: {table} lacks the column {', '.join(sorted(missing))}")

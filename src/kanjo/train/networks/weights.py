@@ -32,10 +32,8 @@ def read_weights(network: nn.Module, source: str) -> None:
     found = fetch_imagenet() if source == FETCHED else _read(Path(source))
     own = network.state_dict()
     for key in _LAST:
-        if key in found and found[key].shape != own[key].shape:
-            found = {**found, key: own[key]}
-    for key in _LAST:
-        found.setdefault(key, own[key])
+        if key not in found or found[key].shape != own[key].shape:
+            found[key] = own[key]
     odd = sorted(own.keys() ^ found.keys())
     if odd:
         side = "missing" if odd[0] in own else "not AlexNet's"
