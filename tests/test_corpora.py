@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -156,7 +157,8 @@ _TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20).map
     st.lists(
         st.builds(
             Utterance, corpus=_TEXT.filter(bool), file=_TEXT.filter(bool), emotion=st.sampled_from(["anger", "neutral"]),
-            labels_raw=_TEXT.filter(bool), speaker=_TEXT, text=_TEXT, start_s=st.none() | st.floats(0, 1e4), split=_TEXT,
+            labels_raw=_TEXT.filter(bool), speaker=_TEXT, sex=_TEXT, language=_TEXT, text=_TEXT, start_s=st.none() | st.floats(0, 1e4),
+            end_s=st.none() | st.floats(0, 1e4), split=_TEXT,
         ), min_size=1, max_size=5,
     )
 )  # fmt: skip
@@ -242,6 +244,12 @@ NAMES = [
     ("shemo", "male/M56W101.wav", "W", "surprise", "M56", "male", ""),
     ("urdu", "Angry/SM1_F1_A01.wav", "A", "anger", "SM1", "male", ""),
     ("urdu", "Sad/SF11_F10_S010.wav", "S", "sadness", "SF11", "female", ""),
+    ("ased", "05Angry/a5-03-01-02-50.wav", "a", "anger", "50", "male", "sentence a5-03"),
+    ("ased", "n1-07-02-01-01.wav", "n", "neutral", "01", "female", "sentence n1-07"),
+    ("turev", "Sound Source/Sad/1157_hl_acik.wav", "Sad", "sadness", "1157", "", "acik"),
+    ("emotale", "DK_004_A_5.wav", "A", "anger", "004", "", "Om syv timer er det morgen."),
+    ("baved", "2/15-m-24-0-2-111.wav", "2", "intense", "15", "male", "اعجبني"),
+    ("baved", "0/102-F-40-6-0-3.flac", "0", "subdued", "102", "female", "سيئ"),
     ("ravdess-song", "Actor_02/03-02-06-02-02-01-02.wav", "fearful", "fear", "02", "female", "Dogs are sitting by the door."),
 ]
 
@@ -253,8 +261,57 @@ def test_published_names_are_read(
     tiny.tree(tmp_path, file, "notes/readme-of-mine.wav", f"{Path(file).parent}/._{Path(file).name}")
     (row,) = read_corpus(name, tmp_path).utterances
     assert (row.labels_raw, row.emotion, row.speaker, row.sex, row.text) == (label, emotion, speaker, sex, text)
-    assert row.file == file and row.corpus == name and row.language == CORPORA[name].language
+    assert row.file == file and row.corpus == name and row.language == CORPORA[name].language.split(",")[0]
     assert row.labels_raw in CORPORA[name].emotions
+
+
+def test_turev_leaves_the_filtered_copies_out(tmp_path: Path) -> None:
+    tiny.tree(tmp_path, "Sound Source/Calm/1234_sk_algi.wav", "Model Output for Test Data/x/sound/Calm/1234_sk_algi.wav")
+    assert [row.file for row in read_corpus("turev", tmp_path).utterances] == ["Sound Source/Calm/1234_sk_algi.wav"]
+
+
+def test_emotale_in_english_with_its_speakers(tmp_path: Path) -> None:
+    tiny.tree(tmp_path, "EN_004_B_1.wav")
+    (tmp_path / "speaker_info.csv").write_text("Speaker ID,Age,Gender\nS4,23,F\n")
+    (row,) = read_corpus("emotale", tmp_path).utterances
+    assert (row.language, row.sex, row.emotion, row.text) == (
+        "en", "female", "boredom", "The tablecloth is lying on the fridge.",
+    )  # fmt: skip
+
+
+def test_emodb_counts_what_its_listeners_did_not_recognise(tmp_path: Path) -> None:
+    tiny.tree(tmp_path, "wav/03a01Fa.wav", "wav/03a01Nc.wav")
+    rows = "Satz\xa0\terkannt\tnatürlich\n03a01Fa.wav\xa0\t90,00\xa0\t100,00\n03a01Nc.wav\t 79,5 \t15,00\n"
+    (tmp_path / "erkennung.txt").write_text(rows, encoding="latin-1")
+    lines = {line.what: line.found for line in check("emodb", tmp_path).lines}
+    assert lines["utterances that under 80 % of listeners recognised"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "gone", "said"),
+    [
+        ("nemo", tiny.nemo, "*WR0_anger_0.ogg", "WR0_anger_0.wav"),
+        ("esd", tiny.esd, "0011_00070*.wav", "0011_000701"),
+        ("aihub", tiny.aihub, "a1.wav", "a1"),
+        ("iemocap", tiny.iemocap, "Ses01F_impro01_F000.wav", "Ses01F_impro01_F000"),
+    ],
+)
+def test_check_names_what_a_corpus_lists_and_lacks(
+    tmp_path: Path, name: str, make: Callable[[Path], Path], gone: str, said: str
+) -> None:
+    root = make(tmp_path)
+    before = set(check(name, root, decode=False).missing)
+    next(root.rglob(gone)).unlink()
+    report = check(name, root, decode=False)
+    (lost,) = set(report.missing) - before
+    assert said in lost
+    assert any(line.what == "recordings listed, but not there" and line.status == "differs" for line in report.lines)
+    assert report.as_dict()["missing"] == list(report.missing)
+
+
+def test_check_names_melds_clips_that_are_not_there(tmp_path: Path) -> None:
+    missing = check("meld", tiny.meld(tmp_path), decode=False).missing
+    assert missing == ("train: dia7_utt7", "validation: dia7_utt7", "test: dia7_utt7")
 
 
 def test_crema_d_knows_sexes_from_its_table(tmp_path: Path) -> None:
@@ -398,7 +455,7 @@ def test_a_filelist_survives_the_round_trip_and_is_stable(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("a.wav|f01|x|99|0", "a.txt:2: emotion '99', expected 0 to 14"),
+        ("a.wav|f01|x|99|0", "a.txt:2: emotion '99', expected 0 to 16"),
         ("a.wav|f01|x|3", "a.txt:2: 4 cells"),
         ("|f01|x|3|0", "a.txt:2: 5 cells"),
     ],

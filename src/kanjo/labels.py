@@ -28,6 +28,8 @@ EMOTIONS: tuple[str, ...] = (
     "sadness",
     "sarcasm",
     "surprise",
+    "subdued",  # BAVED's levels; at the end, so that filelists' numbers stay
+    "intense",
 )
 
 #: What an answer says when there is nothing to go by; never a training label.
@@ -51,6 +53,8 @@ _WORDS: dict[str, str] = {
     "other": "other oth xxx others 기타 その他",
     "sadness": "sad sadness sorrow trauer traurig smutek 슬픔 悲しみ 悲 伤心 悲伤 tristezza",
     "sarcasm": "sarcastic sarcasm",
+    "subdued": "subdued",
+    "intense": "intense",
     "surprise": "surprised surprise sur surp überraschung zaskoczenie 놀람 당황 驚き 惊讶 sorpresa",
 }
 

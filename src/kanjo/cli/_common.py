@@ -44,6 +44,10 @@ def progress(what: str, silent: bool = False) -> Iterator[Callable[[int, int], N
         if silent or not sys.stderr.isatty() or now - started < 2 or (now - drawn < 0.1 and done < total):
             return
         drawn = now
+        if not total:  # nobody knows how much there is
+            sys.stderr.write(f"\r{what} {done} ")
+            sys.stderr.flush()
+            return
         left = (now - started) / max(done, 1) * (total - done)
         filled = _WIDTH * done // max(total, 1)
         bar = "#" * filled + "." * (_WIDTH - filled)

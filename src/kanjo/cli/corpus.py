@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +15,9 @@ from kanjo.cli._common import progress, say
 from kanjo.corpora import CORPORA, OWN, corpus_named, manifest_text, read_corpus, write_manifest
 from kanjo.errors import CorpusError
 from kanjo.labels import parse_label_map
+
+if TYPE_CHECKING:
+    from kanjo.corpora.check import CheckReport
 
 app = typer.Typer(help="Corpora: list, describe, check, and write as a manifest.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -37,17 +42,21 @@ def list_corpora(
             f"{corpus.name:<14}{corpus.language:<10}{corpus.n_files or '?':>10}{corpus.n_speakers or '?':>10}  "
             f"{len(corpus.emotions):<9} {corpus.licence}"
         )
-    print(f"{OWN:<14}a CSV or TSV with the columns file and emotion, or a folder with one sub-folder for each emotion")
+    print(
+        f"{OWN:<14}a table (CSV, TSV, Parquet, JSON lines, filelist) with file and emotion; a folder: one sub-folder for each emotion, "
+        "Kaldi's, audformat's"
+    )
 
 
 def _markdown() -> str:
     lines = [
-        "| name | corpus | language | utterances | speakers | its emotions | licence | paper |",
-        "|---|---|---|---|---|---|---|---|",
+        "| name | corpus | language | utterances | speakers | its emotions | licence | fetched by `kanjo corpus download` | paper |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         f"| `{c.name}` | [{c.title}]({c.homepage}) | {c.language} | {c.n_files or '?'} | {c.n_speakers or '?'} "
-        f"| {', '.join(c.emotions)} | {c.licence} | {c.citation} |"
+        f"| {', '.join(c.emotions)} | {c.licence} "
+        f"| {'yes' if c.archives else 'no'} | {c.citation} |"
         for c in CORPORA.values()
     ]
     return "\n".join(lines)
@@ -64,11 +73,12 @@ def info(name: Name) -> None:
     for key, value in {
         "title": corpus.title,
         "language": corpus.language,
-        "utterances": f"{corpus.n_files or 'not published how many'} by {corpus.n_speakers or 'unnamed'} speakers, {corpus.sample_rate} Hz",
+        "utterances": f"{corpus.n_files or 'not published how many'} by {corpus.n_speakers or 'unnamed'} speakers"
+        + (f", {corpus.sample_rate} Hz" if corpus.sample_rate else ""),
         "emotions": emotions,
         "licence": corpus.licence,
         "homepage": corpus.homepage,
-        "how to get it": corpus.how_to_get,
+        "how to get it": f"kanjo corpus download {name} DIR" if corpus.archives else corpus.how_to_get,
         "cite": corpus.citation,
         "note": corpus.notes,
     }.items():
@@ -104,22 +114,82 @@ def check(
     if form == "json":
         print(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
     else:
-        print(f"{report.corpus} in {report.root}: {report.seconds / 3600:.2f} h")
-        for line in report.lines:
-            mark = {"ok": "ok", "note": "note", "differs": "DIFFERS"}[line.status]
-            expected = f"   expected {line.expected}" if line.expected and line.status != "ok" else ""
-            print(f"  {mark:<8}{line.what:<32}{line.found:>8}{expected}")
-        for file, problem in report.bad[:20]:
-            print(f"  unusable {file}: {problem}")
-        if len(report.bad) > 20:
-            print(f"  and {len(report.bad) - 20} more (--format json lists all)")
-        for group in report.duplicates[:5]:
-            print(f"  the same samples: {', '.join(group)}")
-        for speaker, emotions in report.incomplete[:5]:
-            print(f"  speaker {speaker} has no {emotions}")
+        _print(report)
     if not report.ok:
         say(f"kanjo: {name} is not what its publication describes" if name != OWN else "kanjo: not fit for training")
         raise typer.Exit(1)
+
+
+@app.command()
+def download(
+    name: Annotated[str, typer.Argument(help="A corpus of 'kanjo corpus list'.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder it goes into.")],
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the archives, in DIR/.download.")] = False,
+    silent: Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")] = False,
+) -> None:
+    """Fetch a corpus that may be fetched freely, and check it; for the others, say where to ask, and check what is there.
+
+    What was cut goes on where it stopped when the command is given again.
+
+    Example: kanjo corpus download ravdess corpora/ravdess
+    """
+    from kanjo.corpora.check import check as compare
+    from kanjo.corpora.download import download as fetch
+
+    corpus = corpus_named(name)
+    there = _there(name, folder)
+    if there:
+        say(f"{name} is in {folder} already, as published" if corpus.archives else f"looking at {folder}")
+    elif corpus.archives:
+        say(f"{corpus.title}, {corpus.licence}. Cite: {corpus.citation}")
+        with ExitStack() as bars:
+
+            def bar(what: str) -> Callable[[int, int], None]:
+                counted = what.endswith("recordings")
+                show = bars.enter_context(progress(what if counted else f"{what}, MB", silent))
+                return show if counted else lambda done, total: show(done // 1_000_000, total // 1_000_000)
+
+            fetch(corpus, folder, bar, keep=keep)
+    else:
+        say(f"kanjo doesn't fetch {corpus.title} ({corpus.licence}): {corpus.homepage}")
+        say(f"{corpus.how_to_get} Put it into {folder}; the same command then checks it.")
+        raise typer.Exit(1)
+    with progress("reading", silent) as show:
+        report = compare(name, folder, progress=show)
+    _print(report)
+    if not report.ok:
+        say(f"kanjo: {name} is not what its publication describes")
+        raise typer.Exit(1)
+
+
+def _there(name: str, folder: Path) -> bool:
+    """Whether a corpus lies in a folder: any of it, where it can't be fetched, else all that is published."""
+    from kanjo.corpora.check import check as compare
+
+    if not corpus_named(name).archives:
+        return folder.is_dir() and any(folder.iterdir())
+    try:
+        return compare(name, folder, decode=False).ok
+    except CorpusError:
+        return False
+
+
+def _print(report: CheckReport) -> None:
+    print(f"{report.corpus} in {report.root}: {report.seconds / 3600:.2f} h")
+    for line in report.lines:
+        mark = {"ok": "ok", "note": "note", "differs": "DIFFERS"}[line.status]
+        expected = f"   expected {line.expected}" if line.expected and line.status != "ok" else ""
+        print(f"  {mark:<8}{line.what:<32}{line.found:>8}{expected}")
+    for file, problem in report.bad[:20]:
+        print(f"  unusable {file}: {problem}")
+    if len(report.bad) > 20:
+        print(f"  and {len(report.bad) - 20} more (--format json lists all)")
+    for file in report.missing[:5]:
+        print(f"  listed, but not there: {file}")
+    for group in report.duplicates[:5]:
+        print(f"  the same samples: {', '.join(group)}")
+    for speaker, emotions in report.incomplete[:5]:
+        print(f"  speaker {speaker} has no {emotions}")
 
 
 @app.command()

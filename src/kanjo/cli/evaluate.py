@@ -130,12 +130,9 @@ def _rescored(made: bundle.Bundle, corpus_root: str, silent: bool) -> Scores:
 
 
 def _labelled(data: Path, corpus: str) -> Manifest:
-    from kanjo.corpora import CORPORA, OWN, read_corpus, read_manifest
+    from kanjo.corpora import CORPORA, OWN, read_corpus
 
     if data.is_file():
-        try:
-            return read_manifest(data)
-        except CorpusError:
-            return read_corpus(OWN, data)
+        return read_corpus(OWN, data)
     name = corpus or next((known.name for known in CORPORA.values() if data.resolve().name in known.folders), OWN)
     return read_corpus(name, data)

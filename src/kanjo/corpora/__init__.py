@@ -8,25 +8,30 @@ from pathlib import Path
 
 from kanjo.corpora._base import Corpus
 from kanjo.corpora.aihub import AIHUB, AIHUB_FIRST
+from kanjo.corpora.ased import ASED
+from kanjo.corpora.baved import BAVED
 from kanjo.corpora.cafe import CAFE
 from kanjo.corpora.cremad import CREMAD
 from kanjo.corpora.emodb import EMODB
+from kanjo.corpora.emotale import EMOTALE
 from kanjo.corpora.emotiontts import EMOTIONTTS
 from kanjo.corpora.emovo import EMOVO
 from kanjo.corpora.esd import ESD
 from kanjo.corpora.filelist import write_filelist
 from kanjo.corpora.iemocap import IEMOCAP
 from kanjo.corpora.jtes import JTES
-from kanjo.corpora.manifest import COLUMNS, Manifest, Utterance, manifest_text, read_manifest, write_manifest
+from kanjo.corpora.manifest import COLUMNS, Manifest, Utterance, manifest_text, write_manifest
 from kanjo.corpora.meld import MELD
 from kanjo.corpora.mesd import MESD
 from kanjo.corpora.nemo import NEMO
-from kanjo.corpora.own import read_folder, read_table
+from kanjo.corpora.own import read_folder
 from kanjo.corpora.ravdess import RAVDESS, RAVDESS_SONG
 from kanjo.corpora.savee import SAVEE
 from kanjo.corpora.shemo import SHEMO
 from kanjo.corpora.studies import STUDIES
+from kanjo.corpora.tables import read_manifest, read_table
 from kanjo.corpora.tess import TESS
+from kanjo.corpora.turev import TUREV
 from kanjo.corpora.urdu import URDU
 from kanjo.errors import CorpusError
 
@@ -48,6 +53,7 @@ __all__ = [
 _ALL = (
     JTES, ESD, EMODB, AIHUB, AIHUB_FIRST, RAVDESS, RAVDESS_SONG, STUDIES,
     CREMAD, TESS, SAVEE, IEMOCAP, MELD, NEMO, EMOTIONTTS, EMOVO, CAFE, MESD, SHEMO, URDU,
+    ASED, TUREV, EMOTALE, BAVED,
 )  # fmt: skip
 CORPORA: dict[str, Corpus] = {corpus.name: corpus for corpus in _ALL}
 

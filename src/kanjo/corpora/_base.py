@@ -17,12 +17,33 @@ Reader = Callable[[Path], Iterator[Utterance]]
 
 
 @dataclass(frozen=True)
+class Archive:
+    """A file that a publication offers: where, its digest ("md5:...", "sha256:..." or "" where none is published), its size.
+
+    ``size`` is bytes (0: not known). ``place`` is where it goes below the corpus's folder: a folder for an archive (zip, tar),
+    which is unpacked there, else the file's own name. Of an archive only what lies under ``only`` is taken ("" all), without the
+    one folder that holds everything, where there is one.
+    """
+
+    url: str
+    digest: str = ""
+    size: int = 0
+    place: str = ""
+    only: str = ""
+
+
+Archives = tuple[Archive, ...]
+
+
+@dataclass(frozen=True)
 class Corpus:
     """A published corpus: what it is, what should be there, and how its layout is read.
 
-    ``emotions`` maps each of the corpus's own labels to how many utterances the publication counts (0: it doesn't say);
+    ``emotions`` maps each of the corpus's own labels to how many utterances the publication counts (0: it doesn't say;
+    ``n_utterances`` where it counts them all together); ``sample_rate`` is Hz (0: it doesn't say).
     ``folders`` are the names under which it is looked for below a folder of corpora; ``also`` are further things that a
-    check counts.
+    check counts; ``missing`` names what the corpus's own tables list and is not there. ``archives`` is what a download
+    fetches, none where the corpus must be asked for, and ``more`` what can only be told from those once they are unpacked.
     """
 
     name: str
@@ -36,13 +57,17 @@ class Corpus:
     n_speakers: int
     sample_rate: int
     read: Reader
+    n_utterances: int = 0
     folders: tuple[str, ...] = ()
     notes: str = ""
     also: Mapping[str, Callable[[Path], int]] = field(default_factory=dict)
+    missing: Callable[[Path], Sequence[str]] | None = None
+    archives: Archives = ()
+    more: Callable[[Path], Iterator[Archive]] | None = None
 
     @property
     def n_files(self) -> int:
-        return sum(self.emotions.values())
+        return self.n_utterances or sum(self.emotions.values())
 
 
 def recordings(root: Path, corpus: str) -> list[Path]:
@@ -110,6 +135,11 @@ def text_of(path: Path, corpus: str, encodings: Sequence[str] = ("utf-8-sig",)) 
         except UnicodeDecodeError:
             continue
     raise CorpusError(f"{corpus}: {path} is not text in {' or '.join(encodings)}")
+
+
+def lines_of(path: Path, corpus: str, encodings: Sequence[str] = ("utf-8-sig",)) -> list[str]:
+    """A text file's lines: those that end in a line feed, for a text may hold Unicode's other breaks. Raises CorpusError."""
+    return [line.rstrip("\r") for line in text_of(path, corpus, encodings).rstrip("\r\n").split("\n")]
 
 
 def table_of(path: Path, corpus: str, encodings: Sequence[str] = ("utf-8-sig",)) -> io.StringIO:

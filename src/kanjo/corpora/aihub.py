@@ -26,7 +26,8 @@ _EMOTIONS = ("Angry", "Disgust", "Fear", "Happiness", "Neutral", "Sadness", "Sur
 
 @dataclass(frozen=True)
 class _Row:
-    path: Path
+    id: str
+    path: Path | None
     votes: tuple[str, ...]
     sex: str
     text: str
@@ -47,7 +48,12 @@ def read_first(root: Path) -> Iterator[Utterance]:
 
 def ties(root: Path) -> int:
     """How many utterances :func:`read` leaves out because no emotion has the most votes."""
-    return sum(not _majority(row.votes) for row in _rows(root))
+    return sum(not _majority(row.votes) for row in _rows(root) if row.path)
+
+
+def missing(root: Path) -> list[str]:
+    """Ids that the tables list and whose recording is not there."""
+    return [row.id for row in _rows(root) if row.path is None]
 
 
 def _majority(votes: tuple[str, ...]) -> str:
@@ -57,17 +63,20 @@ def _majority(votes: tuple[str, ...]) -> str:
 
 
 def _utterances(root: Path, label: Callable[[tuple[str, ...]], str]) -> Iterator[Utterance]:
+    found = False
     for row in _rows(root):
         chosen = label(row.votes)
-        if chosen:
+        found = found or row.path is not None
+        if chosen and row.path:
             file = row.path.relative_to(root).as_posix()
             yield Utterance("aihub", file, canonical(chosen), chosen, sex=row.sex, language="ko", text=row.text)
+    if not found:
+        raise nothing_found("aihub", root, "the years' CSVs (4차년도.csv, ...) and folders of WAV named by wav_id")
 
 
 def _rows(root: Path) -> Iterator[_Row]:
-    """Rows of the tables whose recording is there."""
+    """Rows of the tables that say what was heard, and where their recordings are."""
     by_id = {path.stem: path for path in recordings(root, "aihub")}
-    found = False
     for table in sorted(root.rglob("*.csv")):
         reader = csv.reader(table_of(table, "aihub", ("utf-8-sig", "cp949")))
         columns, raters = _columns(next(reader, []), table)
@@ -75,13 +84,10 @@ def _rows(root: Path) -> Iterator[_Row]:
             named = {what: cells[place].strip() if place < len(cells) else "" for what, place in columns.items()}
             votes = tuple(cells[place].strip().capitalize() for place in raters if place < len(cells) and cells[place].strip())
             path = by_id.get(named["id"])
-            if path is None or not votes:
+            if not votes:
                 continue
-            found = True
             sex = next((sex for sex, words in _SEXES.items() if named.get("sex", "").casefold() in words), "")
-            yield _Row(path, votes, sex, named.get("text", ""))
-    if not found:
-        raise nothing_found("aihub", root, "the years' CSVs (4차년도.csv, ...) and folders of WAV named by wav_id")
+            yield _Row(named["id"], path, votes, sex, named.get("text", ""))
 
 
 def _columns(header: list[str], table: Path) -> tuple[dict[str, int], list[int]]:
@@ -109,6 +115,7 @@ AIHUB = Corpus(
     sample_rate=16_000,
     read=read,
     folders=("aihub", "AIHUB", "감정 분류를 위한 대화 음성 데이터셋"),
+    missing=missing,
     also={"utterances without a majority, left out": ties},
     notes="The label is the raters' majority; ties are left out. aihub-first takes the first rater's. Speakers can't be told apart.",
 )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, Named, by_name
+from kanjo.corpora._base import Archive, Corpus, Named, by_name
 from kanjo.corpora.manifest import Utterance
 
 _STEM = re.compile(r"(?P<actor>\d\d)-(?P<emotion>[CDJNPST])-(?P<intensity>[012])-(?P<sentence>[1-6])")
@@ -48,6 +48,7 @@ CAFE = Corpus(
     n_speakers=12,
     sample_rate=48_000,
     read=read,
+    archives=(Archive("https://zenodo.org/records/1478765/files/CaFE_48k.zip"),),
     folders=("cafe", "CaFE", "CaFE_48k"),
     notes="Six sentences, the same for every actor and emotion.",
 )

@@ -47,7 +47,7 @@ class Heard:
 class CheckReport:
     """All lines of a check, and what stands behind them.
 
-    ``bad``: recordings that can't be used, with why; ``duplicates``: groups of recordings of the same samples; ``extra``:
+    ``missing``: recordings that the corpus's own tables list and that are not there; ``bad``: recordings that can't be used, with why; ``duplicates``: groups of recordings of the same samples; ``extra``:
     recordings that are no utterance of the corpus; ``incomplete``: speakers with the emotions that others have and they lack.
     """
 
@@ -61,6 +61,7 @@ class CheckReport:
     incomplete: tuple[tuple[str, str], ...] = ()
     heard: tuple[Heard, ...] = ()
     utterances: tuple[Utterance, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -74,6 +75,7 @@ class CheckReport:
             "hours": round(self.seconds / 3600, 3),
             "lines": [vars(line) for line in self.lines],
             "bad_recordings": [{"file": file, "problem": problem} for file, problem in self.bad],
+            "missing": list(self.missing),
             "duplicates": [list(group) for group in self.duplicates],
             "extra": list(self.extra),
             "speakers_without": dict(self.incomplete),
@@ -96,6 +98,10 @@ def check(name: str, root: Path, decode: bool = True, progress: Callable[[int, i
     lines += _formats([item for item in heard if not item.problem], published)
     odd = Counter(item.odd for item in heard if item.odd)
     lines += [Line(f"recordings {what}", str(n), "0", "note") for what, n in sorted(odd.items())]
+    listed = corpus_named(name).missing if name != OWN else None
+    missing = tuple(listed(root)) if listed else ()
+    if missing:
+        lines.append(Line("recordings listed, but not there", str(len(missing)), "0", "differs"))
     bad = tuple((item.file, item.problem) for item in heard if item.problem)
     duplicates, extra, incomplete = _duplicates(heard), _extra(manifest), _incomplete(manifest.utterances)
     for what, found in (
@@ -107,8 +113,9 @@ def check(name: str, root: Path, decode: bool = True, progress: Callable[[int, i
             lines.append(Line(what, str(len(found)), "0", "note"))
     lines.append(Line("unusable recordings", str(len(bad)), "0", "differs" if bad else "ok"))
     seconds = sum(item.seconds for item in heard)
+    seen = tuple(heard)
     return CheckReport(
-        name, str(root), seconds, tuple(lines), bad, duplicates, extra, incomplete, tuple(heard), manifest.utterances
+        name, str(root), seconds, tuple(lines), bad, duplicates, extra, incomplete, seen, manifest.utterances, missing
     )
 
 

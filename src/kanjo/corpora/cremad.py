@@ -7,10 +7,13 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, Named, by_name, table_of
+from kanjo.corpora._base import Archive, Corpus, Named, by_name, table_of
 from kanjo.corpora.manifest import Utterance
 
 _STEM = re.compile(r"(?P<actor>1\d{3})_(?P<sentence>[A-Z]{3})_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?:LO|MD|HI|XX|X)")
+_REPOSITORY = "https://raw.githubusercontent.com/CheyneyComputerScience/CREMA-D/master"
+_LFS = "https://media.githubusercontent.com/media/CheyneyComputerScience/CREMA-D/master"
+_LIST = "SentenceFilenames.csv"
 _SENTENCES = {
     "IEO": "It's eleven o'clock.",
     "TIE": "That is exactly what happened.",
@@ -44,6 +47,14 @@ def read(root: Path) -> Iterator[Utterance]:
     return by_name(root, "crema-d", "en", named, "files such as AudioWAV/1001_DFA_ANG_XX.wav")
 
 
+def recordings_listed(root: Path) -> Iterator[Archive]:
+    """Every recording that ``SentenceFilenames.csv`` names: the repository holds them one by one, in git-lfs."""
+    for row in csv.DictReader(table_of(root / _LIST, "crema-d")):
+        stem = (row.get("Filename") or "").strip()
+        if _STEM.fullmatch(stem):
+            yield Archive(f"{_LFS}/AudioWAV/{stem}.wav", place=f"AudioWAV/{stem}.wav")
+
+
 CREMAD = Corpus(
     name="crema-d",
     title="Crowd-sourced Emotional Multimodal Actors Dataset (CREMA-D)",
@@ -57,6 +68,8 @@ CREMAD = Corpus(
     n_speakers=91,
     sample_rate=16_000,
     read=read,
+    archives=tuple(Archive(f"{_REPOSITORY}/{name}", place=name) for name in (_LIST, "VideoDemographics.csv")),
+    more=recordings_listed,
     folders=("crema-d", "CREMA-D", "cremad"),
     notes="Labels are what the actors were asked for, not what raters heard. Twelve sentences, the same for all.",
 )

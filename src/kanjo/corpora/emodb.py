@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, Named, by_name
+from kanjo.corpora._base import Archive, Corpus, Named, by_name, lines_of
 from kanjo.corpora.manifest import Utterance
 
 _STEM = re.compile(r"(?P<speaker>\d\d)(?P<text>[ab]\d\d)(?P<emotion>[WLEAFTN])[a-z]")
 _EMOTIONS = {"W": "anger", "L": "boredom", "E": "disgust", "A": "fear", "F": "happiness", "T": "sadness", "N": "neutral"}
+#: ``03a01Fa.wav  90,00  100,00 ...``: file, listeners who recognised the emotion (per cent, with a comma), and further columns.
+_RATE = re.compile(r"\s*(?:wav[\\/])?\d\d[ab]\d\d[WLEAFTN][a-z](?:\.wav)?[\s\xa0]+(?P<rate>\d+(?:[.,]\d+)?)")
 _MALE = frozenset(["03", "10", "11", "12", "15"])
 _TEXTS = {
     "a01": "Der Lappen liegt auf dem Eisschrank.",
@@ -40,6 +42,15 @@ def read(root: Path) -> Iterator[Utterance]:
     return by_name(root, "emodb", "de", named, "files such as wav/03a01Fa.wav")
 
 
+def poorly_recognised(root: Path) -> int:
+    """How many utterances fewer than 80 % of the listeners recognised, by ``erkennung.txt`` (0 where that is not there)."""
+    table = next((path for path in (root / "erkennung.txt", root.parent / "erkennung.txt") if path.is_file()), None)
+    if table is None:
+        return 0
+    rates = (_RATE.match(line) for line in lines_of(table, "emodb", ("utf-8-sig", "cp1252")))
+    return sum(float(rate["rate"].replace(",", ".")) < 80 for rate in rates if rate)
+
+
 EMODB = Corpus(
     name="emodb",
     title="Berlin Database of Emotional Speech (EmoDB)",
@@ -53,6 +64,8 @@ EMODB = Corpus(
     n_speakers=10,
     sample_rate=16_000,
     read=read,
+    also={"utterances that under 80 % of listeners recognised": poorly_recognised},
+    archives=(Archive("http://emodb.bilderbar.info/download/download.zip"),),
     folders=("emodb", "EmoDB", "emo-db"),
     notes="Ten sentences, the same for every speaker and emotion: speaker-independent is not text-independent. Ages: speaker 03 "
     "31, 08 34, 09 21, 10 32, 11 26, 12 30, 13 32, 14 35, 15 25, 16 31.",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, nothing_found, recordings, text_of
+from kanjo.corpora._base import Corpus, lines_of, nothing_found, recordings
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
 from kanjo.labels import canonical
@@ -50,6 +50,14 @@ def read(root: Path) -> Iterator[Utterance]:
         raise nothing_found("esd", root, "files such as 0019/Angry/0019_000375.wav")
 
 
+def missing(root: Path) -> list[str]:
+    """Recordings that the speakers' text files list and that are not there."""
+    there = {path.stem: path for path in recordings(root, "esd")}
+    speakers = {match["speaker"]: path for stem, path in there.items() if (match := _STEM.fullmatch(stem))}
+    listed = (stem for speaker, path in sorted(speakers.items()) for stem in _texts(root, path, speaker))
+    return [stem for stem in listed if stem not in there and _STEM.fullmatch(stem)]
+
+
 def _texts(root: Path, recording: Path, speaker: str) -> dict[str, tuple[str, str]]:
     """``{stem: (text, emotion)}`` of ``SSSS.txt``, UTF-8 or UTF-16; empty where there is no such file.
 
@@ -60,7 +68,7 @@ def _texts(root: Path, recording: Path, speaker: str) -> dict[str, tuple[str, st
     if table is None:
         return {}
     found = {}
-    for line in text_of(table, "esd", ("utf-8-sig", "gb18030")).splitlines():
+    for line in lines_of(table, "esd", ("utf-8-sig", "gb18030")):
         cells = [cell.strip() for cell in line.split("\t") if cell.strip()]
         if len(cells) < 3:
             words = line.split()
@@ -83,5 +91,6 @@ ESD = Corpus(
     n_speakers=20,
     sample_rate=16_000,
     read=read,
+    missing=missing,
     folders=("esd", "ESD", "Emotional Speech Dataset (ESD)"),
 )

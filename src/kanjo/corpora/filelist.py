@@ -14,7 +14,9 @@ from kanjo.labels import EMOTIONS, canonical
 #: The reference's numbers for its five emotions and two languages, and ours for the rest, after them.
 _FIRST = ("neutral", "happiness", "sadness", "anger", "surprise")
 EMOTION_IDS = {name: n for n, name in enumerate((*_FIRST, *(name for name in EMOTIONS if name not in _FIRST)))}
-LANGUAGE_IDS = {name: n for n, name in enumerate(("ja", "en", "de", "ko", "pl", "zh", "fr", "it", "es", "fa", "ur"))}
+LANGUAGE_IDS = {
+    name: n for n, name in enumerate(("ja", "en", "de", "ko", "pl", "zh", "fr", "it", "es", "fa", "ur", "am", "tr", "da", "ar"))
+}
 _CELLS = 5
 
 
@@ -50,7 +52,7 @@ def read_filelist(path: Path, name: str) -> Iterator[Utterance]:
         raise CorpusError(f"can't read {path}: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path}: not a filelist in UTF-8") from error
-    for n, line in enumerate(content.splitlines(), 1):
+    for n, line in enumerate(content.rstrip("\r\n").split("\n"), 1):  # not splitlines: a name may hold Unicode's other breaks
         cells = [cell.strip() for cell in line.split("|")]
         if len(cells) != _CELLS or not cells[0]:
             raise CorpusError(f"{path}:{n}: {len(cells)} cells, expected path|speaker|text|emotion|language")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, Named, by_name, text_of
+from kanjo.corpora._base import Corpus, Named, by_name, recordings, text_of
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
 
@@ -24,10 +24,8 @@ def read(root: Path) -> Iterator[Utterance]:
 
     Raises CorpusError where the labels are missing.
     """
-    labels: dict[str, str] = {}
+    labels = _labels(root)
     texts: dict[str, str] = {}
-    for table in sorted(root.glob("Session[1-5]/dialog/EmoEvaluation/Ses*.txt")):
-        labels |= {match["turn"]: match["emotion"] for match in _LABEL.finditer(text_of(table, "iemocap", ("utf-8", "cp1252")))}
     for table in sorted(root.glob("Session[1-5]/dialog/transcriptions/Ses*.txt")):
         texts |= {
             match["turn"]: match["text"].strip() for match in _LINE.finditer(text_of(table, "iemocap", ("utf-8", "cp1252")))
@@ -48,6 +46,19 @@ def read(root: Path) -> Iterator[Utterance]:
     return by_name(root, "iemocap", "en", named, "files such as Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav")
 
 
+def missing(root: Path) -> list[str]:
+    """Turns that were labelled and whose recording is not there."""
+    there = {path.stem for path in recordings(root, "iemocap")}
+    return [turn for turn in _labels(root) if turn not in there]
+
+
+def _labels(root: Path) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for table in sorted(root.glob("Session[1-5]/dialog/EmoEvaluation/Ses*.txt")):
+        labels |= {match["turn"]: match["emotion"] for match in _LABEL.finditer(text_of(table, "iemocap", ("utf-8", "cp1252")))}
+    return labels
+
+
 IEMOCAP = Corpus(
     name="iemocap",
     title="Interactive Emotional Dyadic Motion Capture (IEMOCAP)",
@@ -61,6 +72,7 @@ IEMOCAP = Corpus(
     n_speakers=10,
     sample_rate=16_000,
     read=read,
+    missing=missing,
     folders=("iemocap", "IEMOCAP", "IEMOCAP_full_release"),
     notes="The usual four classes: labels.map={excitement: happiness}, labels.keep=[anger, happiness, neutral, sadness] (5531 "
     "utterances). Two speakers share each session: test on whole sessions where the dialogue should be unheard too.",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, Named, by_name, text_of
+from kanjo.corpora._base import Corpus, Named, by_name, lines_of
 from kanjo.corpora.manifest import Utterance
 
 _STEM = re.compile(r"(?P<speaker>(?P<sex>[fm])\d\d)_(?P<sentence>(?P<emotion>neu|joy|sad|ang)_\d\d)")
@@ -16,7 +16,7 @@ _EMOTIONS = ("neu", "joy", "sad", "ang")
 def read(root: Path) -> Iterator[Utterance]:
     """Utterances of all speakers, with their sentences where ``trans/kanji.txt`` is there. Raises CorpusError."""
     table = root / "trans" / "kanji.txt"
-    lines = text_of(table, "jtes", ("utf-8-sig", "cp932", "euc_jp")).splitlines() if table.is_file() else []
+    lines = lines_of(table, "jtes", ("utf-8-sig", "cp932", "euc_jp")) if table.is_file() else []
     texts = {words[0]: words[1].strip() for line in lines if len(words := line.split(maxsplit=1)) == 2}
 
     def named(path: Path) -> Named | None:

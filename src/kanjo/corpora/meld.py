@@ -22,36 +22,51 @@ _NEEDED = {"Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID"}
 
 def read(root: Path) -> Iterator[Utterance]:
     """Utterances whose clip is there, in any container; ``split`` is the publication's. Raises CorpusError."""
+    found = False
+    for split, row, path in _rows(root):
+        if path is None:
+            continue
+        found = True
+        yield Utterance(
+            corpus="meld",
+            file=path.relative_to(root).as_posix(),
+            emotion=canonical(row["Emotion"]),
+            labels_raw=row["Emotion"],
+            speaker=row["Speaker"].strip(),
+            language="en",
+            text=(row["Utterance"] or "").replace("\x92", "'").strip(),
+            split=split,
+        )
+    if not found:
+        raise nothing_found("meld", root, "train_sent_emo.csv and clips such as train_splits/dia0_utt0.mp4")
+
+
+def missing(root: Path) -> list[str]:
+    """Utterances that the tables list and whose clip is not there, of the parts that are."""
+    rows = list(_rows(root))
+    parts = {split for split, _, path in rows if path is not None}
+    return [f"{split}: {_stem(row)}" for split, row, path in rows if path is None and split in parts]
+
+
+def _rows(root: Path) -> Iterator[tuple[str, dict[str, str], Path | None]]:
+    """Part, row of its table, and clip (None where it is not there)."""
     clips: dict[tuple[str, str], Path] = {}
     for clip in recordings(root, "meld"):
         clips.setdefault((clip.parent.name, clip.stem), clip)
-    found = False
     for split, name, folders in _PARTS:
         table = next((path for path in (root / name, root / "data" / "MELD" / name) if path.is_file()), None)
         if table is None:
             continue
-        rows = csv.DictReader(table_of(table, "meld", ("utf-8-sig", "cp1252")))
-        missing = _NEEDED - set(rows.fieldnames or ())
-        if missing:
-            raise CorpusError(f"meld: {table} lacks the column {', '.join(sorted(missing))}")
+        rows = csv.DictReader(table_of(table, "meld", ("utf-8-sig", "cp1252")), restval="")
+        lacks = _NEEDED - set(rows.fieldnames or ())
+        if lacks:
+            raise CorpusError(f"meld: {table} lacks the column {', '.join(sorted(lacks))}")
         for row in rows:
-            stem = f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
-            path = next((clips[folder, stem] for folder in folders if (folder, stem) in clips), None)
-            if path is None:
-                continue
-            found = True
-            yield Utterance(
-                corpus="meld",
-                file=path.relative_to(root).as_posix(),
-                emotion=canonical(row["Emotion"]),
-                labels_raw=row["Emotion"],
-                speaker=row["Speaker"].strip(),
-                language="en",
-                text=(row["Utterance"] or "").replace("\x92", "'").strip(),
-                split=split,
-            )
-    if not found:
-        raise nothing_found("meld", root, "train_sent_emo.csv and clips such as train_splits/dia0_utt0.mp4")
+            yield split, row, next((clips[folder, _stem(row)] for folder in folders if (folder, _stem(row)) in clips), None)
+
+
+def _stem(row: dict[str, str]) -> str:
+    return f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
 
 
 MELD = Corpus(
@@ -75,6 +90,7 @@ MELD = Corpus(
     n_speakers=0,
     sample_rate=48_000,
     read=read,
+    missing=missing,
     folders=("meld", "MELD", "MELD.Raw"),
     notes="The published split shares its main actors between train and test: --protocol manifest needs "
     "split.allow_shared_speakers=true, and the report says so. Laughter of the audience is on many clips.",

@@ -6,45 +6,52 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, nothing_found, recordings
+from kanjo.corpora._base import Archive, Corpus, nothing_found, recordings, table_of
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
-from kanjo.files import reason
 from kanjo.labels import canonical
 
 
 def read(root: Path) -> Iterator[Utterance]:
     """Utterances listed in ``data.tsv`` whose recording is there, in any audio format. Raises CorpusError."""
     by_stem = {path.stem: path for path in recordings(root, "nemo")}
-    table = root / "data.tsv"
     found = False
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-            missing = {"file_id", "emotion", "speaker_id"} - set(reader.fieldnames or ())
-            if missing:
-                raise CorpusError(f"nemo: {table} lacks the column {', '.join(sorted(missing))}")
-            for row in reader:
-                path = by_stem.get(Path((row["file_id"] or "").strip()).stem)
-                if path is None:
-                    continue
-                found = True
-                yield Utterance(
-                    corpus="nemo",
-                    file=path.relative_to(root).as_posix(),
-                    emotion=canonical(row["emotion"]),
-                    labels_raw=row["emotion"].strip(),
-                    speaker=row["speaker_id"].strip(),
-                    sex=(row.get("gender") or "").strip(),
-                    language="pl",
-                    text=(row.get("raw_text") or "").strip(),
-                )
-    except OSError as error:
-        raise CorpusError(f"nemo: can't read {table}: {reason(error)}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CorpusError(f"nemo: {table} is not a tab-separated table in UTF-8 ({error})") from error
+    for row in _rows(root):
+        path = by_stem.get(_stem(row))
+        if path is None:
+            continue
+        found = True
+        yield Utterance(
+            corpus="nemo",
+            file=path.relative_to(root).as_posix(),
+            emotion=canonical(row["emotion"]),
+            labels_raw=row["emotion"].strip(),
+            speaker=row["speaker_id"].strip(),
+            sex=(row.get("gender") or "").strip(),
+            language="pl",
+            text=(row.get("raw_text") or "").strip(),
+        )
     if not found:
         raise nothing_found("nemo", root, "data.tsv, and its recordings under samples/")
+
+
+def missing(root: Path) -> list[str]:
+    """Recordings that ``data.tsv`` lists and that are not there."""
+    there = {path.stem for path in recordings(root, "nemo")}
+    return [row["file_id"] for row in _rows(root) if _stem(row) not in there]
+
+
+def _rows(root: Path) -> Iterator[dict[str, str]]:
+    table = root / "data.tsv"
+    reader = csv.DictReader(table_of(table, "nemo"), delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
+    lacks = {"file_id", "emotion", "speaker_id"} - set(reader.fieldnames or ())
+    if lacks:
+        raise CorpusError(f"nemo: {table} lacks the column {', '.join(sorted(lacks))}")
+    yield from reader
+
+
+def _stem(row: dict[str, str]) -> str:
+    return Path(row["file_id"].strip()).stem
 
 
 NEMO = Corpus(
@@ -60,5 +67,7 @@ NEMO = Corpus(
     sample_rate=24_000,
     read=read,
     folders=("nemo", "nEMO"),
+    missing=missing,
+    archives=(Archive("https://github.com/amu-cai/nEMO/archive/refs/heads/main.zip"),),
     notes="Ninety sentences, the same for every speaker and emotion: speaker-independent is not text-independent.",
 )

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, Named, by_name
+from kanjo.corpora._base import Archive, Corpus, Named, by_name
 from kanjo.corpora.manifest import Utterance
 
 _STEM = re.compile(r"0[123]-(?P<channel>0[12])-(?P<emotion>0[1-8])-0[12]-(?P<statement>0[12])-0[12]-(?P<actor>\d\d)")
 _EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 _STATEMENTS = {"01": "Kids are talking by the door.", "02": "Dogs are sitting by the door."}
+_ZENODO = "https://zenodo.org/records/1188976/files"
 _SPEECH, _SONG = "01", "02"
 
 
@@ -51,6 +52,7 @@ RAVDESS = Corpus(
     sample_rate=48_000,
     read=read,
     folders=("ravdess", "RAVDESS"),
+    archives=(Archive(f"{_ZENODO}/Audio_Speech_Actors_01-24.zip", "md5:bc696df654c87fed845eb13823edef8a", 208_468_073),),
     notes="Two statements, spoken by all 24 actors in all 8 emotions: speaker-independent is not text-independent.",
 )
 
@@ -62,6 +64,7 @@ RAVDESS_SONG = replace(
     emotions={word: 92 if word == "neutral" else 184 for word in _EMOTIONS[:6]},
     n_speakers=23,
     read=read_song,
+    archives=(Archive(f"{_ZENODO}/Audio_Song_Actors_01-24.zip", "md5:5411230427d67a21e18aa4d466e6d1b9", 225_505_317),),
     folders=("ravdess-song", "RAVDESS-song", "ravdess_song"),
     notes="Sung, not spoken. Actor 18 does not sing.",
 )

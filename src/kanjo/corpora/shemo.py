@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, Named, by_name
+from kanjo.corpora._base import Archive, Corpus, Named, by_name
 from kanjo.corpora.manifest import Utterance
 
 _STEM = re.compile(r"(?P<speaker>(?P<sex>[FM])\d\d)(?P<emotion>[AFHNSW])\d\d\d?")
@@ -39,5 +39,6 @@ SHEMO = Corpus(
     n_speakers=87,
     sample_rate=44_100,
     read=read,
+    archives=tuple(Archive(f"https://github.com/mansourehk/ShEMO/raw/master/{sex}.zip", place=sex) for sex in ("female", "male")),
     folders=("shemo", "ShEMO"),
 )

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, nothing_found, recordings, text_of
+from kanjo.corpora._base import Corpus, lines_of, nothing_found, recordings
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
 from kanjo.labels import canonical
@@ -48,7 +48,7 @@ def read(root: Path) -> Iterator[Utterance]:
 
 def _lines(table: Path) -> Iterator[tuple[str, str]]:
     """Label and sentence of each line ``講師|感情|text|...`` of the teacher's."""
-    for line in text_of(table, "studies").splitlines():
+    for line in lines_of(table, "studies"):
         cells = line.split("|")
         if cells[0].strip() == _TEACHER and len(cells) >= 3:
             yield cells[1].strip(), cells[2].replace("\u3000", "").strip()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, Named, by_name
+from kanjo.corpora._base import Archive, Corpus, Named, by_name
 from kanjo.corpora.manifest import Utterance
 
 # one file of the published archive is named OA_bite_neutral
@@ -42,6 +42,7 @@ TESS = Corpus(
     n_speakers=2,
     sample_rate=24_414,
     read=read,
+    archives=(Archive("https://borealisdata.ca/api/access/dataset/:persistentId/?persistentId=doi:10.5683/SP2/E8H2MF"),),
     folders=("tess", "TESS", "TESS Toronto emotional speech set data"),
     notes="Two speakers, one carrier sentence: scores of 99 % on random splits of it mean little.",
 )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus, Named, by_name
+from kanjo.corpora._base import Archive, Corpus, Named, by_name
 from kanjo.corpora.manifest import Utterance
 
 _STEM = re.compile(r"(?P<speaker>S(?P<sex>[FM])\d+)_F\d+_(?P<emotion>[AHNS])\d+", re.IGNORECASE)
@@ -39,5 +39,6 @@ URDU = Corpus(
     n_speakers=38,
     sample_rate=44_100,
     read=read,
+    archives=(Archive("https://github.com/siddiquelatif/URDU-Dataset/archive/refs/heads/master.zip"),),
     folders=("urdu", "URDU", "URDU-Dataset"),
 )
