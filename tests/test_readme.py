@@ -86,6 +86,7 @@ def test_options_named_in_the_readme_exist() -> None:
             "corpus check",
             "corpus audit",
             "corpus filelists",
+            "corpus download",
             "tools normalize",
             "tools hparams",
         )

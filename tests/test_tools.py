@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kanjo.errors import KanjoError
-from kanjo.tools.convert import normalize, resample
+from kanjo.tools.convert import loudness, normalize, resample
 from kanjo.tools.hparams import find, set_value
 from kanjo.tools.mirror import mirror
 from tests.corpora_fixtures import RATE, clip, tone, tree
@@ -134,6 +134,30 @@ def test_normalising_keeps_depth_and_meets_an_rms(tmp_path: Path) -> None:
     assert "-1 dB would clip" in said and np.abs(soundfile.read(place)[0]).max() > 0.999
 
 
+@pytest.mark.parametrize(("channels", "expected"), [(1, -26.0), (2, -23.0)])
+def test_loudness_is_bs1770s(tmp_path: Path, channels: int, expected: float) -> None:
+    """EBU Tech 3341, case 1: a 1 kHz sine at -23 dBFS in both channels is -23 LUFS; in one alone 3 less."""
+    path = tmp_path / "a.wav"
+    sine = 10 ** (-23 / 20) * np.sin(2 * np.pi * 997 * np.arange(20 * 48_000) / 48_000)
+    soundfile.write(path, np.stack([sine] * channels, axis=1), 48_000, "PCM_24")
+    assert loudness(path) == pytest.approx(expected, abs=0.1)
+    assert normalize(path, tmp_path / "b.wav", lufs=-30) == ""
+    assert loudness(tmp_path / "b.wav") == pytest.approx(-30, abs=0.1)
+    assert soundfile.info(tmp_path / "b.wav").subtype == "PCM_24"
+    soundfile.write(path, 0.5 * np.stack([sine] * channels, axis=1) / np.abs(sine).max(), 48_000, "FLOAT")
+    said = normalize(path, tmp_path / "b.wav", lufs=-1)
+    assert (said == "") == (channels == 2)  # in both channels, -1 LUFS is a sine at -1 dBFS; in one it would be 2 dB over
+    assert channels == 2 or "-1 LUFS would clip; its peak is at full scale, 2.0 dB below that" in said
+
+
+def test_what_has_no_loudness_stays(tmp_path: Path) -> None:
+    path = clip(tmp_path / "a.wav", seconds=0.1)
+    done = _run("normalize", "--lufs", -23, path, tmp_path / "b.wav")
+    assert done.returncode == 0 and "a.wav: too short or too quiet to have a loudness, left as it is" in done.stderr
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "b.wav")[0], soundfile.read(path)[0])
+    assert _run("normalize", "--lufs", -23, "--rms", -20, path, tmp_path / "b.wav").returncode == 2
+
+
 def test_silence_stays_and_is_said(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "s.wav", np.zeros(100), RATE)
     done = _run("normalize", tmp_path / "s.wav", tmp_path / "o.wav")
@@ -143,9 +167,12 @@ def test_silence_stays_and_is_said(tmp_path: Path) -> None:
 
 def test_samples_that_are_no_number_are_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "n.wav", np.array([0.1, np.nan, 0.2]), RATE, "FLOAT")
-    done = _run("normalize", tmp_path / "n.wav", tmp_path / "o.wav")
-    assert done.returncode == 1 and "holds samples that are no number" in done.stderr
-    assert not (tmp_path / "o.wav").exists()
+    (tmp_path / "dead.wav").symlink_to(tmp_path / "nowhere")
+    for command in (["normalize"], ["resample"]):
+        done = _run(*command, tmp_path, tmp_path.parent / f"o-{command[0]}", *([8000] if command == ["resample"] else []))
+        assert done.returncode == 1 and "n.wav: holds samples that are no number" in done.stderr
+        assert "dead.wav: a link that leads nowhere" in done.stderr
+        assert not list((tmp_path.parent / f"o-{command[0]}").iterdir())
 
 
 # hparams

@@ -42,16 +42,19 @@ def normalize(
     source: Source,
     target: Target,
     rms: Annotated[float | None, typer.Option(max=0, help="This RMS instead, dBFS, such as -23.")] = None,
+    lufs: Annotated[float | None, typer.Option(min=-70, max=0, help="This loudness (BS.1770), LUFS, such as -23.")] = None,
     jobs: Jobs = 0,
     silent: Silent = False,
 ) -> None:
-    """Copy a folder with every recording's peak at full scale, or its RMS at a level.
+    """Copy a folder with every recording's peak at full scale, or its RMS or its loudness at a level.
 
     Example: kanjo tools normalize ravdess ravdess-loud
     """
     from kanjo.tools.convert import normalize as change
 
-    _mirrored(source, target, partial(change, rms_db=rms), jobs, silent, "normalised")
+    if rms is not None and lufs is not None:
+        raise typer.BadParameter("--rms and --lufs: which of the two?")
+    _mirrored(source, target, partial(change, rms_db=rms, lufs=lufs), jobs, silent, "normalised")
 
 
 @app.command()

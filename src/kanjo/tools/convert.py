@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +18,8 @@ from kanjo.errors import AudioError
 Block = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 _FRAMES = 1 << 16
 _TAGS = ("title", "copyright", "software", "artist", "comment", "date", "album", "license", "tracknumber", "genre")
+#: BS.1770's gate: what is below has no loudness.
+_NO_LOUDNESS = -70.0
 SILENT = "silent, left as it is"
 
 
@@ -35,11 +39,12 @@ def resample(path: Path, place: Path, sample_rate: int) -> str:
     return ""
 
 
-def normalize(path: Path, place: Path, rms_db: float | None = None) -> str:
-    """Write ``path`` to ``place`` with its peak at full scale (as ``librosa.util.normalize``), or its RMS at ``rms_db`` dBFS.
+def normalize(path: Path, place: Path, rms_db: float | None = None, lufs: float | None = None) -> str:
+    """Write ``path`` to ``place`` with its peak at full scale (as ``librosa.util.normalize``), or at a level.
 
-    Format, depth, rate and tags stay. Silence is left as it is; an RMS that would clip is held at a peak of full scale:
-    both return a warning. Raises AudioError.
+    The level is an RMS, ``rms_db`` dBFS, or a loudness, ``lufs`` LUFS (ITU-R BS.1770-4). Format, depth, rate and tags stay.
+    Silence is left as it is, and so is, for ``lufs``, what is too short or too quiet to have a loudness; a level that would
+    clip is held at a peak of full scale: all return a warning. Raises AudioError.
     """
     peak, squares, n = 0.0, 0.0, 0
     with _opened(path) as source:
@@ -49,21 +54,66 @@ def normalize(path: Path, place: Path, rms_db: float | None = None) -> str:
                 squares + float(np.square(block, dtype=np.float64).sum()),
                 n + block.size,
             )
-    if not np.isfinite(squares):  # a comparison with no number is never true, so the peak would not tell
-        raise AudioError(f"{path}: holds samples that are no number; nothing was written")
     said, gain = "", 1.0
     if peak == 0.0:
         said = f"{path}: {SILENT}"
-    elif rms_db is None:
+    elif rms_db is None and lufs is None:
         gain = 1.0 / peak
     else:
-        gain = 10 ** (rms_db / 20) / float(np.sqrt(squares / n))
+        level = 10 * float(np.log10(squares / n)) if rms_db is not None else loudness(path)
+        target = rms_db if rms_db is not None else lufs
+        assert target is not None, "one of the two, as was looked at above"
+        if level <= _NO_LOUDNESS and rms_db is None:
+            said = f"{path}: too short or too quiet to have a loudness, left as it is"
+        else:
+            gain = 10 ** ((target - level) / 20)
         if gain * peak > 1.0:
-            said = f"{path}: {rms_db:g} dB would clip; its peak is at full scale, {20 * np.log10(1.0 / peak / gain):.1f} dB below that"
+            over = 20 * float(np.log10(gain * peak))
+            said = f"{path}: {target:g} {'dB' if lufs is None else 'LUFS'} would clip; its peak is at full scale, {over:.1f} dB below that"
             gain = 1.0 / peak
     with _opened(path) as source, _created(place, source, source.samplerate, path) as out:
         _through(source, out, lambda block: block * gain)
     return said
+
+
+def loudness(path: Path) -> float:
+    """Integrated loudness of a recording, LUFS, by FFmpeg's ``ebur128``; -70, the gate, where there is nothing above it.
+
+    Source: ITU-R BS.1770-4, EBU Tech 3341. Raises AudioError, also where PyAV (extra ``media``) is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise AudioError("loudness needs PyAV: pip install 'kanjo[media]'") from error
+    with _opened(path) as source:
+        layout = {1: "mono", 2: "stereo"}.get(source.channels, f"{source.channels}c")
+        base = Fraction(1, source.samplerate)
+        graph = av.filter.Graph()
+        start = graph.add_abuffer(format="flt", sample_rate=source.samplerate, layout=layout, time_base=base)
+        meter, end = graph.add("ebur128", "metadata=1:framelog=quiet"), graph.add("abuffersink")
+        start.link_to(meter)
+        meter.link_to(end)
+        graph.configure()
+        found, at = _NO_LOUDNESS, 0
+        for block in _blocks(source):
+            frame = av.AudioFrame.from_ndarray(block.astype(np.float32).reshape(1, -1), format="flt", layout=layout)
+            frame.sample_rate, frame.pts, frame.time_base = source.samplerate, at, base
+            at += len(block)
+            graph.push(frame)
+            found = _last_loudness(graph, found)
+        graph.push(None)
+        return _last_loudness(graph, found)
+
+
+def _last_loudness(graph: Any, found: float) -> float:
+    """The newest integrated loudness that the meter's frames carry; ``found`` where there is no frame."""
+    import av
+
+    while True:
+        try:
+            found = float(graph.pull().metadata.get("lavfi.r128.I", found))
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return max(found, _NO_LOUDNESS)
 
 
 def _through(source: soundfile.SoundFile, out: soundfile.SoundFile, change: Callable[[Block], Block]) -> None:
@@ -73,6 +123,8 @@ def _through(source: soundfile.SoundFile, out: soundfile.SoundFile, change: Call
 
 def _blocks(source: soundfile.SoundFile) -> Iterator[Block]:
     while len(block := source.read(_FRAMES, dtype=_kind(source), always_2d=True)):
+        if not np.isfinite(block).all():
+            raise AudioError(f"{source.name}: holds samples that are no number; nothing was written")
         yield block
 
 

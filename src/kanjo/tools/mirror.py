@@ -82,6 +82,8 @@ def _pairs(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
 
 def _one(path: Path, place: Path, change: Change) -> tuple[str, str]:
     try:
+        if path.is_symlink() and not path.exists():
+            return "failed", f"{path}: a link that leads nowhere"
         if place.is_file() and place.stat().st_mtime_ns >= path.stat().st_mtime_ns:
             return "there", ""
         sounds = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
