@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from kanjo import audio
-from kanjo.train.frontend import LogMel, deltas, dft_factors, hann, mel_filters
+from kanjo.train.frontend import LogMel, Waveform, deltas, dft_factors, hann, mel_filters
 from tests.corpora_fixtures import RATE, tone
 
 SIZES = [(400, 160, 64), (512, 160, 64), (2048, 512, 128), (1024, 320, 128)]
@@ -196,3 +196,17 @@ def test_onnx_runtime_agrees(tmp_path: Path, n_fft: int, hop: int, n_mels: int) 
     batch = np.stack([tone(1.0, 300), tone(1.0, 900, seed=2), np.zeros(RATE, np.float32)])
     features = session.run(["embedding"], {"signal": batch})[0].reshape(3, n_mels, -1)
     np.testing.assert_allclose(features, frontend(torch.from_numpy(batch))[0][:, 0].numpy(), atol=2e-3)
+
+
+def test_raw_samples_are_at_an_rms_of_one_wherever_they_end() -> None:
+    signal = torch.zeros(3, RATE)
+    signal[0, :4000] = torch.randn(4000) * 0.01
+    signal[1] = torch.randn(RATE) * 3
+    features, frames = Waveform()(signal)
+    assert features.shape == (3, 1, 1, RATE)
+    assert frames.tolist()[:2] == [4000, RATE]
+    assert float(features[0, 0, 0, :4000].square().mean().sqrt()) == pytest.approx(1.0, rel=1e-4)
+    assert float(features[1].square().mean().sqrt()) == pytest.approx(1.0, rel=1e-4)
+    assert not features[0, 0, 0, 4000:].any() and not features[2].any()
+    longer = Waveform()(torch.nn.functional.pad(signal, (0, 999)))[0]
+    torch.testing.assert_close(longer[..., :RATE], features)

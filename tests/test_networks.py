@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from kanjo.errors import RecipeError
 from kanjo.train.networks import build
-from kanjo.train.networks.cnn_lstm import CnnLstm2d, LocalFeatureLearningBlock2d
+from kanjo.train.networks.cnn_lstm import CnnLstm1d, CnnLstm2d, LocalFeatureLearningBlock2d
 from kanjo.train.recipe import load_recipe
 
 PAPER = (1, 128, 251)
@@ -47,6 +49,71 @@ def test_pool_before_elu_is_elu_before_pool() -> None:
     x = torch.randn(2, 3, 16, 24)
     published = nn.functional.max_pool2d(nn.functional.elu(block.norm(block.conv(x))), (2, 4))
     assert torch.equal(block(x), published)
+
+
+@pytest.mark.parametrize("memory_format", [torch.channels_last, torch.contiguous_format])
+def test_norm_and_pool_in_one_are_norm_then_pool(memory_format: torch.memory_format) -> None:
+    """Values, every gradient and the running statistics, with scales of both signs."""
+    torch.manual_seed(0)
+    block = LocalFeatureLearningBlock2d(3, 8, 3, (2, 4)).train()
+    with torch.no_grad():
+        block.norm.weight.copy_(torch.tensor([1.0, -1, 0.5, -2, 0.1, -0.1, 3, -3]))
+        block.norm.bias.normal_()
+    plain = copy.deepcopy(block)
+    x = torch.randn(4, 3, 17, 23).contiguous(memory_format=memory_format)
+    ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
+    out = block(ours)
+    expected = plain.elu(plain.pool(plain.norm(plain.conv(theirs))))
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
+    weight = torch.randn_like(out)
+    (out * weight).sum().backward()
+    (expected * weight).sum().backward()
+    torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-5, rtol=1e-4)
+    for (name, mine), (_, other) in zip(block.named_parameters(), plain.named_parameters(), strict=True):
+        torch.testing.assert_close(mine.grad, other.grad, atol=1e-4, rtol=1e-4, msg=name)
+    for (name, mine), (_, other) in zip(block.named_buffers(), plain.named_buffers(), strict=True):
+        torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-5, msg=name)
+
+
+def test_the_1d_network_is_the_papers() -> None:
+    recipe = load_recipe("cnn-lstm-1d")
+    settings = recipe.network.model_dump()
+    network = build(settings.pop("type"), 8, (1, 1, recipe.audio.window), settings)
+    assert [(block.conv.kernel_size, block.size) for block in network.blocks] == [((1, 3), (1, 4))] * 4
+    assert (network.n_steps, network.lstm.input_size, network.lstm.hidden_size) == (500, 128, 64)
+    logits, embedding = network.eval()(torch.randn(2, 1, 1, 128_000), None)
+    assert logits.shape == (2, 8) and embedding.shape == (2, 64)
+    with pytest.raises(RecipeError, match="128 rows high; expected raw samples"):
+        build("cnn-lstm-1d", 8, (1, 128, 251), settings)
+
+
+def test_a_1d_block_is_a_1d_convolution() -> None:
+    network = CnnLstm1d(5, (1, 1, 4096)).eval()
+    block = network.blocks[0]
+    x = torch.randn(2, 1, 1, 4096)
+    flat = nn.functional.conv1d(x[:, :, 0], block.conv.weight[:, :, 0], padding=1)
+    norm = nn.BatchNorm1d(64).eval()
+    expected = nn.functional.max_pool1d(nn.functional.elu(norm(flat)), 4)
+    torch.testing.assert_close(block(x)[:, :, 0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_merged_hears_both_and_standardises_its_log_mels() -> None:
+    from kanjo.train.module import system_of
+
+    recipe = load_recipe(
+        "cnn-lstm-merged", ["audio.window_s=2", "audio.hop_s=1", "network.spectral.pools=[[2,2],[4,2],[4,2],[4,1]]"]
+    )
+    system = system_of(recipe, 6)
+    assert system.network.embedding_size == 64 + 256
+    signal = torch.randn(4, 32_000) * torch.tensor([0.001, 0.01, 0.1, 0.3]).unsqueeze(1)
+    loss = system.train()(signal)[0].sum()
+    loss.backward()
+    for name, parameter in system.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    assert int(system.network.standardise.num_batches_tracked) == 1
+    system.eval()
+    louder, quieter = system(signal), system(signal * 0.25)
+    torch.testing.assert_close(louder[0], quieter[0], atol=1e-4, rtol=1e-4)  # loudness is taken away before either hears it
 
 
 def test_company_in_the_batch_changes_nothing() -> None:

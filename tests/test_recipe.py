@@ -41,7 +41,7 @@ def test_json_is_read_too(tmp_path: Path) -> None:
         ("audio.hop_s=99", "hop_s 99.0 is longer than window_s"),
         ("split.protocol=lose", "unknown protocol 'lose', expected one of cross-corpus, emobox"),
         ("labels.keep=[anger, hapiness]", "unknown emotion label 'hapiness'; did you mean 'happiness'"),
-        ("network.type=transformer", "network: .*'transformer'.* expected tags: 'cnn-lstm-2d', 'dcnn-blstm-attention'"),
+        ("network.type=transformer", "network: .*'transformer'.* expected tags: 'cnn-lstm-2d', 'cnn-lstm-1d', "),
         ("network.weights=none", "unknown key 'network.weights'; known here: dropout, filters, kernel"),
         ("finetune={}", "finetune is for networks of two stages; cnn-lstm-2d has one"),
         ("corpora=[]", "expected at least one corpus"),

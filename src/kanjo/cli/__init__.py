@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli import corpus, evaluate, predict, tools, train
+from kanjo.cli import corpus, evaluate, predict, report, tools, train
 from kanjo.errors import KanjoError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.add_typer(corpus.app, name="corpus")
 app.add_typer(tools.app, name="tools")
 predict.register(app)
 train.register(app)
+report.register(app)
 evaluate.register(app)
 
 _debug = False

@@ -23,7 +23,7 @@ WHOLE = "as it is"
 
 
 def register(app: typer.Typer) -> None:
-    for verb in (train, crossval, ablate):
+    for verb in (train, crossval, ablate, compare):
         app.command()(verb)
 
 
@@ -117,6 +117,40 @@ def ablate(
     for queue in (first, then):
         run_jobs(queue, corpus_root, jobs, silent)
     _print_ablations(folder, [*first, *then], [WHOLE, *experiment.ablations])
+
+
+def compare(
+    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Recipes in the box, or YAML or JSON files.")],
+    overrides: Overrides = None,
+    corpus_root: CorpusRoot = None,
+    output: Run = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder in -o: what is done stays.")] = False,
+    jobs: Jobs = 1,
+    silent: Silent = False,
+) -> None:
+    """Train several recipes, each on its fold, and say who wins and whether that is more than luck.
+
+    Example: kanjo compare cnn-lstm-1d cnn-lstm-2d --corpus-root corpora
+    """
+    from kanjo.cli.report import print_comparison
+
+    experiments = [experiment_of(name, overrides, corpus_root, None) for name in recipes]
+    names = [f"{experiment.name}-fold-{experiment.split.fold}" for experiment in experiments]
+    if len(set(names)) < len(names):
+        raise RecipeError(f"two recipes of one name and fold: {', '.join(names)}; give them names of their own")
+    folder = run_folder(experiments[0].model_copy(update={"name": "compare"}), output, resume, "compare")
+    queue = []
+    for name, experiment in zip(names, experiments, strict=True):
+        settled = settle(experiment, folder / name, resume)
+        files.write_text(folder / f"{name}.yaml", settled.text())
+        queue.append(Job(name, folder / name, folder / f"{name}.yaml"))
+    run_jobs(queue, corpus_root, jobs, silent)
+    done = [job.folder for job in queue if (job.folder / "scores.json").is_file()]
+    if done:
+        print_comparison(done, folder)
+    missing = [job.name for job in queue if job.folder not in done]
+    if missing:
+        raise KanjoError(f"missing: {', '.join(missing)}; run again with --resume -o {folder}")
 
 
 def _extractor_kind(variant: Recipe, corpus_root: str | None, silent: bool) -> str:

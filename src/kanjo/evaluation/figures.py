@@ -13,10 +13,13 @@ import numpy as np
 from kanjo.corpora.check import Heard
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import KanjoError
+from kanjo.evaluation.compare import Run
 from kanjo.evaluation.metrics import Scores
 
 #: Okabe & Ito's colours, which the colour-blind tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"
+CYCLE = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+STYLES = ("-", "--", "-.", ":")
 
 
 def confusion(scores: Scores, what: str = "utterances") -> bytes:
@@ -67,6 +70,37 @@ def speakers(scores: Scores) -> bytes:
     axes.set_xticks(range(len(pairs)), [name for name, _ in pairs], rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_ylabel("UAR, %")
     axes.legend(fontsize=8)
+    return _png(figure)
+
+
+def comparison(runs: Sequence[Run]) -> bytes:
+    """UAR of several runs with their intervals, and the validation UAR of each over its epochs."""
+    figure, (left, right) = _figure(11, max(2.8, 1.4 + 0.5 * len(runs)), columns=2)
+    for place, run in enumerate(runs):
+        colour, uar = CYCLE[place % len(CYCLE)], run.scores.uar
+        left.barh(place, 100 * uar.value, color=colour)
+        if uar.low is not None and uar.high is not None:
+            left.errorbar(
+                100 * uar.value,
+                place,
+                xerr=[[100 * (uar.value - uar.low)], [100 * (uar.high - uar.value)]],
+                color="black",
+                capsize=4,
+            )
+        left.text(1, place, f"{100 * uar.value:.1f} %", va="center", color="white", fontweight="bold")
+        if run.curves:
+            style = STYLES[place % len(STYLES)]
+            right.plot(
+                run.curves["epoch"], [100 * value for value in run.curves["validation_uar"]], style, color=colour, label=run.name
+            )
+    left.set_yticks(range(len(runs)), [run.name for run in runs], fontsize=8)
+    left.invert_yaxis()
+    left.set_xlabel("test UAR, % (bars: 95 % over speakers)")
+    right.set_xlabel("epoch")
+    right.set_ylabel("validation UAR, %")
+    right.grid(alpha=0.3)
+    if any(run.curves for run in runs):
+        right.legend(fontsize=8)
     return _png(figure)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from kanjo import files
 from kanjo.evaluation import figures
+from kanjo.evaluation.compare import Difference, Run
 from kanjo.evaluation.evaluate import Evaluation, write_answers
 from kanjo.evaluation.metrics import Scores
 
@@ -19,7 +20,7 @@ _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
 h1{margin-bottom:0}h2{margin-top:2.2rem;border-bottom:1px solid #ddd}table{border-collapse:collapse}
 td,th{padding:.25rem .8rem .25rem 0;text-align:left;vertical-align:top}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-img{max-width:100%}.big{font-size:1.6rem;font-weight:600}.leak{color:#a33;font-weight:600}pre{background:#f5f5f5;padding:1rem;overflow:auto}
+img{max-width:100%}.big{font-size:1.6rem;font-weight:600}.won{font-weight:600}.leak{color:#a33;font-weight:600}pre{background:#f5f5f5;padding:1rem;overflow:auto}
 @media print{body{margin:0}h2{break-after:avoid}img,table{break-inside:avoid}}
 """
 
@@ -97,6 +98,31 @@ def page(title: str, scores: Scores, pictures: Mapping[str, bytes], evaluation: 
 {f"<h2>Not scored</h2><table>{problems}</table>" if problems else ""}
 <h2>How it was made</h2><p>{_e(facts.get("training", ""))}</p><p>Python {platform.python_version()} on {_e(platform.system())}</p>
 <pre>{_e(facts.get("recipe", ""))}</pre>
+</body></html>
+"""
+
+
+def comparison_page(runs: Sequence[Run], found: Sequence[Difference], picture: bytes) -> str:
+    """Several runs side by side as one HTML document, the picture inside it."""
+    head = "".join(
+        f"<th{' class=n' if n else ''}>{name}" for n, name in enumerate(("run", "UAR", "accuracy", "macro-F1", "ECE", "n"))
+    )
+    rows = "".join(
+        f'<tr><th>{_e(run.name)}<td class="n">{_e(str(run.scores.uar))}<td class="n">{_e(str(run.scores.accuracy))}'
+        f'<td class="n">{_e(str(run.scores.macro_f1))}<td class="n">{run.scores.ece:.3f}<td class="n">{run.scores.n}</tr>'
+        for run in runs
+    )
+    verdicts = "".join(f"<li{' class=won' if item.certain else ''}>{_e(item.sentence())}</li>" for item in found)
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Comparison of runs</title>
+<style>{_STYLE}</style></head><body>
+<h1>Comparison of runs</h1><p>In brackets: 95 % interval, bootstrapped over test speakers.</p>
+<table><tr>{head}</tr>{rows}</table>
+<h2>Who wins</h2>{f"<ul>{verdicts}</ul>" if found else "<p>No two of them were tested on the same utterances.</p>"}
+<p>A pair is told apart where the 95 % interval of its difference, both drawn with the same speakers, leaves zero out. One seed
+each: another seed moves a score by a point or two.</p>
+<h2>Scores and learning curves</h2><img alt="test UAR of each run with its interval, and validation UAR over the epochs"
+src="data:image/png;base64,{base64.b64encode(picture).decode()}">
 </body></html>
 """
 

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from kanjo.errors import KanjoError
 from kanjo.files import folder_whole, reason
 from kanjo.train.data import FeatureBatch, Windows, loader
+from kanjo.train.frontend import LogMel
 from kanjo.train.module import System, deep_network
 from kanjo.train.networks.dcnn_blstm import inside
 
@@ -104,6 +105,7 @@ def _compute(system: System, windows: Windows, folder: Path, bf16: bool) -> None
 def _digest(system: System) -> str:
     """Of everything between samples and features."""
     digest, network, frontend = hashlib.sha256(), deep_network(system), system.frontend
+    assert isinstance(frontend, LogMel), "what networks of two stages hear"
     for key, value in (*frontend.state_dict().items(), *network.extractor.state_dict().items()):
         digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     digest.update(f"{frontend.preemphasis} {frontend.top_db} {frontend.normalization} {frontend.power.hop_length}".encode())

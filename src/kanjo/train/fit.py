@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from kanjo.splits import Fold
 from kanjo.train.data import Items, loader
 from kanjo.train.features import cached_features
+from kanjo.train.frontend import LogMel
 from kanjo.train.material import Material, class_weights, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of
 from kanjo.train.networks.weights import read_weights
@@ -58,8 +59,9 @@ def fit(
     recipe, training = material.recipe, material.recipe.training
     L.seed_everything(training.seed, verbose=False)
     system = system_of(recipe, len(material.emotions))
-    if recipe.frontend.normalization == "corpus" and not (resume and checkpoint(run).is_file()):
-        system.frontend.fit_statistics(*statistics(system.frontend, material, fold))
+    frontend = system.frontend
+    if isinstance(frontend, LogMel) and frontend.normalization == "corpus" and not (resume and checkpoint(run).is_file()):
+        frontend.fit_statistics(*statistics(frontend, material, fold))
     if isinstance(recipe.network, DcnnBlstmSection):
         read_weights(deep_network(system).extractor, str(extractor) if extractor else recipe.network.weights)
     log.info("%s", _describe(system, material))

@@ -277,3 +277,24 @@ class LogMel(nn.Module):
         """Take the training set's mean and deviation, each (C, M)."""
         self.mean.copy_(mean.unsqueeze(-1))
         self.deviation.copy_(deviation.clamp(min=1e-3).unsqueeze(-1))
+
+
+class Waveform(nn.Module):
+    """Raw samples at an RMS of 1 over what is heard: signal (B, N) -> features (B, 1, 1, N), samples heard (B,).
+
+    The front end of networks over samples: loudness is taken away, silence stays silence, and padding makes no difference.
+    """
+
+    channels = n_mels = 1
+
+    def n_frames(self, n_samples: int) -> int:
+        return n_samples
+
+    def frames(self, signal: Tensor) -> Tensor:
+        """Samples that an utterance without its padding has: (B, N) -> int64 (B,), at least 1."""
+        return heard_frames(signal, 1)
+
+    def forward(self, signal: Tensor) -> tuple[Tensor, Tensor]:
+        frames = self.frames(signal)
+        rms = (signal.square().sum(1) / frames).sqrt().clamp(min=1e-5)
+        return (signal / rms.unsqueeze(1)).reshape(-1, 1, 1, signal.shape[1]), frames

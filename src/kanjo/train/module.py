@@ -13,16 +13,16 @@ from torch import Tensor, nn
 
 from kanjo.train import augment
 from kanjo.train.data import Batch, FeatureBatch, SegmentBatch
-from kanjo.train.frontend import LogMel
+from kanjo.train.frontend import LogMel, Waveform
 from kanjo.train.networks import build
 from kanjo.train.networks.dcnn_blstm import DcnnBlstm
-from kanjo.train.schema import AugmentSection, Recipe, TrainingSection
+from kanjo.train.schema import AugmentSection, CnnLstmMergedSection, LogMelSection, Recipe, TrainingSection, WaveformSection
 
 
 class System(nn.Module):
     """Front end and network: signal (B, N) -> logits (B, E), embedding (B, D)."""
 
-    def __init__(self, frontend: LogMel, network: nn.Module) -> None:
+    def __init__(self, frontend: LogMel | Waveform, network: nn.Module) -> None:
         super().__init__()
         self.frontend, self.network = frontend, network
 
@@ -40,11 +40,18 @@ class System(nn.Module):
 
 def system_of(recipe: Recipe, n_emotions: int) -> System:
     """The untrained system that a recipe describes. Raises RecipeError for settings that don't fit each other."""
-    frontend = LogMel(recipe.audio.sample_rate, **recipe.frontend.model_dump())
+    rate = recipe.audio.sample_rate
+    frontend = Waveform() if isinstance(recipe.frontend, WaveformSection) else _log_mel(recipe.frontend, rate)
     shape = (frontend.channels, frontend.n_mels, frontend.n_frames(recipe.audio.window))
     settings = recipe.network.model_dump(exclude={"weights", "freeze"})
+    if isinstance(recipe.network, CnnLstmMergedSection):
+        settings["mel"] = _log_mel(recipe.network.mel, rate)
     network = build(settings.pop("type"), n_emotions, shape, settings)
     return System(frontend, network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+
+def _log_mel(section: LogMelSection, sample_rate: int) -> LogMel:
+    return LogMel(sample_rate, **section.model_dump(exclude={"type"}))
 
 
 def deep_network(system: System) -> DcnnBlstm:

@@ -35,14 +35,7 @@ def load_recipe(name: str, overrides: Iterable[str] = (), corpus_root: str | Non
     Raises RecipeError in one line: no such recipe, not YAML, an unknown key (the nearest is named), a value out of range.
     """
     path = _find(name)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"can't read {path}: {reason(error)}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise RecipeError(f"{path}: expected keys such as name, corpora and network, found {type(content).__name__}")
+    content = _content(path)
     for override in overrides:
         _override(content, override)
     root = corpus_root or os.environ.get("KANJO_CORPORA")
@@ -56,6 +49,36 @@ def recipe_from(content: Mapping[str, Any], name: str) -> Recipe:
     except ValidationError as error:
         said = "; ".join(_explain(fault, content) for fault in error.errors())
         raise RecipeError(f"{name}: {said}") from None
+
+
+def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A recipe's keys; those of the recipe that ``base`` names (in the box, or a file beside) stand where it has none."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"can't read {path}: {reason(error)}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path}: expected keys such as name, corpora and network, found {type(content).__name__}")
+    if "base" not in content:
+        return content
+    base = str(content.pop("base"))
+    beside = path.parent / base
+    below = _find(str(beside) if beside.is_file() else base)
+    if below in (*above, path):
+        raise RecipeError(f"{path}: its base {base} leads back to itself")
+    return _joined(_content(below, (*above, path)), content)
+
+
+def _joined(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Keys over keys, group by group; a group of another ``type`` takes nothing from the base's."""
+    joined = dict(base)
+    for key, value in over.items():
+        known = base.get(key)
+        same = isinstance(value, dict) and isinstance(known, dict) and value.get("type") in (None, known.get("type"))
+        joined[key] = _joined(known, value) if same else value  # type: ignore[arg-type]
+    return joined
 
 
 def _find(name: str) -> Path:

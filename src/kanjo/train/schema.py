@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from kanjo.errors import CorpusError
 from kanjo.labels import EMOTIONS, canonical
@@ -98,9 +98,16 @@ class AudioSection(Section):
         return round(self.window_s * self.sample_rate)
 
 
-class FrontendSection(Section):
+class WaveformSection(Section):
+    """Raw samples at an RMS of 1: see kanjo.train.frontend.Waveform."""
+
+    type: Literal["waveform"]
+
+
+class LogMelSection(Section):
     """The log-mel front end: see kanjo.train.frontend.LogMel. Lengths are samples, frequencies Hz."""
 
+    type: Literal["log-mel"] = "log-mel"
     n_fft: Count = 2048
     hop_length: Count = 512
     win_length: Count | None = None
@@ -114,6 +121,20 @@ class FrontendSection(Section):
     normalization: Literal["none", "utterance", "corpus", "image"] = "corpus"
 
 
+def _frontend_type(value: Any) -> str:
+    return str(value.get("type", "log-mel") if isinstance(value, dict) else value.type)
+
+
+FrontendSection = Annotated[
+    Annotated[LogMelSection, Tag("log-mel")] | Annotated[WaveformSection, Tag("waveform")],
+    Discriminator(
+        _frontend_type,
+        custom_error_type="frontend_type",
+        custom_error_message="unknown type, expected log-mel or waveform",
+    ),
+]
+
+
 class CnnLstm2dSection(Section):
     """Four local feature learning blocks and an LSTM (Zhao et al. 2019). Pools are [mel, time] pairs."""
 
@@ -123,6 +144,48 @@ class CnnLstm2dSection(Section):
     pools: tuple[Pool, ...] = ((2, 2), (4, 4), (4, 4), (4, 4))
     lstm_units: Count = 256
     dropout: Share = 0.0
+
+
+class RawSection(Section):
+    """LFLBs over samples; kernel and pools are lengths in time."""
+
+    filters: tuple[Count, ...] = (64, 64, 128, 128)
+    kernel: Count = 3
+    pools: tuple[Count, ...] = (4, 4, 4, 4)
+    lstm_units: Count = 64
+
+
+class CnnLstm1dSection(RawSection):
+    """Four local feature learning blocks and an LSTM over raw samples (Zhao et al. 2019)."""
+
+    type: Literal["cnn-lstm-1d"]
+    dropout: Share = 0.0
+
+
+class SpectralSection(Section):
+    """LFLBs over log-mels; pools are [mel, time] pairs."""
+
+    filters: tuple[Count, ...] = (64, 64, 128, 128)
+    kernel: Count = 3
+    pools: tuple[Pool, ...] = ((2, 2), (4, 4), (4, 4), (4, 4))
+    lstm_units: Count = 256
+
+
+class CnnLstmMergedSection(Section):
+    """The 1D and the 2D network, joined before the dense layer. ``mel``: the log-mels that it makes of the samples."""
+
+    type: Literal["cnn-lstm-merged"]
+    mel: LogMelSection = LogMelSection(normalization="none")
+    raw: RawSection = RawSection()
+    spectral: SpectralSection = SpectralSection()
+    dropout: Share = 0.0
+
+    @field_validator("mel")
+    @classmethod
+    def _plain(cls, value: LogMelSection) -> LogMelSection:
+        if value.normalization != "none" or value.with_deltas:
+            raise ValueError("normalization must be none and with_deltas false here: a batch norm standardises the log-mels")
+        return value
 
 
 class SegmentSection(Section):
@@ -153,7 +216,9 @@ class DcnnBlstmSection(Section):
     dropout: Share = 0.1
 
 
-NetworkSection = Annotated[CnnLstm2dSection | DcnnBlstmSection, Field(discriminator="type")]
+NetworkSection = Annotated[
+    CnnLstm2dSection | CnnLstm1dSection | CnnLstmMergedSection | DcnnBlstmSection, Field(discriminator="type")
+]
 
 
 class AugmentSection(Section):
@@ -214,7 +279,7 @@ class Recipe(Section):
     select: SelectSection = SelectSection()
     split: SplitSection = SplitSection()
     audio: AudioSection = AudioSection()
-    frontend: FrontendSection = FrontendSection()
+    frontend: FrontendSection = LogMelSection()
     network: NetworkSection
     augment: AugmentSection = AugmentSection()
     finetune: TrainingSection | None = None
@@ -235,6 +300,11 @@ class Recipe(Section):
             raise ValueError(f"finetune is for networks of two stages; {self.network.type} has one")
         if staged and self.augment.mixup:
             raise ValueError("augment.mixup blends whole utterances, which the first stage never sees; set it to 0")
+        raw = isinstance(self.frontend, WaveformSection)
+        if raw != isinstance(self.network, CnnLstm1dSection | CnnLstmMergedSection):
+            raise ValueError(f"frontend.type {self.frontend.type} is not what {self.network.type} hears")
+        if raw and self.augment.frequency_masks:
+            raise ValueError("augment.frequency_masks are for log-mels; raw samples have no frequencies to mask")
         if staged and self.audio.window < self.network.segment.frames * self.frontend.hop_length:  # type: ignore[union-attr]
             raise ValueError(f"audio.window_s {self.audio.window_s} is shorter than one segment")
         return self
