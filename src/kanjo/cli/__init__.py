@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli import corpus, evaluate, predict, report, tools, train
+from kanjo.cli import corpus, evaluate, predict, report, tools, train, tune
 from kanjo.errors import KanjoError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(tools.app, name="tools")
 predict.register(app)
 train.register(app)
 report.register(app)
+tune.register(app)
 evaluate.register(app)
 
 _debug = False

@@ -24,7 +24,7 @@ STYLES = ("-", "--", "-.", ":")
 
 def confusion(scores: Scores, what: str = "utterances") -> bytes:
     """The confusion matrix: rows truth, columns answer, each row in per cent with its counts."""
-    figure, axes = _figure(1.2 + 0.85 * len(scores.labels), 0.8 + 0.72 * len(scores.labels))
+    figure, axes = figure_of(1.2 + 0.85 * len(scores.labels), 0.8 + 0.72 * len(scores.labels))
     counts = np.asarray(scores.confusion)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -38,7 +38,7 @@ def confusion(scores: Scores, what: str = "utterances") -> bytes:
             colour = "white" if share > 0.5 else "black"
             axes.text(j, i, f"{100 * share:.0f}%\n{counts[i, j]}", ha="center", va="center", color=colour, fontsize=8)
     axes.set_title(f"UAR {scores.uar}, {scores.n} {what}", fontsize=10)
-    return _png(figure)
+    return drawn(figure)
 
 
 def learning_curves(metrics: Path) -> bytes:
@@ -46,7 +46,7 @@ def learning_curves(metrics: Path) -> bytes:
     with metrics.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     epochs = [int(float(row["epoch"])) for row in rows]
-    figure, (left, right) = _figure(9, 3.4, columns=2)
+    figure, (left, right) = figure_of(9, 3.4, columns=2)
     for axes, what, scale in ((left, "loss", 1), (right, "uar", 100)):
         for side, colour, style in (("train", BLUE, "-"), ("validation", ORANGE, "--")):
             axes.plot(epochs, [scale * float(row[f"{side}_{what}"]) for row in rows], style, color=colour, label=side)
@@ -57,25 +57,25 @@ def learning_curves(metrics: Path) -> bytes:
     right.set_ylabel("UAR, %")
     best = int(np.argmax([float(row["validation_uar"]) for row in rows]))
     right.axvline(epochs[best], color=GREY, linewidth=1, linestyle=":")
-    return _png(figure)
+    return drawn(figure)
 
 
 def speakers(scores: Scores) -> bytes:
     """UAR of each test speaker, sorted, with the pooled UAR as a line."""
     pairs = sorted(scores.speakers.items(), key=lambda pair: pair[1])
-    figure, axes = _figure(max(4.0, 1.2 + 0.34 * len(pairs)), 3.2)
+    figure, axes = figure_of(max(4.0, 1.2 + 0.34 * len(pairs)), 3.2)
     axes.bar(range(len(pairs)), [100 * value for _, value in pairs], color=BLUE)
     axes.axhline(100 * scores.uar.value, color=ORANGE, linestyle="--", label=f"pooled {100 * scores.uar.value:.1f} %")
     axes.axhline(100 / len(scores.labels), color=GREY, linestyle=":", label=f"chance {100 / len(scores.labels):.1f} %")
     axes.set_xticks(range(len(pairs)), [name for name, _ in pairs], rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_ylabel("UAR, %")
     axes.legend(fontsize=8)
-    return _png(figure)
+    return drawn(figure)
 
 
 def comparison(runs: Sequence[Run]) -> bytes:
     """UAR of several runs with their intervals, and the validation UAR of each over its epochs."""
-    figure, (left, right) = _figure(11, max(2.8, 1.4 + 0.5 * len(runs)), columns=2)
+    figure, (left, right) = figure_of(11, max(2.8, 1.4 + 0.5 * len(runs)), columns=2)
     for place, run in enumerate(runs):
         colour, uar = CYCLE[place % len(CYCLE)], run.scores.uar
         left.barh(place, 100 * uar.value, color=colour)
@@ -101,12 +101,12 @@ def comparison(runs: Sequence[Run]) -> bytes:
     right.grid(alpha=0.3)
     if any(run.curves for run in runs):
         right.legend(fontsize=8)
-    return _png(figure)
+    return drawn(figure)
 
 
 def corpus(heard: Sequence[Heard], utterances: Sequence[Utterance]) -> bytes:
     """What a corpus is like: how long its recordings are, how loud, and which speaker says how much in which emotion."""
-    figure, (lengths, levels, table) = _figure(13, 4.2, columns=3)
+    figure, (lengths, levels, table) = figure_of(13, 4.2, columns=3)
     lengths.hist([item.seconds for item in heard if not item.problem], bins=40, color=BLUE)
     lengths.set_xlabel("length, s")
     lengths.set_ylabel("recordings")
@@ -126,7 +126,7 @@ def corpus(heard: Sequence[Heard], utterances: Sequence[Utterance]) -> bytes:
     else:
         table.set_ylabel(f"{len(speakers)} speakers")
     figure.colorbar(picture, ax=table, label="utterances")
-    return _png(figure)
+    return drawn(figure)
 
 
 def require() -> None:
@@ -137,7 +137,8 @@ def require() -> None:
         raise KanjoError("pictures need matplotlib: pip install 'kanjo[train]'") from error
 
 
-def _figure(width: float, height: float, columns: int = 1) -> Any:
+def figure_of(width: float, height: float, columns: int = 1) -> Any:
+    """A figure of so many inches and its axes. Raises KanjoError where matplotlib is not there."""
     require()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -147,7 +148,8 @@ def _figure(width: float, height: float, columns: int = 1) -> Any:
     return figure, figure.subplots(1, columns)
 
 
-def _png(figure: Any) -> bytes:
+def drawn(figure: Any) -> bytes:
+    """The figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()

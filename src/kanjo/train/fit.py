@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from kanjo.train.frontend import LogMel
 from kanjo.train.material import Material, class_weights, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of
 from kanjo.train.networks.weights import read_weights
-from kanjo.train.optimise import checkpoint, in_bf16, optimise
+from kanjo.train.optimise import Best, checkpoint, in_bf16, optimise
 from kanjo.train.schema import DcnnBlstmSection
 
 log = logging.getLogger("kanjo")
@@ -56,16 +57,8 @@ def fit(
     """
     if threads:
         torch.set_num_threads(threads)
-    recipe, training = material.recipe, material.recipe.training
-    L.seed_everything(training.seed, verbose=False)
-    system = system_of(recipe, len(material.emotions))
-    frontend = system.frontend
-    if isinstance(frontend, LogMel) and frontend.normalization == "corpus" and not (resume and checkpoint(run).is_file()):
-        frontend.fit_statistics(*statistics(frontend, material, fold))
-    if isinstance(recipe.network, DcnnBlstmSection):
-        read_weights(deep_network(system).extractor, str(extractor) if extractor else recipe.network.weights)
+    system, module, batches, checks = _begun(material, fold, run, extractor, resume)
     log.info("%s", _describe(system, material))
-    module, batches, checks = _task(system, material, fold, (extractor or run / "extractor").parent)
     best = optimise(module, batches, checks, run, items=len(fold.train), resume=resume, progress=progress)
     system.cpu().float().eval()
     logits, labels = predicted_logits(module, checks)
@@ -75,6 +68,27 @@ def fit(
         best.epoch, 100 * best.validation_uar, fitted.temperature, best.minutes,
     )  # fmt: skip
     return fitted
+
+
+def best_of(material: Material, fold: Fold, run: Path, watchers: Sequence[L.Callback]) -> Best:
+    """Train on one fold as :func:`fit` does, and say no more than which epoch was best. For networks of one stage."""
+    _, module, batches, checks = _begun(material, fold, run, None, False)
+    return optimise(module, batches, checks, run, items=len(fold.train), watchers=watchers)
+
+
+def _begun(
+    material: Material, fold: Fold, run: Path, extractor: Path | None, resume: bool
+) -> tuple[System, EmotionModule, DataLoader[Any], DataLoader[Any]]:
+    """The system before its first step, what is trained of it, training and validation batches."""
+    recipe = material.recipe
+    L.seed_everything(recipe.training.seed, verbose=False)
+    system = system_of(recipe, len(material.emotions))
+    frontend = system.frontend
+    if isinstance(frontend, LogMel) and frontend.normalization == "corpus" and not (resume and checkpoint(run).is_file()):
+        frontend.fit_statistics(*statistics(frontend, material, fold))
+    if isinstance(recipe.network, DcnnBlstmSection):
+        read_weights(deep_network(system).extractor, str(extractor) if extractor else recipe.network.weights)
+    return (system, *_task(system, material, fold, (extractor or run / "extractor").parent))
 
 
 def predicted_logits(module: EmotionModule, batches: DataLoader[Any]) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import ctypes
 import logging
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,11 +65,12 @@ def optimise(
     unit: str = "clips",
     resume: bool = False,
     progress: bool = False,
+    watchers: Sequence[L.Callback] = (),
 ) -> Best:
     """Train a module in a folder, and leave it with the weights of the epoch that did best on the validation batches.
 
     Goes on from the folder's last checkpoint when ``resume`` and one is there. ``items``: how many of which
-    ``unit`` an epoch has, for the log. Raises KanjoError when the folder can't be written, KeyboardInterrupt for Ctrl-C.
+    ``unit`` an epoch has, for the log; ``watchers``: further callbacks of Lightning's. Raises KanjoError when the folder can't be written, KeyboardInterrupt for Ctrl-C.
     """
     training, last = module.training_settings, checkpoint(run)
     watch: dict[str, Any] = {"monitor": "validation/uar", "mode": "max"}
@@ -78,7 +79,7 @@ def optimise(
     newest = ModelCheckpoint(last.parent, last.stem, **saving)  # Lightning's save_last skips epochs that are no best
     stop = EarlyStopping(patience=training.patience, check_on_train_epoch_end=True, **watch)
     history = History(run / "metrics.csv", training.epochs, items, unit)
-    trainer = _trainer(training, run, [history, stop, best, newest], progress)
+    trainer = _trainer(training, run, [history, stop, best, newest, *watchers], progress)
     log.info("%s on %s, %s", trainer.precision, trainer.strategy.root_device, f"{items:,} {unit} an epoch")
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()

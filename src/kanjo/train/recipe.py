@@ -51,6 +51,14 @@ def recipe_from(content: Mapping[str, Any], name: str) -> Recipe:
         raise RecipeError(f"{name}: {said}") from None
 
 
+def changed(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """The recipe with other values at dotted keys. Raises RecipeError for a key that it doesn't have, or a bad value."""
+    content = recipe.model_dump(mode="json")
+    for key, value in values.items():
+        _place(content, key, f"{recipe.name}: {key}")[key.rsplit(".", 1)[-1]] = value
+    return recipe_from(content, recipe.name)
+
+
 def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """A recipe's keys; those of the recipe that ``base`` names (in the box, or a file beside) stand where it has none."""
     try:
@@ -72,11 +80,12 @@ def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _joined(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Keys over keys, group by group; a group of another ``type`` takes nothing from the base's."""
+    """Keys over keys, group by group; a group of another ``type``, and a search's space, take nothing from the base's."""
     joined = dict(base)
     for key, value in over.items():
         known = base.get(key)
         same = isinstance(value, dict) and isinstance(known, dict) and value.get("type") in (None, known.get("type"))
+        same = same and key != "space"
         joined[key] = _joined(known, value) if same else value  # type: ignore[arg-type]
     return joined
 
@@ -109,13 +118,18 @@ def _override(content: dict[str, Any], override: str) -> None:
     if isinstance(value, str):  # YAML 1.1 wants a dot in 1e-4; people don't write one
         with suppress(ValueError):
             value = float(value)
-    *parents, last = key.strip().split(".")
+    _place(content, key.strip(), f"--set {override!r}")[key.strip().rsplit(".", 1)[-1]] = value
+
+
+def _place(content: dict[str, Any], key: str, where: str) -> dict[str, Any]:
+    """The group that a dotted key's last word stands in, made where it is not there."""
+    *parents, _ = key.split(".")
     place: Any = content
     for part in parents:
         place = place.setdefault(part, {}) if isinstance(place, dict) else None
     if not isinstance(place, dict):
-        raise RecipeError(f"--set {override!r}: {'.'.join(parents)} has no keys below it")
-    place[last] = value
+        raise RecipeError(f"{where}: {'.'.join(parents)} has no keys below it")
+    return place
 
 
 def _resolved(value: Any, root: str | None, where: str) -> Any:

@@ -15,6 +15,8 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Pool = tuple[Count, Count]
+#: What the dense layer reads of the LSTM: see kanjo.train.networks.cnn_lstm.Trunk.
+Read = Literal["last", "mean"]
 
 
 class Section(BaseModel):
@@ -139,6 +141,7 @@ class CnnLstm2dSection(Section):
     """Four local feature learning blocks and an LSTM (Zhao et al. 2019). Pools are [mel, time] pairs."""
 
     type: Literal["cnn-lstm-2d"]
+    read: Read = "last"
     filters: tuple[Count, ...] = (64, 64, 128, 128)
     kernel: Count = 3
     pools: tuple[Pool, ...] = ((2, 2), (4, 4), (4, 4), (4, 4))
@@ -159,6 +162,7 @@ class CnnLstm1dSection(RawSection):
     """Four local feature learning blocks and an LSTM over raw samples (Zhao et al. 2019)."""
 
     type: Literal["cnn-lstm-1d"]
+    read: Read = "last"
     dropout: Share = 0.0
 
 
@@ -178,6 +182,7 @@ class CnnLstmMergedSection(Section):
     mel: LogMelSection = LogMelSection(normalization="none")
     raw: RawSection = RawSection()
     spectral: SpectralSection = SpectralSection()
+    read: Read = "last"
     dropout: Share = 0.0
 
     @field_validator("mel")
@@ -265,10 +270,60 @@ class TrainingSection(Section):
     seed: int = 0
 
 
+class RangeSection(Section):
+    """Numbers from ``low`` to ``high``, whole where both are; ``log``: as many between 1 and 10 as between 10 and 100."""
+
+    low: float | int
+    high: float | int
+    log: bool = False
+    step: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _sensible(self) -> RangeSection:
+        if not self.low < self.high:
+            raise ValueError(f"low {self.low} is not below high {self.high}")
+        if self.log and (self.low <= 0 or self.step):
+            raise ValueError("a log range starts above 0 and takes no step")
+        return self
+
+
+class ChoiceSection(Section):
+    """One of these values, which may be anything that the key takes."""
+
+    choices: Annotated[tuple[Any, ...], Field(min_length=2)]
+
+
+#: What of a recipe may be searched: all of it that doesn't change what is read from disk, or who tests.
+SEARCHED = ("training.", "network.", "augment.", "frontend.", "audio.window_s", "audio.hop_s", "audio.placement")
+
+
+class TuneSection(Section):
+    """What ``kanjo tune`` looks for: ``space`` maps dotted keys to ranges or choices.
+
+    ``trials`` of at most ``epochs`` epochs (None: the recipe's); Hyperband (Li et al. 2018) cuts the poor ones, the first
+    after ``min_epochs``, and lets one in ``reduction`` of each round go on.
+    """
+
+    space: Annotated[dict[str, RangeSection | ChoiceSection], Field(min_length=1)]
+    trials: Count = 30
+    epochs: Count | None = None
+    min_epochs: Count = 2
+    reduction: Annotated[int, Field(ge=2)] = 3
+    seed: int = 0
+
+    @field_validator("space")
+    @classmethod
+    def _searchable(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for key in value:
+            if not key.startswith(SEARCHED) or key in ("training.epochs", "network.type", "frontend.type"):
+                raise ValueError(f"{key} can't be searched; what can: {', '.join(SEARCHED)}")
+        return value
+
+
 class Recipe(Section):
     """One experiment, whole. ``finetune``: how a network of two stages trains its first (None: it is left out).
 
-    ``ablations``: what ``kanjo ablate`` changes, as name -> overrides.
+    ``ablations``: what ``kanjo ablate`` changes, as name -> overrides; ``tune``: what ``kanjo tune`` looks for.
     """
 
     name: str
@@ -285,6 +340,7 @@ class Recipe(Section):
     finetune: TrainingSection | None = None
     training: TrainingSection = TrainingSection()
     ablations: dict[str, tuple[str, ...]] = {}
+    tune: TuneSection | None = None
 
     @field_validator("corpora", mode="before")
     @classmethod

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from kanjo.train.frontend import LogMel
 from kanjo.train.networks.pooled_norm import convolved_normed_pooled
 
 Pool = tuple[int, int]
+Read = Literal["last", "mean"]
 
 
 class LocalFeatureLearningBlock2d(nn.Module):
@@ -35,9 +37,10 @@ class LocalFeatureLearningBlock2d(nn.Module):
 
 
 class Trunk(nn.Module):
-    """LFLBs and an LSTM over what time steps remain: features (B, C, M, T) -> its last state (B, D).
+    """LFLBs and an LSTM over what time steps remain: features (B, C, M, T), frames heard (B,) -> what is read of it (B, D).
 
-    ``pools`` are (mel, time) pairs. Raises ValueError when they leave no time step or no mel row.
+    ``pools`` are (mel, time) pairs. ``read``: "last", the LSTM's state at the window's end, padding and all, as published; or
+    "mean", its outputs' mean over the steps that hold speech. Raises ValueError when the pools leave no time step or no mel row.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Trunk(nn.Module):
         kernel: int | tuple[int, int],
         pools: Sequence[Pool],
         lstm_units: int,
+        read: Read,
     ) -> None:
         super().__init__()
         if len(filters) != len(pools):
@@ -60,23 +64,29 @@ class Trunk(nn.Module):
             raise ValueError(
                 f"pools {list(pools)} leave {mels} mel rows and {steps} time steps of {input_shape[1:]}; expected 1 of each"
             )
-        self.n_steps = steps
+        self.n_steps, self.read = steps, read
+        self.stride = math.prod(pool for _, pool in pools)  # frames to a step
         self.embedding_size = lstm_units
         self.blocks = nn.Sequential(*blocks)
         self.lstm = nn.LSTM(channels * mels, lstm_units, batch_first=True)
 
-    def embed(self, features: Tensor) -> Tensor:
+    def embed(self, features: Tensor, frames: Tensor | None) -> Tensor:
         x = self.blocks(features)  # (B, C', M', S)
         x = x.permute(0, 3, 1, 2).flatten(2)  # (B, S, C' M')
-        _, (last, _) = self.lstm(x)
-        return last[-1]  # type: ignore[no-any-return]
+        outputs, (last, _) = self.lstm(x)
+        if self.read == "last" or frames is None:
+            return last[-1]  # type: ignore[no-any-return]
+        heard = ((frames + self.stride - 1) // self.stride).clamp(max=self.n_steps).reshape(-1, 1, 1)  # steps with speech in them
+        inside = torch.arange(self.n_steps, device=outputs.device).reshape(1, -1, 1) < heard
+        return (outputs * inside).sum(1) / heard.squeeze(1)  # type: ignore[no-any-return]
 
 
 class CnnLstm2d(Trunk):
     """Four LFLBs, an LSTM over what time steps remain, and a dense layer over its last state.
 
     Features (B, C, M, T) -> logits (B, E), embedding (B, D): D is the LSTM's units. ``pools`` are (mel, time) pairs. As
-    published it hears an utterance with its padding, so how many ``frames`` are no padding makes no difference.
+    published it hears an utterance with its padding, so how many ``frames`` are no padding makes no
+    difference to ``read`` "last".
     Raises ValueError when the pools leave no time step or no mel row.
     """
 
@@ -89,14 +99,15 @@ class CnnLstm2d(Trunk):
         kernel: int | tuple[int, int] = 3,
         pools: Sequence[Pool] = ((2, 2), (4, 4), (4, 4), (4, 4)),
         lstm_units: int = 256,
+        read: Read = "last",
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(input_shape, filters, kernel, pools, lstm_units)
+        super().__init__(input_shape, filters, kernel, pools, lstm_units, read)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(lstm_units, n_emotions)
 
     def forward(self, features: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        embedding = self.embed(features)
+        embedding = self.embed(features, frames)
         return self.output(self.dropout(embedding)), embedding
 
 
@@ -115,13 +126,21 @@ class CnnLstm1d(CnnLstm2d):
         kernel: int = 3,
         pools: Sequence[int] = (4, 4, 4, 4),
         lstm_units: int = 64,
+        read: Read = "last",
         dropout: float = 0.0,
     ) -> None:
         if input_shape[1] != 1:
             raise ValueError(f"its input is {input_shape[1]} rows high; expected raw samples (frontend.type waveform)")
         flat = [(1, pool) for pool in pools]
         super().__init__(
-            n_emotions, input_shape, filters=filters, kernel=(1, kernel), pools=flat, lstm_units=lstm_units, dropout=dropout
+            n_emotions,
+            input_shape,
+            filters=filters,
+            kernel=(1, kernel),
+            pools=flat,
+            lstm_units=lstm_units,
+            read=read,
+            dropout=dropout,
         )
 
 
@@ -140,6 +159,7 @@ class CnnLstmMerged(nn.Module):
         mel: LogMel,
         raw: dict[str, Any],
         spectral: dict[str, Any],
+        read: Read = "last",
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
@@ -148,9 +168,11 @@ class CnnLstmMerged(nn.Module):
             raise ValueError(f"its input is {rows} rows high; expected raw samples (frontend.type waveform)")
         self.mel = mel
         self.standardise = nn.BatchNorm1d(mel.n_mels)
-        self.raw = Trunk(input_shape, raw["filters"], (1, raw["kernel"]), [(1, pool) for pool in raw["pools"]], raw["lstm_units"])
+        self.raw = Trunk(
+            input_shape, raw["filters"], (1, raw["kernel"]), [(1, pool) for pool in raw["pools"]], raw["lstm_units"], read
+        )
         shape = (channels, mel.n_mels, mel.n_frames(n_samples))
-        self.spectral = Trunk(shape, spectral["filters"], spectral["kernel"], spectral["pools"], spectral["lstm_units"])
+        self.spectral = Trunk(shape, spectral["filters"], spectral["kernel"], spectral["pools"], spectral["lstm_units"], read)
         self.embedding_size = self.raw.embedding_size + self.spectral.embedding_size
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(self.embedding_size, n_emotions)
@@ -159,5 +181,10 @@ class CnnLstmMerged(nn.Module):
         with torch.autocast(features.device.type, enabled=False), torch.no_grad():
             log_mel = self.mel.features(features.flatten(1).float(), frames)[:, 0]  # (B, M, T)
         log_mel = self.standardise(log_mel).unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        embedding = torch.cat([self.raw.embed(features), self.spectral.embed(log_mel)], dim=1)
+        embedding = torch.cat([self.raw.embed(features, frames), self.spectral.embed(log_mel, self._mel_frames(frames))], dim=1)
         return self.output(self.dropout(embedding)), embedding
+
+    def _mel_frames(self, frames: Tensor) -> Tensor:
+        """How many log-mel frames so many samples have."""
+        hop = self.mel.power.hop_length
+        return (frames + hop - 1) // hop
