@@ -111,10 +111,27 @@ def _note_split(run: Path, material: Material, fold: Fold) -> list[str]:
 
     files.write_text(run / "recipe.yaml", material.recipe.text())
     write_split(run / "split.csv", material, fold)
-    sentences = material.audit(fold).sentences()
+    sentences = [*material.audit(fold).sentences(), *_inherited_leak(material, fold)]
     for line in sentences:
         log.info("%s", line)
     return sentences
+
+
+def _inherited_leak(material: Material, fold: Fold) -> list[str]:
+    """What the bundle that training starts from has heard of the test speakers."""
+    from kanjo.train.init import inherited
+
+    before = inherited(material.recipe)
+    if before is None:
+        return []
+    heard = set(before.split.get("train_speakers", ()))
+    test = {material.rows[i].speaker_key for i in fold.test} - {""}
+    shared = len(test & heard)
+    if shared:
+        return [
+            f"LEAK: the bundle {before.name}, which training starts from, was trained on {shared} of {len(test)} test speakers"
+        ]
+    return [f"the bundle {before.name}, which training starts from, has heard none of the test speakers"]
 
 
 def _first_stage(material: Material, fold: Fold, run: Path, stage: str, resume: bool, threads: int, silent: bool) -> Path | None:
@@ -190,6 +207,11 @@ def prepared(experiment: Recipe, corpus_root: str | None, show: Any) -> Material
 
 
 def _split_facts(material: Material, fold: Fold, sentences: list[str]) -> dict[str, Any]:
+    from kanjo.train.init import inherited
+
+    before = inherited(material.recipe)
+    heard = list(before.split.get("train_speakers", ())) if before else []
+
     def speakers(part: tuple[int, ...]) -> list[str]:
         return sorted({material.rows[i].speaker_key for i in part} - {""})
 
@@ -198,7 +220,7 @@ def _split_facts(material: Material, fold: Fold, sentences: list[str]) -> dict[s
         "fold": fold.index,
         "note": fold.name,
         "audit": sentences,
-        "train_speakers": sorted({*speakers(fold.train), *speakers(fold.validation)}),
+        "train_speakers": sorted({*heard, *speakers(fold.train), *speakers(fold.validation)}),
         "validation_speakers": speakers(fold.validation),
         "test_speakers": speakers(fold.test),
     }

@@ -40,6 +40,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in -o (default: the recipe's latest) where it stopped.")
     ] = False,
+    init: Annotated[str | None, typer.Option(help="A bundle whose weights training starts from: 'default', or a folder.")] = None,
     threads: Threads = 0,
     silent: Silent = False,
 ) -> None:
@@ -47,7 +48,7 @@ def train(
 
     Example: kanjo train cnn-lstm-2d --corpus-root corpora --fold 1
     """
-    experiment = experiment_of(recipe, overrides, corpus_root, fold)
+    experiment = experiment_of(recipe, [*(overrides or []), *([f"init={init}"] if init else [])], corpus_root, fold)
     if stage == FINETUNE and experiment.finetune is None:
         raise RecipeError(f"{experiment.name} has no stage 'finetune': its recipe has no finetune section")
     run = run_folder(experiment, output, resume, f"fold-{experiment.split.fold}", stage or "")

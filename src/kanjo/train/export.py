@@ -24,6 +24,7 @@ from kanjo.errors import BundleError
 from kanjo.splits import Fold
 from kanjo.train.data import Windows, loader
 from kanjo.train.fit import Fitted
+from kanjo.train.init import inherited
 from kanjo.train.material import Material
 from kanjo.train.module import System
 
@@ -82,6 +83,7 @@ def export(
     Raises BundleError, and writes nothing, when torch and ONNX Runtime differ by more than 1e-4 on 100 real clips.
     """
     recipe = material.recipe
+    before = inherited(recipe)
     graph = to_onnx(fitted.system, fitted.temperature, recipe.audio.window)
     facts = bundle.Facts(
         name=recipe.name,
@@ -91,11 +93,11 @@ def export(
         window_s=recipe.audio.window_s,
         hop_s=recipe.audio.hop_s,
         sha256="",
-        licence=licence_of([section.name for section in recipe.corpora]),
+        licence=licence_of([section.name for section in recipe.corpora], before),
         temperature=fitted.temperature,
         recipe=recipe.model_dump(mode="json"),
         paper=recipe.paper.model_dump() if recipe.paper else None,
-        corpora=tuple(_corpus_facts(material, fold)),
+        corpora=(*(before.corpora if before else ()), *_corpus_facts(material, fold)),
         split=split,
         n_parameters=sum(p.numel() for p in fitted.system.parameters()),
     )
@@ -137,10 +139,11 @@ def check_parity(system: System, temperature: float, draft: bundle.Bundle, mater
     return {"clips": len(clips), "largest_difference": largest}
 
 
-def licence_of(corpora: Sequence[str]) -> str:
-    """What the weights may be used for: the corpora's licences pass on; a corpus of yours leaves it to you."""
+def licence_of(corpora: Sequence[str], before: bundle.Facts | None = None) -> str:
+    """What the weights may be used for: licences pass on, the corpora's and those of the bundle that they started from."""
+    known = before.licence.split("; ") if before else []
     licences = dict.fromkeys(
-        CORPORA[name].licence if name in CORPORA else "the licence of your own recordings" for name in corpora
+        [*known, *(CORPORA[name].licence if name in CORPORA else "the licence of your own recordings" for name in corpora)]
     )
     return "; ".join(licences)
 

@@ -19,6 +19,7 @@ from kanjo.splits import Fold
 from kanjo.train.data import Items, loader
 from kanjo.train.features import cached_features
 from kanjo.train.frontend import LogMel
+from kanjo.train.init import initialise
 from kanjo.train.material import Material, class_weights, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of
 from kanjo.train.networks.weights import read_weights
@@ -84,7 +85,9 @@ def _begun(
     L.seed_everything(recipe.training.seed, verbose=False)
     system = system_of(recipe, len(material.emotions))
     frontend = system.frontend
-    if isinstance(frontend, LogMel) and frontend.normalization == "corpus" and not (resume and checkpoint(run).is_file()):
+    if recipe.init:
+        initialise(system, material, fold)
+    elif isinstance(frontend, LogMel) and frontend.normalization == "corpus" and not (resume and checkpoint(run).is_file()):
         frontend.fit_statistics(*statistics(frontend, material, fold))
     if isinstance(recipe.network, DcnnBlstmSection):
         read_weights(deep_network(system).extractor, str(extractor) if extractor else recipe.network.weights)

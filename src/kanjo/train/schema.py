@@ -323,7 +323,8 @@ class TuneSection(Section):
 class Recipe(Section):
     """One experiment, whole. ``finetune``: how a network of two stages trains its first (None: it is left out).
 
-    ``ablations``: what ``kanjo ablate`` changes, as name -> overrides; ``tune``: what ``kanjo tune`` looks for.
+    ``ablations``: what ``kanjo ablate`` changes, as name -> overrides; ``tune``: what ``kanjo tune`` looks for;
+    ``init``: the bundle that training starts from.
     """
 
     name: str
@@ -341,6 +342,7 @@ class Recipe(Section):
     training: TrainingSection = TrainingSection()
     ablations: dict[str, tuple[str, ...]] = {}
     tune: TuneSection | None = None
+    init: str | None = None
 
     @field_validator("corpora", mode="before")
     @classmethod
@@ -351,6 +353,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
+        if self.init and self.network.type not in ("cnn-lstm-2d", "cnn-lstm-1d"):
+            raise ValueError(f"init: a network {self.network.type} can't start from a bundle")
         staged = isinstance(self.network, DcnnBlstmSection)
         if self.finetune and not staged:
             raise ValueError(f"finetune is for networks of two stages; {self.network.type} has one")

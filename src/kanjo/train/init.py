@@ -1,0 +1,159 @@
+"""Training that starts from a bundle: its weights, from the file beside the graph or out of the graph itself."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from kanjo import bundle
+from kanjo.errors import BundleError, RecipeError
+from kanjo.splits import Fold
+from kanjo.train.data import Windows, loader
+from kanjo.train.material import Material
+from kanjo.train.module import System, system_of
+from kanjo.train.networks.cnn_lstm import LocalFeatureLearningBlock2d
+from kanjo.train.recipe import recipe_from
+from kanjo.train.schema import Recipe
+
+log = logging.getLogger("kanjo")
+
+#: The most that the rebuilt network's probabilities may differ from the bundle's graph's.
+_PARITY = 1e-4
+_CLIPS = 64
+_LAST = ("network.output.weight", "network.output.bias")
+
+
+def initialise(system: System, material: Material, fold: Fold) -> None:
+    """Give a system the weights of the bundle that its recipe names; of the last layer, those of emotions that both know.
+
+    What was rebuilt is checked against the bundle's graph on training clips. Raises RecipeError when the recipe describes another
+    network than the bundle's, BundleError when the weights can't be had.
+    """
+    recipe = material.recipe
+    assert recipe.init is not None, "the caller has looked"
+    found = bundle.read(recipe.init)
+    theirs = recipe_from(found.facts.recipe, str(found.folder))
+    _same_network(recipe, theirs, found.facts.name)
+    clips = fold.train[:: max(1, len(fold.train) // _CLIPS)]
+    windows = Windows(material.pack, clips, material.labels, recipe.audio.window)
+    signal = torch.cat([batch["signal"] for batch in loader(windows, 16, shuffle=False)])
+    donor = system_of(theirs, len(found.facts.labels)).eval()
+    weights = found.folder / bundle.WEIGHTS
+    if weights.is_file():
+        donor.load_state_dict(load_file(weights))
+    else:
+        _unfolded(donor, found.graph, signal)
+    _check(donor, found, signal)
+    state = donor.state_dict()
+    fresh = system.state_dict()
+    kept = [name for name in material.emotions if name in found.facts.labels]
+    for key in _LAST:
+        for name in kept:
+            fresh[key][material.emotions.index(name)] = state[key][found.facts.labels.index(name)]
+        state[key] = fresh[key]
+    system.load_state_dict(state)
+    log.info("starts from the bundle %s; emotions it knows: %s", found.facts.name, ", ".join(kept) or "none")
+
+
+def inherited(recipe: Recipe) -> bundle.Facts | None:
+    """The facts of the bundle that a recipe starts from: its licence and its training speakers pass on."""
+    return bundle.read(recipe.init).facts if recipe.init else None
+
+
+def _same_network(ours: Recipe, theirs: Recipe, name: str) -> None:
+    def told(recipe: Recipe) -> dict[str, Any]:
+        content = recipe.model_dump(mode="json")
+        network = {f"network.{key}": value for key, value in content["network"].items() if key != "dropout"}
+        frontend = {f"frontend.{key}": value for key, value in content["frontend"].items()}
+        audio = {f"audio.{key}": content["audio"][key] for key in ("sample_rate", "window_s")}
+        return {**audio, **frontend, **network}
+
+    one, two = told(ours), told(theirs)
+    apart = [key for key in {**one, **two} if one.get(key) != two.get(key)]
+    if apart:
+        said = "; ".join(f"{key} is {one.get(key)}, the bundle's {two.get(key)}" for key in apart[:3])
+        raise RecipeError(f"init: the bundle {name} holds another network: {said}")
+
+
+def _unfolded(donor: System, graph: Path, signal: Tensor) -> None:
+    """Weights out of an ONNX graph, whose export has put each batch norm into the convolution before it.
+
+    The norm is put back as what changes nothing: the statistics of its own input on ``signal`` (B, N), and a scale and shift that
+    undo them. So training, which norms by the batch, starts where the graph stands. Raises BundleError.
+    """
+    model = onnx.load(graph)
+    values = {item.name: torch.tensor(onnx.numpy_helper.to_array(item)) for item in model.graph.initializer}
+    state = donor.state_dict()
+    taken = {key: values[key] for key, value in state.items() if key in values and values[key].shape == value.shape}
+    blocks = {name: module for name, module in donor.named_modules() if isinstance(module, LocalFeatureLearningBlock2d)}
+    for name, block in blocks.items():
+        bias = values.get(f"{name}.conv.weight_bias", torch.zeros(block.norm.num_features))
+        zero, one = torch.zeros_like(bias), torch.ones_like(bias)
+        for key, value in (("weight", one), ("bias", bias), ("running_mean", zero), ("running_var", one - block.norm.eps)):
+            taken[f"{name}.norm.{key}"] = value
+        taken[f"{name}.norm.num_batches_tracked"] = torch.tensor(1)
+    lstms = [(name, module) for name, module in donor.named_modules() if isinstance(module, nn.LSTM)]
+    nodes = [node for node in model.graph.node if node.op_type == "LSTM"]
+    for (name, module), node in zip(lstms, nodes, strict=False):
+        if module.bidirectional:
+            continue
+        gates = [0, 2, 3, 1]  # ONNX has them as i o f c, torch as i f c o
+        for key, held in (("weight_ih_l0", node.input[1]), ("weight_hh_l0", node.input[2])):
+            if held in values:  # small ones were put into ONNX's order at export; large ones stand as torch has them
+                taken[f"{name}.{key}"] = values[held].reshape(4, module.hidden_size, -1)[gates].flatten(0, 1)
+        if node.input[3] in values:
+            halves = values[node.input[3]].reshape(2, 4, module.hidden_size)[:, gates]
+            taken[f"{name}.bias_ih_l0"], taken[f"{name}.bias_hh_l0"] = halves.reshape(2, -1)
+    missing = sorted(set(state) - set(taken))
+    if missing:
+        raise BundleError(
+            f"{graph}: the weights of {', '.join(missing[:3])} can't be read out of the graph, and no {bundle.WEIGHTS} lies beside it"
+        )
+    donor.load_state_dict(taken)
+    _restore_norms(donor, list(blocks.values()), signal)
+
+
+def _restore_norms(donor: System, blocks: list[LocalFeatureLearningBlock2d], signal: Tensor) -> None:
+    sums = {block: torch.zeros(3, block.norm.num_features, dtype=torch.float64) for block in blocks}
+
+    def note(block: LocalFeatureLearningBlock2d, x: Tensor) -> None:
+        wide = x.double()
+        n = x.numel() / x.shape[1]
+        sums[block] += torch.stack([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), torch.full((x.shape[1],), n).double()])
+
+    hooks = [block.conv.register_forward_hook(lambda _m, _i, x, block=block: note(block, x)) for block in blocks]
+    with torch.inference_mode():
+        for part in torch.split(signal, 8):
+            donor(part)
+    for hook in hooks:
+        hook.remove()
+    for block, (total, squares, n) in sums.items():
+        mean = total / n
+        variance = (squares / n - mean.square()).clamp(min=0)
+        norm = block.norm
+        assert norm.running_mean is not None and norm.running_var is not None
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        with torch.no_grad():
+            norm.weight.copy_((variance + norm.eps).sqrt())
+            norm.bias.add_(mean)
+
+
+def _check(donor: System, found: bundle.Bundle, signal: Tensor) -> None:
+    session = onnxruntime.InferenceSession(str(found.graph), providers=["CPUExecutionProvider"])
+    theirs = session.run(["probabilities"], {"signal": signal.numpy()})[0]
+    with torch.inference_mode():
+        ours = torch.softmax(donor(signal)[0] / found.facts.temperature, 1).numpy()
+    apart = float(np.abs(ours - theirs).max())
+    if not apart <= _PARITY:
+        raise BundleError(
+            f"{found.folder}: its weights don't make its graph's answers (they differ by {apart:.1e}); it is damaged"
+        )
