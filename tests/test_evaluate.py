@@ -77,7 +77,7 @@ def test_the_report_opens_offline_and_says_what_leaks(tiny_run: Path) -> None:
     ):
         assert needed in page
     pictures = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", page)
-    assert len(pictures) == 3
+    assert len(pictures) == 6
     assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
 
 

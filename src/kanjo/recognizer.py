@@ -42,7 +42,7 @@ class Prediction:
 
     ``label`` is one of the bundle's emotions, or "unsure" where there is too little to go by; ``confidence`` its probability.
     ``probabilities`` maps every emotion of the bundle to its share (sum 1). ``error`` says why a recording of many got no
-    answer: its label is then "".
+    answer: its label is then "". ``embedding`` (D,) is the network's last layer before the emotions, its windows' mean by seconds of sound.
     """
 
     file: str
@@ -53,6 +53,7 @@ class Prediction:
     segments: tuple[Segment, ...] = ()
     warnings: tuple[str, ...] = ()
     error: str = ""
+    embedding: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dictionaries and lists, as they go into JSON; times in milliseconds' precision, shares to six places."""
@@ -87,6 +88,7 @@ class _Heard:
     levels: Levels = field(default_factory=Levels)
     warnings: list[str] = field(default_factory=list)
     rows: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    embeddings: list[npt.NDArray[np.float32]] = field(default_factory=list)
     spans: list[tuple[int, int]] = field(default_factory=list)
     error: str = ""
 
@@ -246,14 +248,15 @@ class Recognizer:
             for row, (_, window) in enumerate(part):
                 batch[row, : window.valid] = window.signal[: window.valid]
             try:
-                answers = self.probabilities(batch)
+                answers, embeddings = self._session.run(["probabilities", "embedding"], {"signal": batch})
             except Exception as error:  # onnxruntime's own exceptions share no base class but this
                 raise KanjoError(f"ONNX Runtime failed: {str(error).splitlines()[0]}") from error
-            for (heard, window), row in zip(part, answers, strict=True):
+            for (heard, window), row, embedding in zip(part, answers, embeddings, strict=True):
                 levels = Levels()
                 levels.feed(window.signal[: window.valid])
                 heard.loud.append(not levels.silent)
                 heard.rows.append(row)
+                heard.embeddings.append(embedding)
                 heard.spans.append((window.start, window.start + window.valid))
 
     def _answers(self, group: list[_Heard]) -> Iterator[Prediction]:
@@ -286,7 +289,8 @@ class Recognizer:
             for (start, end), row, loud in zip(heard.spans, rows, heard.loud, strict=True)
         )
         label, confidence, shares = self._named(whole, unsure)
-        return Prediction(heard.file, label, confidence, shares, duration, segments, tuple(warnings))
+        embedding = np.asarray(windows.pooled(heard.embeddings, weights), np.float32) if heard.embeddings else None
+        return Prediction(heard.file, label, confidence, shares, duration, segments, tuple(warnings), embedding=embedding)
 
     def _named(self, row: Probabilities, unsure: bool) -> tuple[str, float, dict[str, float]]:
         shares = {name: float(p) for name, p in zip(self.labels, row, strict=True)}

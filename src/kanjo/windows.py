@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,8 +56,8 @@ def cut(blocks: Iterable[Signal], window: int, hop: int) -> Iterator[Window]:
         yield Window(total - window, held[-window:].copy(), window)
 
 
-def pooled(probabilities: Sequence[npt.NDArray[np.float64]], weights: Sequence[float]) -> npt.NDArray[np.float64]:
-    """The whole recording's probabilities (E,): the windows' mean, each weighted by its seconds of sound.
+def pooled(probabilities: Sequence[npt.NDArray[np.floating[Any]]], weights: Sequence[float]) -> npt.NDArray[np.float64]:
+    """The whole recording's probabilities (E,), or embedding (D,): the windows' mean, each weighted by its seconds of sound.
 
     Weights that are all zero count as equal.
     """

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli import corpus, evaluate, predict, report, tools, train, tune
+from kanjo.cli import corpus, evaluate, plot, predict, report, tools, train, tune
 from kanjo.errors import KanjoError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(corpus.app, name="corpus")
 app.add_typer(tools.app, name="tools")
+app.add_typer(plot.app, name="plot")
 predict.register(app)
 train.register(app)
 report.register(app)

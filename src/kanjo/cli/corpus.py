@@ -110,7 +110,7 @@ def check(
         from kanjo.files import written_whole
 
         with written_whole(plot) as temporary:
-            temporary.write_bytes(figures.corpus(report.heard, report.utterances))
+            temporary.write_bytes(figures.corpus(report.heard, report.utterances).png)
     if form == "json":
         print(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
     else:

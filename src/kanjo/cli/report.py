@@ -32,7 +32,7 @@ def report(
 def print_comparison(folders: Sequence[Path], output: Path) -> None:
     """The table and the verdicts on stdout; the same, with pictures, as ``comparison.html`` in ``output``."""
     from kanjo.evaluation import compare, figures
-    from kanjo.evaluation.report import comparison_page
+    from kanjo.evaluation.page import comparison_page
 
     figures.require()
     runs = compare.named_apart([compare.read_run(folder) for folder in folders])
@@ -52,7 +52,6 @@ def print_comparison(folders: Sequence[Path], output: Path) -> None:
     if len(runs) > 1 and not found:
         print("no two of them were tested on the same utterances: nothing to set against each other")
     picture = figures.comparison(runs)
-    with files.written_whole(output / "comparison.png") as temporary:
-        temporary.write_bytes(picture)
+    figures.write(output, {"comparison": picture})
     files.write_text(output / "comparison.html", comparison_page(runs, found, picture))
     say(f"report: {output / 'comparison.html'}")

@@ -78,7 +78,8 @@ def settle(experiment: Recipe, run: Path, resume: bool) -> Recipe:
             say(why)
         network = experiment.network.model_copy(update={"weights": source})
         experiment = experiment.model_copy(update={"network": network})
-    if begun is not None and resume and begun != experiment:
+    aside: dict[str, Any] = {"ablations": {}, "tune": None}  # other commands' business: no run depends on them
+    if begun is not None and resume and begun.model_copy(update=aside) != experiment.model_copy(update=aside):
         raise RecipeError(f"{run} was begun with another recipe (compare {stored}); resume it with the same one")
     return experiment
 
@@ -103,6 +104,34 @@ def run_fold(
             raise typer.Exit(130) from None
         _test(material, fold, sentences, fitted, run, threads, silent)
     say(f"run folder: {run}   report: {run / 'report.html'}   try: kanjo predict --model {run} clip.wav")
+
+
+def look_ahead(
+    experiment: Recipe, corpus_root: str | None, output: Path | None, find_lr: bool, threads: int, silent: bool
+) -> None:
+    """What a run would be and cost; or, with ``find_lr``, the rate to begin with, its picture in ``output``."""
+    from kanjo.train import probe
+
+    with progress("decoding", silent) as show:
+        material = prepared(experiment, corpus_root, show)
+    fold = material.fold(experiment.split.fold)
+    if find_lr:
+        from kanjo.evaluation import figures
+
+        rates = probe.learning_rates(material, fold, threads)
+        print(
+            f"loss falls most steeply at learning rate {rates.suggested:.1e}: --set training.learning_rate={rates.suggested:.1e}"
+        )
+        if output:
+            figures.write(output, {"learning_rates": figures.learning_rates(rates.rates, rates.losses, rates.suggested)})
+        return
+    for line in [*material.audit(fold).sentences(), *_inherited_leak(material, fold)]:
+        print(line)
+    found = probe.cost(material, fold, threads)
+    clips = experiment.training.batch_size / found.seconds_a_step
+    print(f"{experiment.name}: {found.parameters:,} parameters, emotions {', '.join(material.emotions)}")
+    print(f"{found.steps} steps an epoch, {found.seconds_a_step:.2f} s each ({clips:.0f} clips/s)")
+    print(f"at most {found.minutes:.0f} minutes for {experiment.training.epochs} epochs, {found.peak_mb / 1024:.1f} GB of memory")
 
 
 def _note_split(run: Path, material: Material, fold: Fold) -> list[str]:
@@ -191,12 +220,29 @@ def _test(material: Material, fold: Fold, sentences: list[str], fitted: Fitted, 
         "audit": sentences,
         "recipe": experiment.text(),
         "training": _said(fitted),
+        "pictures": _seen(material, fold, fitted),
     }
     report.write_run(run, f"{experiment.name}, {fold.name}", found, facts)
     bundle.rewrite_facts(made.folder, replace(made.facts, scores=found.scores.as_dict()))
     for line in report.summary(found.scores):
         log.debug("test: %s", line)  # into log.txt; the terminal gets it on stdout
     print("\n".join(report.summary(found.scores)))
+
+
+def _seen(material: Material, fold: Fold, fitted: Fitted) -> dict[str, Any]:
+    """What the network sees of one test utterance of each emotion, drawn; nothing for networks over raw samples."""
+    from kanjo.evaluation import figures
+    from kanjo.train.frontend import LogMel
+    from kanjo.train.seen import log_mels_of
+
+    frontend = fitted.system.frontend
+    if not isinstance(frontend, LogMel):
+        return {}
+    first = {material.rows[i].emotion: i for i in reversed(fold.test)}
+    chosen = [(name, first[name]) for name in material.emotions if name in first]
+    features = log_mels_of(frontend, [material.pack.signal(i) for _, i in chosen], material.recipe.audio.window)
+    hop_s = frontend.power.hop_length / material.recipe.audio.sample_rate
+    return {"log_mels": figures.log_mels(features, [name for name, _ in chosen], hop_s)}
 
 
 def prepared(experiment: Recipe, corpus_root: str | None, show: Any) -> Material:

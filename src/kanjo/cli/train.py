@@ -13,7 +13,7 @@ import typer
 from kanjo import files
 from kanjo.cli._common import CorpusRoot, Jobs, Overrides, RecipeName, Run, Silent, Threads, progress, say
 from kanjo.cli.jobs import Job, run_jobs
-from kanjo.cli.runs import FINETUNE, TRAIN, experiment_of, pool, prepared, run_fold, run_folder, settle
+from kanjo.cli.runs import FINETUNE, TRAIN, experiment_of, look_ahead, pool, prepared, run_fold, run_folder, settle
 from kanjo.errors import KanjoError, RecipeError
 
 if TYPE_CHECKING:
@@ -41,6 +41,12 @@ def train(
         bool, typer.Option("--resume", help="Go on with the run in -o (default: the recipe's latest) where it stopped.")
     ] = False,
     init: Annotated[str | None, typer.Option(help="A bundle whose weights training starts from: 'default', or a folder.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Train nothing: say who trains and tests, what it leaks, minutes and memory.")
+    ] = False,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Train nothing: a hundred steps at a climbing rate, and the one to begin with.")
+    ] = False,
     threads: Threads = 0,
     silent: Silent = False,
 ) -> None:
@@ -51,6 +57,9 @@ def train(
     experiment = experiment_of(recipe, [*(overrides or []), *([f"init={init}"] if init else [])], corpus_root, fold)
     if stage == FINETUNE and experiment.finetune is None:
         raise RecipeError(f"{experiment.name} has no stage 'finetune': its recipe has no finetune section")
+    if dry_run or find_lr:
+        look_ahead(experiment, corpus_root, output, find_lr, threads, silent)
+        return
     run = run_folder(experiment, output, resume, f"fold-{experiment.split.fold}", stage or "")
     experiment = settle(experiment, run, resume)
     run_fold(experiment, corpus_root, run, stage=stage or "", resume=resume, threads=threads, silent=silent)

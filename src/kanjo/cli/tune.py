@@ -136,7 +136,7 @@ def _line(trial: Trial, best: float) -> str:
 
 def _write(folder: Path, found: Tuned) -> None:
     """``best.yaml``, ``trials.csv`` and the pictures."""
-    from kanjo.evaluation import searches
+    from kanjo.evaluation import figures, searches
 
     files.write_text(folder / "best.yaml", found.recipe.text())
     keys = list(found.best.values)
@@ -152,9 +152,7 @@ def _write(folder: Path, found: Tuned) -> None:
     pictures = {"history": searches.history(points), "parallel": searches.parallel(points)}
     if found.importance:
         pictures["importance"] = searches.importance(found.importance)
-    for name, picture in pictures.items():
-        with files.written_whole(folder / f"{name}.png") as temporary:
-            temporary.write_bytes(picture)
+    figures.write(folder, pictures)
 
 
 def _print(found: Tuned, folder: Path, minutes: float) -> None:

@@ -6,10 +6,11 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from kanjo import audio, files
 from kanjo.corpora import Utterance
@@ -23,7 +24,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Answer:
-    """One utterance's truth and what was answered."""
+    """One utterance's truth and what was answered; where it lies, and its embedding (D,), where they are known."""
 
     corpus: str
     file: str
@@ -32,6 +33,8 @@ class Answer:
     emotion: str
     answer: str
     probabilities: tuple[float, ...]
+    path: str = ""
+    embedding: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,11 @@ def evaluate(
             failed.append((str(paths[i]), found.error))
         else:
             shares = tuple(found.probabilities[name] for name in labels)
-            answers.append(Answer(row.corpus, row.file, row.speaker_key, row.sex, truths[i], found.label, shares))
+            answers.append(
+                Answer(
+                    row.corpus, row.file, row.speaker_key, row.sex, truths[i], found.label, shares, str(paths[i]), found.embedding
+                )
+            )
         if progress:
             progress(done, len(known))
     if not answers:

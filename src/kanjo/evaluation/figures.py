@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from kanjo import files
 from kanjo.corpora.check import Heard
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import KanjoError
@@ -19,10 +21,18 @@ from kanjo.evaluation.metrics import Scores
 #: Okabe & Ito's colours, which the colour-blind tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"
 CYCLE = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "^", "s", "x", "v", "+")
 STYLES = ("-", "--", "-.", ":")
 
 
-def confusion(scores: Scores, what: str = "utterances") -> bytes:
+class Picture(NamedTuple):
+    """A figure in both of its forms."""
+
+    png: bytes
+    svg: bytes
+
+
+def confusion(scores: Scores, what: str = "utterances") -> Picture:
     """The confusion matrix: rows truth, columns answer, each row in per cent with its counts."""
     figure, axes = figure_of(1.2 + 0.85 * len(scores.labels), 0.8 + 0.72 * len(scores.labels))
     counts = np.asarray(scores.confusion)
@@ -41,7 +51,7 @@ def confusion(scores: Scores, what: str = "utterances") -> bytes:
     return drawn(figure)
 
 
-def learning_curves(metrics: Path) -> bytes:
+def learning_curves(metrics: Path) -> Picture:
     """Loss and UAR of train and validation over the epochs of a ``metrics.csv``."""
     with metrics.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -60,20 +70,124 @@ def learning_curves(metrics: Path) -> bytes:
     return drawn(figure)
 
 
-def speakers(scores: Scores) -> bytes:
-    """UAR of each test speaker, sorted, with the pooled UAR as a line."""
+def speakers(scores: Scores) -> Picture:
+    """UAR of each test speaker, sorted, and of each sex, with the pooled UAR as a line."""
     pairs = sorted(scores.speakers.items(), key=lambda pair: pair[1])
-    figure, axes = figure_of(max(4.0, 1.2 + 0.34 * len(pairs)), 3.2)
+    sexes = list(scores.sexes.items())
+    figure, axes = figure_of(max(4.0, 1.2 + 0.34 * (len(pairs) + len(sexes))), 3.2)
     axes.bar(range(len(pairs)), [100 * value for _, value in pairs], color=BLUE)
+    axes.bar([len(pairs) + 0.5 + n for n in range(len(sexes))], [100 * value for _, value in sexes], color=GREEN, hatch="//")
     axes.axhline(100 * scores.uar.value, color=ORANGE, linestyle="--", label=f"pooled {100 * scores.uar.value:.1f} %")
     axes.axhline(100 / len(scores.labels), color=GREY, linestyle=":", label=f"chance {100 / len(scores.labels):.1f} %")
-    axes.set_xticks(range(len(pairs)), [name for name, _ in pairs], rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
+    places = [*range(len(pairs)), *(len(pairs) + 0.5 + n for n in range(len(sexes)))]
+    axes.set_xticks(places, [name for name, _ in (*pairs, *sexes)], rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_ylabel("UAR, %")
     axes.legend(fontsize=8)
     return drawn(figure)
 
 
-def comparison(runs: Sequence[Run]) -> bytes:
+def reliability(confidence: npt.NDArray[np.float64], right: npt.NDArray[np.bool_], ece: float) -> Picture:
+    """How often an answer of each confidence is right: confidence (U,), right (U,). On the diagonal, confidence can be believed."""
+    figure, (axes, below) = figure_of(8, 3.4, columns=2)
+    edges = np.linspace(0, 1, 11)
+    place = np.minimum((confidence * 10).astype(int), 9)
+    counts = np.bincount(place, minlength=10)
+    there = counts > 0
+    shares = np.bincount(place, right, 10)[there] / counts[there]
+    axes.bar(edges[:-1][there] + 0.05, 100 * shares, width=0.09, color=BLUE, label="right answers")
+    axes.plot([0, 1], [0, 100], color=ORANGE, linestyle="--", label="what it claims")
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("right, %")
+    axes.set_title(f"ECE {ece:.3f}", fontsize=10)
+    axes.legend(fontsize=8)
+    below.bar(edges[:-1] + 0.05, counts, width=0.09, color=GREY)
+    below.set_xlabel("confidence")
+    below.set_ylabel("answers")
+    return drawn(figure)
+
+
+def embedding_map(points: npt.NDArray[np.float64], emotions: Sequence[str], speakers: Sequence[str], how: str) -> Picture:
+    """Utterances on a plane, points (U, 2), coloured by emotion and by speaker."""
+    figure, both = figure_of(12, 5, columns=2)
+    for axes, names, what in zip(both, (emotions, speakers), ("emotion", "speaker"), strict=True):
+        kinds = sorted(set(names))
+        for n, kind in enumerate(kinds):
+            chosen = np.asarray([name == kind for name in names])
+            axes.scatter(
+                points[chosen, 0],
+                points[chosen, 1],
+                s=9,
+                color=CYCLE[n % len(CYCLE)],
+                marker=MARKERS[n // len(CYCLE) % len(MARKERS)],
+                label=kind,
+            )
+        axes.set_title(f"by {what} ({how})", fontsize=10)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        if len(kinds) <= 12:
+            axes.legend(fontsize=7, markerscale=2)
+    return drawn(figure)
+
+
+def log_mels(features: Sequence[npt.NDArray[np.float32]], titles: Sequence[str], hop_s: float) -> Picture:
+    """Features (M, T) as the network sees them, one picture each; ``hop_s`` seconds from frame to frame."""
+    figure, axes = figure_of(max(7.0, 3.2 * len(features)), 3.0, columns=len(features))
+    for one, feature, title in zip(np.atleast_1d(axes), features, titles, strict=True):
+        one.imshow(
+            feature, origin="lower", aspect="auto", cmap="magma", extent=(0, feature.shape[1] * hop_s, 0, feature.shape[0])
+        )
+        one.set_title(title, fontsize=9)
+        one.set_xlabel("s")
+    np.atleast_1d(axes)[0].set_ylabel("mel bin")
+    return drawn(figure)
+
+
+def waveform(signal: npt.NDArray[np.float32], rate: int, title: str) -> Picture:
+    """Samples (N,) at ``rate`` Hz over time; of a long recording the extremes of each piece, so that no peak is lost."""
+    figure, axes = figure_of(10, 2.8)
+    step = max(1, len(signal) // 4000)
+    pieces = signal[: len(signal) // step * step].reshape(-1, step)
+    times = np.arange(len(pieces)) * step / rate
+    axes.fill_between(times, pieces.min(1), pieces.max(1), color=BLUE, linewidth=0.6, edgecolor=BLUE)
+    axes.set_xlim(0, len(signal) / rate)
+    axes.set_ylim(-1.02, 1.02)
+    axes.set_xlabel("s")
+    axes.set_title(f"{title}, {len(signal) / rate:.2f} s at {rate} Hz", fontsize=9)
+    return drawn(figure)
+
+
+def segments(found: Sequence[npt.NDArray[np.float32]], most: int = 12) -> Picture:
+    """Segments (C, M, T), a column each, a row for each channel; of many, the first ``most``."""
+    shown = found[:most]
+    channels = ("static", "delta", "delta-delta")[: shown[0].shape[0]]
+    figure, axes = figure_of(1.5 * len(shown) + 0.6, 1.5 * len(channels) + 0.4, columns=len(shown), rows=len(channels))
+    grid = np.asarray(axes).reshape(len(channels), len(shown))
+    lows, highs = np.stack(shown).min((0, 2, 3)), np.stack(shown).max((0, 2, 3))  # one scale for each channel
+    for column, segment in enumerate(shown):
+        for row, channel in enumerate(channels):
+            grid[row, column].imshow(segment[row], origin="lower", aspect="auto", cmap="magma", vmin=lows[row], vmax=highs[row])
+            grid[row, column].set_xticks([])
+            grid[row, column].set_yticks([])
+            if column == 0:
+                grid[row, column].set_ylabel(channel)
+        grid[0, column].set_title(str(column + 1), fontsize=9)
+    return drawn(figure)
+
+
+def learning_rates(rates: Sequence[float], losses: Sequence[float], suggested: float) -> Picture:
+    """A range test: loss at each learning rate, and the rate that is suggested."""
+    figure, axes = figure_of(7, 3.4)
+    axes.plot(rates, losses, color=BLUE)
+    axes.axvline(suggested, color=ORANGE, linestyle="--", label=f"steepest at {suggested:.1e}")
+    axes.set_xscale("log")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss, smoothed")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return drawn(figure)
+
+
+def comparison(runs: Sequence[Run]) -> Picture:
     """UAR of several runs with their intervals, and the validation UAR of each over its epochs."""
     figure, (left, right) = figure_of(11, max(2.8, 1.4 + 0.5 * len(runs)), columns=2)
     for place, run in enumerate(runs):
@@ -104,7 +218,7 @@ def comparison(runs: Sequence[Run]) -> bytes:
     return drawn(figure)
 
 
-def corpus(heard: Sequence[Heard], utterances: Sequence[Utterance]) -> bytes:
+def corpus(heard: Sequence[Heard], utterances: Sequence[Utterance]) -> Picture:
     """What a corpus is like: how long its recordings are, how loud, and which speaker says how much in which emotion."""
     figure, (lengths, levels, table) = figure_of(13, 4.2, columns=3)
     lengths.hist([item.seconds for item in heard if not item.problem], bins=40, color=BLUE)
@@ -137,7 +251,7 @@ def require() -> None:
         raise KanjoError("pictures need matplotlib: pip install 'kanjo[train]'") from error
 
 
-def figure_of(width: float, height: float, columns: int = 1) -> Any:
+def figure_of(width: float, height: float, columns: int = 1, rows: int = 1) -> Any:
     """A figure of so many inches and its axes. Raises KanjoError where matplotlib is not there."""
     require()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -145,11 +259,22 @@ def figure_of(width: float, height: float, columns: int = 1) -> Any:
 
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.subplots(1, columns)
+    return figure, figure.subplots(rows, columns)
 
 
-def drawn(figure: Any) -> bytes:
-    """The figure as PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+def drawn(figure: Any) -> Picture:
+    """The figure as PNG and SVG."""
+    found = []
+    for kind in ("png", "svg"):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, dpi=110)
+        found.append(buffer.getvalue())
+    return Picture(*found)
+
+
+def write(folder: Path, pictures: Mapping[str, Picture]) -> None:
+    """``NAME.png`` and ``NAME.svg`` of each. Raises KanjoError."""
+    for name, picture in pictures.items():
+        for suffix, content in (("png", picture.png), ("svg", picture.svg)):
+            with files.written_whole(folder / f"{name}.{suffix}") as temporary:
+                temporary.write_bytes(content)

@@ -1,34 +1,34 @@
-"""The report page: one HTML file that opens offline, with the scores, what the split leaks, and the pictures."""
+"""What a run folder says of its test side: predictions, scores, pictures and the report page."""
 
 from __future__ import annotations
 
-import base64
-import html
 import json
+import os
 import platform
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from kanjo import files
-from kanjo.evaluation import figures
-from kanjo.evaluation.compare import Difference, Run
-from kanjo.evaluation.evaluate import Evaluation, write_answers
+from kanjo.evaluation import figures, page
+from kanjo.evaluation.evaluate import Answer, Evaluation, write_answers
+from kanjo.evaluation.figures import Picture
 from kanjo.evaluation.metrics import Scores
 
-_STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
-h1{margin-bottom:0}h2{margin-top:2.2rem;border-bottom:1px solid #ddd}table{border-collapse:collapse}
-td,th{padding:.25rem .8rem .25rem 0;text-align:left;vertical-align:top}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
-img{max-width:100%}.big{font-size:1.6rem;font-weight:600}.won{font-weight:600}.leak{color:#a33;font-weight:600}pre{background:#f5f5f5;padding:1rem;overflow:auto}
-@media print{body{margin:0}h2{break-after:avoid}img,table{break-inside:avoid}}
-"""
+#: A map of more than this many utterances is drawn of a sample of them.
+_MAPPED = 2000
+_VERSIONS = ("kanjo", "torch", "lightning", "onnxruntime", "numpy", "soundfile", "soxr")
 
 
 def write_run(run: Path, title: str, evaluation: Evaluation, facts: Mapping[str, Any]) -> None:
-    """Everything a run folder says of its test side: predictions.csv, scores.json, PNG pictures, report.html.
+    """Everything a run folder says of its test side: predictions.csv, scores.json, PNG and SVG pictures, report.html.
 
-    ``facts``: "audit" (sentences), "protocol", "recipe" (YAML text), "training" (a line). Raises KanjoError.
+    ``facts``: "audit" (sentences), "protocol", "recipe" (YAML text), "training" (a line), "pictures" (further ones, by name).
+    Raises KanjoError.
     """
     scores = evaluation.scores
     write_answers(run / "predictions.csv", evaluation.labels, evaluation.answers)
@@ -45,8 +45,15 @@ def write_run(run: Path, title: str, evaluation: Evaluation, facts: Mapping[str,
         pictures["learning_curves"] = figures.learning_curves(run / "metrics.csv")
     if scores.speakers:
         pictures["speakers"] = figures.speakers(scores)
-    _write_pictures(run, pictures)
-    files.write_text(run / "report.html", page(title, scores, pictures, evaluation, facts))
+    confidence = np.asarray([max(answer.probabilities) for answer in evaluation.answers])
+    right = np.asarray([answer.answer == answer.emotion for answer in evaluation.answers])
+    pictures["reliability"] = figures.reliability(confidence, right, scores.ece)
+    if (mapped := _map(evaluation.answers)) is not None:
+        pictures["embeddings"] = mapped
+    pictures |= facts.get("pictures", {})
+    figures.write(run, pictures)
+    made_with = facts.get("made_with", made_here())
+    files.write_text(run / "report.html", page.run_page(title, evaluation, pictures, {**facts, "made_with": made_with}))
 
 
 def write_stage(folder: Path, scores: Scores) -> None:
@@ -55,76 +62,56 @@ def write_stage(folder: Path, scores: Scores) -> None:
         "confusion_matrix": figures.confusion(scores, "validation segments"),
         "learning_curves": figures.learning_curves(folder / "metrics.csv"),
     }
-    _write_pictures(folder, pictures)
+    figures.write(folder, pictures)
 
 
-def _write_pictures(folder: Path, pictures: Mapping[str, bytes]) -> None:
-    for name, picture in pictures.items():
-        with files.written_whole(folder / f"{name}.png") as temporary:
-            temporary.write_bytes(picture)
+def made_here() -> dict[str, str]:
+    """Versions and hardware, for the page."""
+    found = {}
+    for name in _VERSIONS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {**found, "Python": platform.python_version(), "system": platform.system(), "processor": _processor()}
 
 
-def page(title: str, scores: Scores, pictures: Mapping[str, bytes], evaluation: Evaluation, facts: Mapping[str, Any]) -> str:
-    """The report as one HTML document, pictures inside it."""
-    captions = {
-        "confusion_matrix": "Confusion matrix: rows truth, columns answer",
-        "learning_curves": "Learning curves: validation speakers chose the epoch at the dotted line; training clips are scored as augmented",
-        "speakers": "UAR of each test speaker",
-    }
-    shown = "".join(
-        f'<h2>{_e(captions[name])}</h2><img alt="{_e(captions[name])}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
-        for name, png in pictures.items()
-    )
-    recalls = _rows([(name, _percent(value)) for name, value in scores.recalls.items()])
-    sexes = _rows([(name, _percent(value)) for name, value in scores.sexes.items()])
-    problems = _rows([*evaluation.failed, *((f"emotion {name}", f"{n} left out") for name, n in evaluation.left_out)])
-    audit = "".join(
-        f"<li{' class=leak' if any(word in line for word in ('SPEAKER-DEPENDENT', 'LEAK')) else ''}>{_e(line)}</li>"
-        for line in facts.get("audit", [])
-    )
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{_e(title)}</title>
-<style>{_STYLE}</style></head><body>
-<h1>{_e(title)}</h1><p>{_e(facts.get("protocol", ""))}</p>
-<p class="big">UAR {_e(str(scores.uar))}</p>
-<table><tr><th>accuracy (WA)<td class="n">{_e(str(scores.accuracy))}</tr><tr><th>macro-F1<td class="n">{_e(str(scores.macro_f1))}</tr>
-<tr><th>calibration error (ECE)<td class="n">{scores.ece:.3f}</tr><tr><th>test utterances<td class="n">{scores.n}</tr>
-<tr><th>chance UAR<td class="n">{100 / len(scores.labels):.1f} %</tr></table>
-<p>In brackets: 95 % interval, bootstrapped over test speakers.</p>
-<h2>What the split leaks</h2><ul>{audit}</ul>
-<h2>Recall of each emotion</h2><table>{recalls}</table>
-{f"<h2>UAR by sex</h2><table>{sexes}</table>" if sexes else ""}
-{shown}
-{f"<h2>Not scored</h2><table>{problems}</table>" if problems else ""}
-<h2>How it was made</h2><p>{_e(facts.get("training", ""))}</p><p>Python {platform.python_version()} on {_e(platform.system())}</p>
-<pre>{_e(facts.get("recipe", ""))}</pre>
-</body></html>
-"""
+def _processor() -> str:
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n")
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass  # no Linux
+    return f"{name}, {os.cpu_count()} cores"
 
 
-def comparison_page(runs: Sequence[Run], found: Sequence[Difference], picture: bytes) -> str:
-    """Several runs side by side as one HTML document, the picture inside it."""
-    head = "".join(
-        f"<th{' class=n' if n else ''}>{name}" for n, name in enumerate(("run", "UAR", "accuracy", "macro-F1", "ECE", "n"))
-    )
-    rows = "".join(
-        f'<tr><th>{_e(run.name)}<td class="n">{_e(str(run.scores.uar))}<td class="n">{_e(str(run.scores.accuracy))}'
-        f'<td class="n">{_e(str(run.scores.macro_f1))}<td class="n">{run.scores.ece:.3f}<td class="n">{run.scores.n}</tr>'
-        for run in runs
-    )
-    verdicts = "".join(f"<li{' class=won' if item.certain else ''}>{_e(item.sentence())}</li>" for item in found)
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Comparison of runs</title>
-<style>{_STYLE}</style></head><body>
-<h1>Comparison of runs</h1><p>In brackets: 95 % interval, bootstrapped over test speakers.</p>
-<table><tr>{head}</tr>{rows}</table>
-<h2>Who wins</h2>{f"<ul>{verdicts}</ul>" if found else "<p>No two of them were tested on the same utterances.</p>"}
-<p>A pair is told apart where the 95 % interval of its difference, both drawn with the same speakers, leaves zero out. One seed
-each: another seed moves a score by a point or two.</p>
-<h2>Scores and learning curves</h2><img alt="test UAR of each run with its interval, and validation UAR over the epochs"
-src="data:image/png;base64,{base64.b64encode(picture).decode()}">
-</body></html>
-"""
+def _map(answers: Sequence[Answer]) -> Picture | None:
+    """The utterances' embeddings on a plane; None where there are too few."""
+    known = [answer for answer in answers if answer.embedding is not None]
+    if len(known) < 10:
+        return None
+    if len(known) > _MAPPED:
+        known = [known[i] for i in np.sort(np.random.default_rng(0).choice(len(known), _MAPPED, replace=False))]
+    points, how = _plane(np.stack([answer.embedding for answer in known if answer.embedding is not None]).astype(np.float64))
+    if len(known) < len(answers):
+        how += f", {len(known)} of {len(answers)}"
+    return figures.embedding_map(points, [answer.emotion for answer in known], [answer.speaker for answer in known], how)
+
+
+def _plane(embeddings: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], str]:
+    """Embeddings (U, D) -> points (U, 2), and how: t-SNE where scikit-learn is installed, else the two principal axes."""
+    centred = embeddings - embeddings.mean(0)
+    scores, strengths, _ = np.linalg.svd(centred, full_matrices=False)
+    principal = scores * strengths
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError:
+        return principal[:, :2], "principal components"
+    perplexity = min(30.0, (len(centred) - 1) / 3)
+    start = 1e-4 * principal[:, :2] / max(float(principal[:, 0].std()), 1e-12)
+    # it asks for so many neighbours that 30 axes say as much as 256
+    return TSNE(2, perplexity=perplexity, init=start, random_state=0).fit_transform(principal[:, :30]), "t-SNE"
 
 
 def summary(scores: Scores) -> list[str]:
@@ -137,15 +124,3 @@ def summary(scores: Scores) -> list[str]:
     if scores.sexes:
         lines.append("UAR by sex: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in scores.sexes.items()))
     return lines
-
-
-def _rows(pairs: Sequence[tuple[str, str]]) -> str:
-    return "".join(f'<tr><th>{_e(name)}<td class="n">{_e(value)}</tr>' for name, value in pairs)
-
-
-def _percent(value: float | None) -> str:
-    return "no such utterance" if value is None else f"{100 * value:.1f} %"
-
-
-def _e(text: str) -> str:
-    return html.escape(str(text))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kanjo.evaluation.figures import BLUE, GREY, ORANGE, drawn, figure_of
+from kanjo.evaluation.figures import BLUE, GREY, ORANGE, Picture, drawn, figure_of
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Point:
     values: Mapping[str, Any]
 
 
-def history(points: Sequence[Point]) -> bytes:
+def history(points: Sequence[Point]) -> Picture:
     """Each trial's validation UAR, and the best so far."""
     figure, axes = figure_of(7, 3.6)
     for ended, colour, marker, label in ((True, BLUE, "o", "trained to its end"), (False, GREY, "x", "cut by Hyperband")):
@@ -37,7 +37,7 @@ def history(points: Sequence[Point]) -> bytes:
     return drawn(figure)
 
 
-def importance(shares: Mapping[str, float]) -> bytes:
+def importance(shares: Mapping[str, float]) -> Picture:
     """How much of the differences between trials each key explains."""
     pairs = sorted(shares.items(), key=lambda pair: pair[1])
     figure, axes = figure_of(7, 1.2 + 0.4 * len(pairs))
@@ -46,7 +46,7 @@ def importance(shares: Mapping[str, float]) -> bytes:
     return drawn(figure)
 
 
-def parallel(points: Sequence[Point]) -> bytes:
+def parallel(points: Sequence[Point]) -> Picture:
     """Every trial as a line through its values, the better the darker."""
     keys = list(dict.fromkeys(key for point in points for key in point.values))
     figure, axes = figure_of(max(6.0, 1.6 * len(keys) + 1.5), 4.2)

@@ -58,7 +58,7 @@ def fit(
     """
     if threads:
         torch.set_num_threads(threads)
-    system, module, batches, checks = _begun(material, fold, run, extractor, resume)
+    system, module, batches, checks = begun(material, fold, run, extractor, resume)
     log.info("%s", _describe(system, material))
     best = optimise(module, batches, checks, run, items=len(fold.train), resume=resume, progress=progress)
     system.cpu().float().eval()
@@ -73,11 +73,11 @@ def fit(
 
 def best_of(material: Material, fold: Fold, run: Path, watchers: Sequence[L.Callback]) -> Best:
     """Train on one fold as :func:`fit` does, and say no more than which epoch was best. For networks of one stage."""
-    _, module, batches, checks = _begun(material, fold, run, None, False)
+    _, module, batches, checks = begun(material, fold, run, None, False)
     return optimise(module, batches, checks, run, items=len(fold.train), watchers=watchers)
 
 
-def _begun(
+def begun(
     material: Material, fold: Fold, run: Path, extractor: Path | None, resume: bool
 ) -> tuple[System, EmotionModule, DataLoader[Any], DataLoader[Any]]:
     """The system before its first step, what is trained of it, training and validation batches."""

@@ -40,14 +40,18 @@ class System(nn.Module):
 
 def system_of(recipe: Recipe, n_emotions: int) -> System:
     """The untrained system that a recipe describes. Raises RecipeError for settings that don't fit each other."""
-    rate = recipe.audio.sample_rate
-    frontend = Waveform() if isinstance(recipe.frontend, WaveformSection) else _log_mel(recipe.frontend, rate)
+    rate, frontend = recipe.audio.sample_rate, frontend_of(recipe)
     shape = (frontend.channels, frontend.n_mels, frontend.n_frames(recipe.audio.window))
     settings = recipe.network.model_dump(exclude={"weights", "freeze"})
     if isinstance(recipe.network, CnnLstmMergedSection):
         settings["mel"] = _log_mel(recipe.network.mel, rate)
     network = build(settings.pop("type"), n_emotions, shape, settings)
     return System(frontend, network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+
+
+def frontend_of(recipe: Recipe) -> LogMel | Waveform:
+    """The front end that a recipe describes, before it knows any training set's statistics."""
+    return Waveform() if isinstance(recipe.frontend, WaveformSection) else _log_mel(recipe.frontend, recipe.audio.sample_rate)
 
 
 def _log_mel(section: LogMelSection, sample_rate: int) -> LogMel:
@@ -77,6 +81,7 @@ class EmotionModule(L.LightningModule, ABC):
     def __init__(self, n_emotions: int, training: TrainingSection, class_weights: Tensor | None) -> None:
         super().__init__()
         self.n_emotions, self.training_settings = n_emotions, training
+        self.learning_rate = training.learning_rate  # under this name Lightning's range test changes it
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {"train": [], "validation": []}
@@ -115,12 +120,10 @@ class EmotionModule(L.LightningModule, ABC):
         groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": scales, "weight_decay": 0.0}]
         optimizer: torch.optim.Optimizer
         if settings.optimizer == "sgd":
-            optimizer = torch.optim.SGD(
-                groups, settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0
-            )
+            optimizer = torch.optim.SGD(groups, self.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0)
         else:
             kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-            optimizer = kind(groups, settings.learning_rate, fused=True)
+            optimizer = kind(groups, self.learning_rate, fused=True)
         if settings.schedule == "constant":
             return optimizer
         if settings.schedule == "exponential":

@@ -86,7 +86,7 @@ def optimise(
     module.train()  # Lightning leaves modes as it finds them, and features may just have been computed
     started = time.monotonic()
     with warnings.catch_warnings():
-        _silence_lightning()
+        silence_lightning()
         try:
             trainer.fit(module, train, validation, ckpt_path=last if resume and last.is_file() else None, weights_only=True)
         except OSError as error:
@@ -148,7 +148,7 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 def _trainer(training: TrainingSection, run: Path, callbacks: list[L.Callback], progress: bool) -> L.Trainer:
     with warnings.catch_warnings():
-        _silence_lightning()
+        silence_lightning()
         return L.Trainer(
             max_epochs=training.epochs,
             precision="bf16-mixed" if in_bf16(training.precision) else "32-true",
@@ -173,12 +173,13 @@ def in_bf16(precision: str) -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # native on the CPU, not emulated
 
 
-def _silence_lightning() -> None:
+def silence_lightning() -> None:
     """Advice that doesn't apply: loader workers (ours slices mapped memory), and one that Lightning causes itself."""
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
     warnings.filterwarnings("ignore", message=".*isinstance\\(treespec, LeafSpec\\).*")
     warnings.filterwarnings("ignore", message=".*`lr_scheduler.step\\(\\)` before `optimizer.step\\(\\)`.*")
+    warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")
     warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
