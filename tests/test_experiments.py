@@ -105,6 +105,52 @@ def test_a_job_that_fails_is_named_and_the_rest_goes_on(
     assert (tmp_path / "good" / "scores.json").is_file()
 
 
+# tracking
+
+
+def test_metrics_go_to_mlflow_too(tiny_recipe: Path, tiny_corpora: Path, tmp_path: Path) -> None:
+    pytest.importorskip("mlflow", reason="MLflow is not installed (kanjo[mlflow])")
+    from mlflow.tracking import MlflowClient
+
+    uri = f"sqlite:///{tmp_path}/ml.db"
+    command = [
+        sys.executable,
+        "-m",
+        "kanjo",
+        "train",
+        str(tiny_recipe),
+        "--corpus-root",
+        str(tiny_corpora),
+        "-o",
+        str(tmp_path / "run"),
+    ]
+    command += ["--set", "training.epochs=2"]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"MLFLOW_TRACKING_URI": uri})
+    assert done.returncode == 0, done.stderr
+    client = MlflowClient(uri)
+    (run,) = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
+    assert {"train/loss", "validation/uar"} <= set(run.data.metrics)
+    assert list((tmp_path / "run").glob("events.out.tfevents.*"))
+
+
+def test_an_mlflow_that_is_not_there_is_one_line(tiny_recipe: Path, tiny_corpora: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "kanjo",
+        "train",
+        str(tiny_recipe),
+        "--corpus-root",
+        str(tiny_corpora),
+        "-o",
+        str(tmp_path / "run"),
+    ]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"file://{tmp_path}/ml"}
+    done = subprocess.run([*command, "-s"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1
+    assert "MLflow" in done.stderr
+
+
 # recipes that stand on others
 
 

@@ -87,12 +87,18 @@ def settle(experiment: Recipe, run: Path, resume: bool) -> Recipe:
 def run_fold(
     experiment: Recipe, corpus_root: str | None, run: Path, *, stage: str, resume: bool, threads: int, silent: bool
 ) -> None:
-    """One fold from recipe to report, or one of its two stages."""
-    with _logged(run, silent):
+    """One fold from recipe to report, or one of its two stages; of several processes (torchrun) the first tests and reports."""
+    from kanjo.train.shares import rank_and_size
+
+    rank, size = rank_and_size()
+    if size > 1 and getattr(experiment.network, "freeze", None) is not None:
+        raise RecipeError(f"{experiment.name} has two stages, which train in one process; start it without torchrun")
+    silent = silent or rank > 0
+    with _logged(run, silent, rank == 0):
         with progress("decoding", silent) as show:
             material = prepared(experiment, corpus_root, show)
         fold = material.fold(experiment.split.fold)
-        sentences = _note_split(run, material, fold)
+        sentences = _note_split(run, material, fold) if rank == 0 else []
         try:
             extractor = _first_stage(material, fold, run, stage, resume, threads, silent)
             if stage == FINETUNE:
@@ -102,6 +108,8 @@ def run_fold(
         except KeyboardInterrupt:
             say(f"kanjo: stopped; go on with --resume -o {run}")
             raise typer.Exit(130) from None
+        if rank > 0:
+            return
         _test(material, fold, sentences, fitted, run, threads, silent)
     say(f"run folder: {run}   report: {run / 'report.html'}   try: kanjo predict --model {run} clip.wav")
 
@@ -320,14 +328,16 @@ def pool(folder: Path, material: Material) -> None:
 
 
 @contextmanager
-def _logged(run: Path, silent: bool) -> Iterator[None]:
-    """The run's log goes to ``log.txt`` and, unless silent, to stderr."""
+def _logged(run: Path, silent: bool, first: bool = True) -> Iterator[None]:
+    """The run's log goes to ``log.txt`` (of several processes the ``first``'s) and, unless silent, to stderr."""
+    handlers: list[logging.Handler] = []
     try:
-        run.mkdir(parents=True, exist_ok=True)
-        handlers: list[logging.Handler] = [logging.FileHandler(run / "log.txt", encoding="utf-8")]
+        if first:  # the others write nothing, or the first would find its folder not empty
+            run.mkdir(parents=True, exist_ok=True)
+            handlers.append(logging.FileHandler(run / "log.txt", encoding="utf-8"))
+            handlers[0].setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     except OSError as error:
         raise KanjoError(f"can't write {run}: {files.reason(error)}") from error
-    handlers[0].setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     if not silent:
         handlers.append(logging.StreamHandler(sys.stderr))
         handlers[-1].setLevel(logging.INFO)

@@ -60,7 +60,12 @@ def train(
     if dry_run or find_lr:
         look_ahead(experiment, corpus_root, output, find_lr, threads, silent)
         return
-    run = run_folder(experiment, output, resume, f"fold-{experiment.split.fold}", stage or "")
+    from kanjo.train.shares import rank_and_size
+
+    rank, size = rank_and_size()
+    if size > 1 and output is None:
+        raise RecipeError("several processes train one run: name its folder with -o")
+    run = run_folder(experiment, output, resume or rank > 0, f"fold-{experiment.split.fold}", stage or "")
     experiment = settle(experiment, run, resume)
     run_fold(experiment, corpus_root, run, stage=stage or "", resume=resume, threads=threads, silent=silent)
 

@@ -8,11 +8,20 @@ from typing import Any, Protocol, TypedDict, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, WeightedRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    WeightedRandomSampler,
+)
 
 from kanjo.audio import Signal
 from kanjo.train.augment import at_speed, shifted
 from kanjo.train.pack import Pack
+from kanjo.train.shares import SharedBatches, rank_and_size
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -149,10 +158,13 @@ class SegmentWindows(Dataset[SegmentBatch]):
         return {**batch, "label": batch["label"][row], "row": row, "segment": segment}
 
 
-def loader(items: Items[Any], batch_size: int, *, shuffle: bool, seed: int = 0, balanced: bool = False) -> DataLoader[Any]:
+def loader(
+    items: Items[Any], batch_size: int, *, shuffle: bool, seed: int = 0, balanced: bool = False, shared: bool = False
+) -> DataLoader[Any]:
     """Batches in the main process: a window is a slice of mapped memory, so workers would cost more than they bring.
 
-    ``balanced``: training items are drawn with replacement, each emotion as often as any other.
+    ``balanced``: training items are drawn with replacement, each emotion as often as any other. ``shared``: of several processes
+    that train together each gets its share of every batch.
     """
     generator = torch.Generator().manual_seed(seed)
     # a last batch of one clip has no batch statistics to norm by; networks that read segments norm by none
@@ -162,6 +174,12 @@ def loader(items: Items[Any], batch_size: int, *, shuffle: bool, seed: int = 0, 
         labels = torch.tensor(items.label_of)
         share = 1 / torch.bincount(labels).double()
         sampler = WeightedRandomSampler(share[labels].tolist(), len(items), generator=generator)
+    rank, size = rank_and_size()
+    if shared and size > 1:
+        order: Sampler[int] = sampler or (RandomSampler(items, generator=generator) if shuffle else SequentialSampler(items))
+        batches = SharedBatches(BatchSampler(order, batch_size, drop_last), rank, size, even=shuffle)
+        # the generator too: a loader draws from it before its sampler does, and the order has to be one process's
+        return DataLoader(items, batch_sampler=batches, generator=generator, collate_fn=_whole)  # type: ignore[arg-type]
     return DataLoader(
         items,  # type: ignore[arg-type]
         batch_size,

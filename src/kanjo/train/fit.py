@@ -62,7 +62,8 @@ def fit(
     log.info("%s", _describe(system, material))
     best = optimise(module, batches, checks, run, items=len(fold.train), resume=resume, progress=progress)
     system.cpu().float().eval()
-    logits, labels = predicted_logits(module, checks)
+    whole: Any = checks.dataset  # all of it, whatever share of it this process has checked
+    logits, labels = predicted_logits(module, loader(whole, material.recipe.training.batch_size, shuffle=False))
     fitted = Fitted(system, fit_temperature(logits, labels), best.epoch, best.validation_uar, best.minutes)
     log.info(
         "best epoch %d, validation UAR %.1f %%, temperature %.2f, %.1f minutes",
@@ -125,7 +126,8 @@ def _task(system: System, material: Material, fold: Fold, cache: Path) -> tuple[
         train, validation = windows
         module = WindowModule(system, n_emotions, training, recipe.augment, weights)
     shuffled: dict[str, Any] = {"shuffle": True, "seed": training.seed, "balanced": training.balance == "sampling"}
-    return module, loader(train, training.batch_size, **shuffled), loader(validation, training.batch_size, shuffle=False)
+    batches = loader(train, training.batch_size, shared=True, **shuffled)
+    return module, batches, loader(validation, training.batch_size, shuffle=False, shared=True)
 
 
 def _describe(system: System, material: Material) -> str:

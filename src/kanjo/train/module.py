@@ -17,6 +17,7 @@ from kanjo.train.frontend import LogMel, Waveform
 from kanjo.train.networks import build
 from kanjo.train.networks.dcnn_blstm import DcnnBlstm
 from kanjo.train.schema import AugmentSection, CnnLstmMergedSection, LogMelSection, Recipe, TrainingSection, WaveformSection
+from kanjo.train.shares import gathered, scale_of, together
 
 
 class System(nn.Module):
@@ -102,7 +103,7 @@ class EmotionModule(L.LightningModule, ABC):
         logits = logits.float()
         loss = F.cross_entropy(logits, targets, weight=self.class_weights, label_smoothing=self.training_settings.label_smoothing)
         self._note("train", loss, batch["label"], logits)
-        return loss
+        return loss * scale_of(len(logits), loss.device)
 
     def validation_step(self, batch: Any, _: int) -> None:
         logits = self.logits(batch).float()
@@ -153,9 +154,11 @@ class EmotionModule(L.LightningModule, ABC):
     def _summarise(self, side: str) -> None:
         losses, labels, predicted = zip(*self._seen[side], strict=True)
         self._seen[side].clear()
-        label = torch.cat(labels)
-        self.log(f"{side}/loss", torch.stack(losses).sum() / len(label))
-        self.log(f"{side}/uar", uar(label, torch.cat(predicted), self.n_emotions), prog_bar=side == "validation")
+        parts = gathered([torch.stack(losses), torch.cat(labels), torch.cat(predicted)])
+        loss, label, answered = (torch.cat(part) for part in zip(*parts, strict=True))
+        self.log(f"{side}/loss", loss.sum() / len(label), sync_dist=together())
+        score = uar(label, answered, self.n_emotions)
+        self.log(f"{side}/uar", score, prog_bar=side == "validation", sync_dist=together())
 
 
 class WindowModule(EmotionModule):

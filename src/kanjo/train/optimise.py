@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
@@ -23,6 +24,7 @@ from kanjo import files
 from kanjo.errors import KanjoError
 from kanjo.train.module import EmotionModule
 from kanjo.train.schema import TrainingSection
+from kanjo.train.shares import local_size, rank_and_size
 
 log = logging.getLogger("kanjo")
 
@@ -130,7 +132,8 @@ class History(L.Callback):
             {name: row.get(name, float("nan")) for name in self.columns}
         ]
         lines = [",".join(self.columns)] + [",".join(f"{old[name]:.6g}" for name in self.columns) for old in self.rows]
-        files.write_text(self.path, "\n".join(lines) + "\n")
+        if trainer.is_global_zero:
+            files.write_text(self.path, "\n".join(lines) + "\n")
         log.info(
             "epoch %d of %d: train loss %.3f, UAR %.1f %%; validation loss %.3f, UAR %.1f %% (%.1f s, %.0f %s/s)",
             row["epoch"], self.epochs, row["train_loss"], 100 * row["train_uar"], row["validation_loss"],
@@ -147,14 +150,25 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 def _trainer(training: TrainingSection, run: Path, callbacks: list[L.Callback], progress: bool) -> L.Trainer:
+    _, size = rank_and_size()
+    several: dict[str, Any] = {}
+    if size > 1:
+        several = {
+            "strategy": "ddp",
+            "devices": local_size(),
+            "num_nodes": size // local_size(),
+            "use_distributed_sampler": False,
+        }
+        several["sync_batchnorm"] = torch.cuda.is_available()  # on the CPU our own does it
     with warnings.catch_warnings():
         silence_lightning()
         return L.Trainer(
+            **several,
             max_epochs=training.epochs,
             precision="bf16-mixed" if in_bf16(training.precision) else "32-true",
             gradient_clip_val=training.gradient_clip or None,
             callbacks=[*callbacks, *([TQDMProgressBar()] if progress else [])],
-            logger=TensorBoardLogger(run, name="", version=""),
+            logger=_loggers(run),
             plugins=[WholeCheckpoints()],
             default_root_dir=run,
             enable_progress_bar=progress,
@@ -162,6 +176,23 @@ def _trainer(training: TrainingSection, run: Path, callbacks: list[L.Callback], 
             num_sanity_val_steps=0,
             log_every_n_steps=1,
         )
+
+
+def _loggers(run: Path) -> list[Logger]:
+    """TensorBoard, always; and the MLflow server that ``MLFLOW_TRACKING_URI`` names, as MLflow's own tools are told of it."""
+    loggers: list[Logger] = [TensorBoardLogger(run, name="", version="")]
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        try:
+            from mlflow.exceptions import MlflowException
+        except ImportError as error:
+            raise KanjoError("MLFLOW_TRACKING_URI is set, and MLflow is not installed: pip install 'kanjo[mlflow]'") from error
+        experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "kanjo")
+        try:
+            loggers.append(MLFlowLogger(experiment, run_name=f"{run.parent.name}/{run.name}", tracking_uri=uri))
+            _ = loggers[-1].experiment  # type: ignore[attr-defined]  # what can't be reached is said before training, not in it
+        except MlflowException as error:
+            raise KanjoError(f"MLflow at {uri}: {' '.join(str(error).split())[:300]}") from error
+    return loggers
 
 
 def in_bf16(precision: str) -> bool:
