@@ -16,7 +16,7 @@ import pytest
 
 from kanjo.cli.jobs import Job, run_jobs
 from kanjo.train.recipe import load_recipe
-from tests.conftest import TINY_RECIPE
+from tests.conftest import TINY_RECIPE, train_command
 from tests.corpora_fixtures import clip
 
 
@@ -113,17 +113,7 @@ def test_metrics_go_to_mlflow_too(tiny_recipe: Path, tiny_corpora: Path, tmp_pat
     from mlflow.tracking import MlflowClient
 
     uri = f"sqlite:///{tmp_path}/ml.db"
-    command = [
-        sys.executable,
-        "-m",
-        "kanjo",
-        "train",
-        str(tiny_recipe),
-        "--corpus-root",
-        str(tiny_corpora),
-        "-o",
-        str(tmp_path / "run"),
-    ]
+    command = train_command(tiny_recipe, tiny_corpora, tmp_path / "run")
     command += ["--set", "training.epochs=2"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"MLFLOW_TRACKING_URI": uri})
     assert done.returncode == 0, done.stderr
@@ -134,17 +124,7 @@ def test_metrics_go_to_mlflow_too(tiny_recipe: Path, tiny_corpora: Path, tmp_pat
 
 
 def test_an_mlflow_that_is_not_there_is_one_line(tiny_recipe: Path, tiny_corpora: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "kanjo",
-        "train",
-        str(tiny_recipe),
-        "--corpus-root",
-        str(tiny_corpora),
-        "-o",
-        str(tmp_path / "run"),
-    ]
+    command = train_command(tiny_recipe, tiny_corpora, tmp_path / "run")
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"file://{tmp_path}/ml"}
     done = subprocess.run([*command, "-s"], capture_output=True, text=True, env=environment)
     assert done.returncode == 1 and len(done.stderr.strip().splitlines()) == 1

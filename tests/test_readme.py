@@ -49,7 +49,7 @@ def test_the_check_command_prints_what_the_readme_shows(corpora: Path) -> None:
 
 def test_every_command_is_shown_with_its_output() -> None:
     verbs = {command.split()[1] for command, shown in CONSOLE if shown.strip()}
-    assert verbs == {"predict", "corpus", "train", "crossval", "ablate", "evaluate", "tools"}
+    assert verbs == {"predict", "corpus", "train", "crossval", "ablate", "compare", "evaluate", "tools"}
     assert "@@" not in README
 
 
@@ -81,6 +81,9 @@ def test_options_named_in_the_readme_exist() -> None:
             "ablate",
             "evaluate",
             "export",
+            "compare",
+            "tune",
+            "plot mel",
             "corpus manifest",
             "corpus list",
             "corpus check",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,23 +37,32 @@ def run_jobs(jobs: Sequence[Job], corpus_root: str | None, at_once: int, silent:
 
 
 def _tried(job: Job, corpus_root: str | None, threads: int, silent: bool) -> None:
-    exit_code, last = _run(job, corpus_root, threads, silent)
-    if exit_code not in (0, 1, 2):  # killed, out of memory: worth another try, from its last epoch; a misuse is not
-        say(f"kanjo: {job.name} died (exit {exit_code}); once more")
-        exit_code, last = _run(job, corpus_root, threads, silent)
+    words = ["train", str(job.recipe), *job.arguments, "-o", str(job.folder), "--resume", "--threads", str(threads)]
+    words += ["--corpus-root", corpus_root] if corpus_root else []
+    exit_code, last = run_twice(words, job.name, threads, f"[{job.name}] ", silent)
     if exit_code:
         say(f"kanjo: {job.name} failed (exit {exit_code}): {last}")
 
 
-def _run(job: Job, corpus_root: str | None, threads: int, silent: bool) -> tuple[int, str]:
-    """The command's exit code and its last word."""
-    command = [sys.executable, "-m", "kanjo", "train", str(job.recipe), *job.arguments]
-    command += ["-o", str(job.folder), "--resume", "--threads", str(threads)]
-    if corpus_root:
-        command += ["--corpus-root", corpus_root]
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+def run_twice(
+    words: Sequence[str], name: str, threads: int, prefix: str, silent: bool, environment: Mapping[str, str] | None = None
+) -> tuple[int, str]:
+    """``kanjo`` with these words on ``threads`` cores, its stderr shown after ``prefix``: exit code and last line.
+
+    One that was killed, or ran out of memory, is run once more; one that was misused is not.
+    """
+    exit_code, last = _run(words, threads, prefix, silent, environment or {})
+    if exit_code not in (0, 1, 2):
+        say(f"kanjo: {name} died (exit {exit_code}); once more")
+        exit_code, last = _run(words, threads, prefix, silent, environment or {})
+    return exit_code, last
+
+
+def _run(words: Sequence[str], threads: int, prefix: str, silent: bool, environment: Mapping[str, str]) -> tuple[int, str]:
+    command = [sys.executable, "-m", "kanjo", *words]
+    known = {**os.environ, "OMP_NUM_THREADS": str(threads), **environment}
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=environment
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=known
     )
     last = ""
     assert process.stderr is not None
@@ -61,5 +70,5 @@ def _run(job: Job, corpus_root: str | None, threads: int, silent: bool) -> tuple
         for line in process.stderr:
             last = line.rstrip() or last
             if not silent:
-                say(f"[{job.name}] {line.rstrip()}")
+                say(f"{prefix}{line.rstrip()}")
     return process.returncode, last

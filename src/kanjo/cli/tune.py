@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +14,7 @@ import typer
 
 from kanjo import files
 from kanjo.cli._common import CorpusRoot, Jobs, Overrides, RecipeName, Run, Silent, progress, say
+from kanjo.cli.jobs import run_twice
 from kanjo.cli.runs import experiment_of, prepared, run_folder, settle
 from kanjo.errors import KanjoError
 
@@ -91,31 +90,13 @@ def _search(experiment: Recipe, study: Any, corpus_root: str | None, folder: Pat
 def _workers(folder: Path, corpus_root: str | None, until: int, storage: str | None, at_once: int, silent: bool) -> None:
     """The same search in several processes of their own cores; one that dies is started once more, and named."""
     threads = max(1, (os.cpu_count() or 1) // at_once)
-    command = [sys.executable, "-m", "kanjo", "tune", str(folder / "recipe.yaml"), "-o", str(folder), "--resume", "--worker"]
-    command += ["--trials", str(until)]
-    command += ["--storage", storage] if storage else []
-    command += ["--corpus-root", corpus_root] if corpus_root else []
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "KANJO_TUNE_WORKER": "1"}
-
-    def run(number: int) -> tuple[int, str]:
-        time.sleep(number)  # one after the other, so that no two decode the same corpus at once
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=environment
-        )
-        last = ""
-        assert process.stderr is not None
-        with process:
-            for line in process.stderr:
-                last = line.rstrip() or last
-                if not silent:
-                    say(line.rstrip())
-        return process.returncode, last
+    words = ["tune", str(folder / "recipe.yaml"), "-o", str(folder), "--resume", "--worker", "--trials", str(until)]
+    words += ["--storage", storage] if storage else []
+    words += ["--corpus-root", corpus_root] if corpus_root else []
 
     def kept(number: int) -> str:
-        code, last = run(number)
-        if code not in (0, 1, 2):
-            say(f"kanjo: a worker died (exit {code}); once more")
-            code, last = run(0)
+        time.sleep(number)  # one after the other, so that no two decode the same corpus at once
+        code, last = run_twice(words, "a worker", threads, "", silent, {"KANJO_TUNE_WORKER": "1"})
         return f"exit {code}: {last}" if code else ""
 
     with ThreadPoolExecutor(at_once) as pool:
@@ -131,7 +112,8 @@ def _line(trial: Trial, best: float) -> str:
     )
     score = f"validation UAR {100 * trial.uar:.1f} %" if trial.uar is not None else trial.said
     ended = {"done": "", "cut": ", cut", "failed": ", failed"}.get(trial.state, "")
-    return f"trial {trial.number}: {score}, {trial.epochs} epochs{ended} (best {100 * best:.1f} %); {values}"
+    leader = f" (best {100 * best:.1f} %)" if best == best else ""  # there is none before the first that ends
+    return f"trial {trial.number}: {score}, {trial.epochs} epochs{ended}{leader}; {values}"
 
 
 def _write(folder: Path, found: Tuned) -> None:
