@@ -140,6 +140,21 @@ def test_embedding(recognizer: kanjo.Recognizer) -> None:
     assert recognizer.embed_signal(tone(0.4)).shape == (16,)
 
 
+def test_an_answer_carries_its_embedding(recognizer: kanjo.Recognizer) -> None:
+    """One window's is the network's; of several it is their mean by seconds of sound, in which silence has no part."""
+    rate = recognizer.facts.sample_rate
+    sound = tone(recognizer.facts.window_s, 300)
+    alone = recognizer.predict_signal(sound, rate)
+    assert alone.embedding is not None
+    np.testing.assert_allclose(alone.embedding, recognizer.embed_signal(sound), atol=1e-6)
+    followed = recognizer.predict_signal(
+        np.concatenate([sound, np.zeros(len(sound), np.float32)]), rate, hop_s=recognizer.facts.window_s
+    )
+    assert followed.embedding is not None
+    np.testing.assert_allclose(followed.embedding, alone.embedding, atol=1e-6)
+    assert "embedding" not in alone.as_dict()
+
+
 def test_an_hour_takes_constant_memory(tiny_run: Path, tmp_path: Path) -> None:
     """Ten minutes against one: the peak may not grow with the length (the hour itself is measured in bench/)."""
     import subprocess
