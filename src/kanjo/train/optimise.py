@@ -72,7 +72,8 @@ def optimise(
     """Train a module in a folder, and leave it with the weights of the epoch that did best on the validation batches.
 
     Goes on from the folder's last checkpoint when ``resume`` and one is there. ``items``: how many of which
-    ``unit`` an epoch has, for the log; ``watchers``: further callbacks of Lightning's. Raises KanjoError when the folder can't be written, KeyboardInterrupt for Ctrl-C.
+    ``unit`` an epoch has, for the log; ``watchers``: further callbacks of Lightning's. Raises KanjoError when the folder can't
+    be written, KeyboardInterrupt for Ctrl-C.
     """
     training, last = module.training_settings, checkpoint(run)
     watch: dict[str, Any] = {"monitor": "validation/uar", "mode": "max"}
