@@ -49,10 +49,10 @@ def run_twice(
 ) -> tuple[int, str]:
     """``kanjo`` with these words on ``threads`` cores, its stderr shown after ``prefix``: exit code and last line.
 
-    One that was killed, or ran out of memory, is run once more; one that was misused is not.
+    One that was killed, or ran out of memory, is run once more; one that was misused, or stopped by Ctrl-C, is not.
     """
     exit_code, last = _run(words, threads, prefix, silent, environment or {})
-    if exit_code not in (0, 1, 2):
+    if exit_code not in (0, 1, 2, 130):
         say(f"kanjo: {name} died (exit {exit_code}); once more")
         exit_code, last = _run(words, threads, prefix, silent, environment or {})
     return exit_code, last
