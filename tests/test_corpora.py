@@ -543,4 +543,4 @@ def test_the_picture_of_a_corpus(tmp_path: Path) -> None:
     from kanjo.evaluation import figures
 
     report = check("ravdess", tiny.ravdess(tmp_path, actors=3))
-    assert figures.corpus(report.heard, report.utterances).startswith(b"\x89PNG")
+    assert figures.corpus(report.heard, report.utterances).png.startswith(b"\x89PNG")

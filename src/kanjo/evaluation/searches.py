@@ -28,8 +28,14 @@ def history(points: Sequence[Point]) -> Picture:
         some = [point for point in points if point.ended == ended]
         axes.scatter([p.number for p in some], [100 * p.uar for p in some], color=colour, marker=marker, label=label)
     ordered = sorted(points, key=lambda point: point.number)
-    best = np.maximum.accumulate([100 * point.uar if point.ended else 0.0 for point in ordered])
-    axes.step([point.number for point in ordered], best, where="post", color=ORANGE, label="best so far")
+    best = np.maximum.accumulate([100 * point.uar if point.ended else -np.inf for point in ordered])
+    axes.step(
+        [point.number for point in ordered],
+        np.where(np.isfinite(best), best, np.nan),
+        where="post",
+        color=ORANGE,
+        label="best so far",
+    )
     axes.set_xlabel("trial")
     axes.set_ylabel("best validation UAR, %")
     axes.grid(alpha=0.3)
