@@ -15,7 +15,7 @@ demo: $(CORE)/.done  ## Install the core, then recognise emotions in the example
 	@echo "    $(CORE)/bin/kanjo predict folder/ --format json"
 
 test: $(DEV)/.done lint  ## Lint, types and the whole test suite
-	$(DEV)/bin/python -m pytest
+	$(DEV)/bin/python -m pytest -n 2 --dist loadfile  # a file's fixtures are made once
 
 lint: $(DEV)/.done
 	$(DEV)/bin/ruff check .
