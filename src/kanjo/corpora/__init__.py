@@ -29,7 +29,7 @@ from kanjo.corpora.ravdess import RAVDESS, RAVDESS_SONG
 from kanjo.corpora.savee import SAVEE
 from kanjo.corpora.shemo import SHEMO
 from kanjo.corpora.studies import STUDIES
-from kanjo.corpora.tables import read_manifest, read_table
+from kanjo.corpora.tables import read_manifest
 from kanjo.corpora.tess import TESS
 from kanjo.corpora.turev import TUREV
 from kanjo.corpora.urdu import URDU
@@ -92,5 +92,5 @@ def read_corpus(name: str, path: Path, label_map: Mapping[str, str] | None = Non
     if name != OWN:
         return Manifest(path, tuple(corpus_named(name).read(path)))
     if path.is_file():
-        return Manifest(path.parent, tuple(read_table(path, path.stem, label_map or {})))
+        return read_manifest(path, label_map=label_map)
     return Manifest(path, tuple(read_folder(path, path.resolve().name, label_map or {})))

@@ -40,7 +40,7 @@ _ABOVE = 4
 Row = Sequence[str]
 
 
-def read_manifest(path: Path, root: Path | None = None) -> Manifest:
+def read_manifest(path: Path, root: Path | None = None, label_map: Mapping[str, str] | None = None) -> Manifest:
     """Read a table of utterances; ``root``, which its files are relative to, defaults to the table's own folder.
 
     A million rows take two seconds. Raises CorpusError as :func:`read_table` does.
@@ -48,7 +48,7 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
     collecting = gc.isenabled()
     gc.disable()  # nothing of it is a cycle, and looking for some takes half of the time
     try:
-        return Manifest(root or path.parent, tuple(read_table(path, path.stem, {})))
+        return Manifest(root or path.parent, tuple(read_table(path, path.stem, label_map or {})))
     finally:
         if collecting:
             gc.enable()
