@@ -10,6 +10,7 @@ import soundfile
 
 from kanjo import audio
 from kanjo.errors import AudioError, KanjoError
+from kanjo.levels import Levels
 from tests.corpora_fixtures import RATE, clip, tone
 
 FORMATS = [
@@ -144,25 +145,25 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path, make: object, said: s
 
 
 def test_levels() -> None:
-    sine, levels = tone(1.0, level=1.0) * 0 + np.sin(2 * np.pi * 100 * np.arange(RATE) / RATE), audio.Levels()
+    sine, levels = tone(1.0, level=1.0) * 0 + np.sin(2 * np.pi * 100 * np.arange(RATE) / RATE), Levels()
     for block in np.array_split(sine.astype(np.float32), 7):
         levels.feed(block)
     assert levels.rms_db == pytest.approx(-3.01, abs=0.01)
     assert not levels.silent
-    doubled = audio.Levels()
+    doubled = Levels()
     doubled.feed((0.5 * sine).astype(np.float32))
     assert levels.rms_db - doubled.rms_db == pytest.approx(6.02, abs=0.01)
 
 
 @pytest.mark.parametrize("signal", [np.zeros(100, np.float32), np.full(100, 0.5, np.float32), np.zeros(0, np.float32)])
 def test_zeros_and_a_constant_offset_are_silence(signal: np.ndarray) -> None:
-    levels = audio.Levels()
+    levels = Levels()
     levels.feed(signal)
     assert levels.silent
 
 
 def test_hard_clipping_is_noticed() -> None:
-    loud, fine = audio.Levels(), audio.Levels()
+    loud, fine = Levels(), Levels()
     loud.feed(np.clip(3 * tone(1.0, level=1.0), -1, 1))
     fine.feed(tone(1.0, level=0.9))
     assert loud.clipped

@@ -57,7 +57,7 @@ def test_predict_formats_and_inputs(tiny_run: Path, clips: Path, tmp_path: Path)
     done = kanjo("predict", clips, "-m", tiny_run, "-o", tmp_path / "out.jsonl", "--window", "0.5", "--hop", "0.1")
     assert done.stdout == ""
     lines = (tmp_path / "out.jsonl").read_text().splitlines()
-    assert len(json.loads(lines[0])["segments"]) == 2
+    assert len(json.loads(lines[0])["windows"]) == 2
     content = next(clips.rglob("*.wav")).read_bytes()
     done = kanjo("predict", "-", "-m", tiny_run, "-f", "json", stdin=content)
     assert json.loads(done.stdout)[0]["file"] == "<stdin>"

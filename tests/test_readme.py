@@ -53,7 +53,7 @@ def test_every_command_is_shown_with_its_output() -> None:
     assert "@@" not in README
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=["six-lines", "without-kanjo"])
+@pytest.mark.parametrize("code", PYTHON, ids=["six-lines", "stream", "without-kanjo"])
 def test_python_runs_as_it_stands(code: str) -> None:
     done = subprocess.run([sys.executable, "-W", "ignore::ResourceWarning", "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,9 @@
 """
 
 from kanjo.errors import AudioError, BundleError, CorpusError, KanjoError, RecipeError
-from kanjo.recognizer import Prediction, Recognizer, Segment, load
+from kanjo.prediction import Prediction, Segment
+from kanjo.recognizer import Recognizer, load
+from kanjo.stream import Stream
 
 __version__ = "0.1.0"
 
@@ -20,6 +22,7 @@ __all__ = [
     "RecipeError",
     "Recognizer",
     "Segment",
+    "Stream",
     "__version__",
     "load",
 ]

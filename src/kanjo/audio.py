@@ -56,50 +56,6 @@ _PYAV_SUFFIXES = frozenset([".m4a", ".mp4", ".aac", ".webm", ".mka", ".wma", ".3
 MIN_RATE, MAX_RATE = 4_000, 768_000
 _BLOCK_S = 10.0
 
-#: Below this RMS (after removing a constant offset) a recording counts as silent: 10 dB under the noise of a quiet room
-#: recorded with 16 bits.
-SILENCE_DBFS = -70.0
-#: |sample| at or above this is at full scale; more than this share of them and a recording counts as clipped.
-_FULL_SCALE, _CLIPPED_SHARE = 0.999, 0.002
-
-
-@dataclass
-class Levels:
-    """Running level of a recording: fed with blocks, asked at the end. Samples are full scale at 1.0."""
-
-    n: int = 0
-    peak: float = 0.0
-    total: float = 0.0
-    squares: float = 0.0
-    at_full_scale: int = 0
-
-    def feed(self, block: Signal) -> None:
-        """Take in samples (N,)."""
-        if not block.size:
-            return
-        wide = block.astype(np.float64)
-        self.n += block.size
-        self.total += float(wide.sum())
-        self.squares += float(np.square(wide, out=wide).sum())  # not np.dot: its threads would take ONNX Runtime's cores
-        peak = max(float(block.max()), -float(block.min()))
-        self.peak = max(self.peak, peak)
-        if peak >= _FULL_SCALE:
-            self.at_full_scale += int(np.count_nonzero(np.abs(block) >= _FULL_SCALE))
-
-    @property
-    def rms_db(self) -> float:
-        """RMS around the mean, dBFS (a full-scale sine is -3.01); -inf for silence."""
-        variance = max(self.squares / self.n - (self.total / self.n) ** 2, 0.0) if self.n else 0.0
-        return 10 * float(np.log10(variance)) if variance > 0 else float("-inf")
-
-    @property
-    def silent(self) -> bool:
-        return self.rms_db < SILENCE_DBFS
-
-    @property
-    def clipped(self) -> bool:
-        return self.n > 0 and self.at_full_scale > max(3, _CLIPPED_SHARE * self.n)
-
 
 @dataclass
 class Source:
@@ -139,15 +95,12 @@ class Source:
         return resample(whole, self.native_rate, sample_rate or self.native_rate)
 
     def _resampled(self, rate: int) -> Iterator[Signal]:
-        if rate == self.native_rate:
-            yield from self._mono()
-            return
-        resampler = soxr.ResampleStream(self.native_rate, rate, 1, "float32")
+        resampler = Resampler(self.native_rate, rate)
         for mono in self._mono():
-            block = resampler.resample_chunk(mono, last=False)
+            block = resampler.feed(mono)
             if block.size:
                 yield block
-        tail = resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        tail = resampler.finish()
         if tail.size:
             yield tail
 
@@ -162,6 +115,22 @@ class Source:
             yield mono
         if not seen:
             raise AudioError(f"{self.name}: no samples in it (0 frames)")
+
+
+class Resampler:
+    """From one rate (Hz) to another with soxr HQ, in blocks (N,) of any size."""
+
+    def __init__(self, from_rate: int, to_rate: int) -> None:
+        self._stream = soxr.ResampleStream(from_rate, to_rate, 1, "float32") if from_rate != to_rate else None
+
+    def feed(self, block: Signal) -> Signal:
+        """Take in a block: what is ready at the new rate, which may be nothing."""
+        return block if self._stream is None else self._stream.resample_chunk(block, last=False)
+
+    def finish(self) -> Signal:
+        """Nothing more comes: the rest."""
+        empty = np.zeros(0, np.float32)
+        return empty if self._stream is None else self._stream.resample_chunk(empty, last=True)
 
 
 def load(path: str | Path, sample_rate: int | None = None) -> Signal:
@@ -198,6 +167,37 @@ def open_source(path: str | Path | BinaryIO | bytes, name: str | None = None) ->
     except AudioError:
         stream.close()
         raise
+
+
+def source_of(signal: npt.ArrayLike, sample_rate: int, name: str) -> Source:
+    """Samples you have as a Source: (N,) or (N, channels), float or int16. Raises AudioError for what is no recording."""
+    samples = samples_of(signal, name)
+    check_rate(sample_rate, name)
+    if not samples.size:
+        raise AudioError(f"{name}: no samples in it (shape {np.shape(signal)})")
+    step = 10 * sample_rate
+    chunks = (samples[at : at + step].astype(np.float32) for at in range(0, len(samples), step))
+    return Source(name, sample_rate, samples.shape[1], len(samples), chunks)
+
+
+def samples_of(signal: npt.ArrayLike, name: str) -> npt.NDArray[np.floating[Any]]:
+    """Samples (N,) or (N, channels), float at full scale 1.0 or int16, as (N, channels) floats. Raises AudioError."""
+    samples = np.asarray(signal)
+    if samples.dtype == np.int16:
+        samples = samples.astype(np.float32) / 32768
+    if samples.ndim == 1:
+        samples = samples[:, None]
+    if samples.ndim != 2 or not np.issubdtype(samples.dtype, np.floating):
+        raise AudioError(
+            f"{name}: shape {np.shape(signal)} of {samples.dtype}; expected float or int16 samples (N,) or (N, channels)"
+        )
+    return samples
+
+
+def check_rate(sample_rate: int, name: str) -> None:
+    """Raise AudioError for a rate (Hz) that no recording of speech has."""
+    if not MIN_RATE <= sample_rate <= MAX_RATE:
+        raise AudioError(f"{name}: {sample_rate} Hz; expected {MIN_RATE} to {MAX_RATE} Hz")
 
 
 def stretch(signal: Signal, rate: int, start_s: float | None, end_s: float | None, name: str) -> Signal:

@@ -34,6 +34,8 @@ EMOTIONS: tuple[str, ...] = (
 
 #: What an answer says when there is nothing to go by; never a training label.
 UNSURE = "unsure"
+#: What a timeline says where nobody speaks; never a training label.
+SILENCE = "silence"
 
 _WORDS: dict[str, str] = {
     # emotion: words for it, in English, German, Polish, Korean, Japanese, Chinese and the corpora's short forms

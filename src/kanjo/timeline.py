@@ -1,4 +1,4 @@
-"""Write predictions: a table to read, CSV, JSON and JSONL to go on with."""
+"""Write predictions: a table to read, CSV, JSON and JSONL to go on with, SRT and VTT to see beside the recording."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from kanjo.recognizer import Prediction
+from kanjo.labels import SILENCE
+from kanjo.prediction import Prediction, Segment
 
 Formatter = Callable[[Iterable[Prediction], Sequence[str]], Iterator[str]]
 
 
 def table(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
-    """A line a recording: file, label, confidence, the runner-up, warnings. Several windows get a line each below it."""
+    """A line a recording: file, label, confidence, the runner-up, warnings. One of several windows gets its timeline below it."""
     yield f"{'file':<40}  {'emotion':<10}  {'conf.':>5}  {'next':<16}  {'length':>8}"
     for item in predictions:
         if item.error:
             yield f"{_short(item.file):<40}  {'-':<10}  {'-':>5}  error: {item.error}"
             continue
         yield f"{_short(item.file):<40}  {_answer(item.label, item.confidence, item.probabilities)}  {_clock(item.duration_s):>8}"
-        if len(item.segments) > 1:
+        if len(item.windows) > 1:
             for segment in item.segments:
                 span = f"{_clock(segment.start_s)} - {_clock(segment.end_s)}"
                 yield f"{span:>40}  {_answer(segment.label, segment.confidence, segment.probabilities)}".rstrip()
@@ -29,30 +30,36 @@ def table(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[
 
 
 def csv_lines(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
-    """One row a recording, for several windows one a window: audformat's file,start,end, then label and probabilities.
+    """A row for a recording; where it has several windows, then one for each of its segments and one for each window.
 
-    ``start`` and ``end`` are seconds; a recording's own row leaves them empty.
+    audformat's columns ``file``, ``start``, ``end`` (seconds) first; ``part`` is "recording", "segment" or "window".
     """
-    yield _csv(["file", "start", "end", "emotion", "confidence", *labels, "warnings", "error"])
+    yield csv_row(csv_header(labels))
     for item in predictions:
-        shares = [f"{item.probabilities.get(name, 0):.6f}" if item.probabilities else "" for name in labels]
-        confidence = f"{item.confidence:.6f}" if item.probabilities else ""
-        yield _csv([item.file, "", "", item.label, confidence, *shares, "; ".join(item.warnings), item.error])
-        if len(item.segments) > 1:
-            for segment in item.segments:
-                shares = [f"{segment.probabilities[name]:.6f}" for name in labels]
-                yield _csv(
-                    [
-                        item.file,
-                        f"{segment.start_s:.3f}",
-                        f"{segment.end_s:.3f}",
-                        segment.label,
-                        f"{segment.confidence:.6f}",
-                        *shares,
-                        "",
-                        "",
-                    ]
-                )
+        yield from csv_rows(item, labels)
+
+
+def csv_header(labels: Sequence[str]) -> list[str]:
+    return ["file", "start", "end", "part", "emotion", "confidence", *labels, "warnings", "error"]
+
+
+def csv_rows(item: Prediction, labels: Sequence[str]) -> Iterator[str]:
+    """The rows of one recording."""
+    if item.error:
+        yield csv_row([item.file, "", "", "recording", "", "", *("" for _ in labels), "", item.error])
+        return
+    whole = Segment(0.0, item.duration_s, item.label, item.confidence, item.probabilities)
+    yield _part(item.file, "recording", whole, labels, "; ".join(item.warnings))
+    if len(item.windows) > 1:
+        for part, answers in (("segment", item.segments), ("window", item.windows)):
+            for answer in answers:
+                yield _part(item.file, part, answer, labels)
+
+
+def _part(file: str, part: str, answer: Segment, labels: Sequence[str], warnings: str = "") -> str:
+    shares = [f"{answer.probabilities[name]:.6f}" if answer.probabilities else "" for name in labels]
+    span = (f"{answer.start_s:.3f}", f"{answer.end_s:.3f}")
+    return csv_row([file, *span, part, answer.label, f"{answer.confidence:.6f}", *shares, warnings, ""])
 
 
 def json_lines(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
@@ -70,7 +77,35 @@ def jsonl(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[
         yield json.dumps(item.as_dict(), ensure_ascii=False)
 
 
-FORMATS: dict[str, Formatter] = {"table": table, "csv": csv_lines, "json": json_lines, "jsonl": jsonl}
+def srt(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
+    """SubRip: a cue a segment, silence left out. Made for one recording; another's cues would start at 0 again."""
+    number = 0
+    for item in predictions:
+        for segment in _cues(item):
+            number += 1
+            span = f"{_stamp(segment.start_s, ',')} --> {_stamp(segment.end_s, ',')}"
+            yield f"{number}\n{span}\n{segment.label} {segment.confidence:.0%}\n"
+
+
+def vtt(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
+    """WebVTT: as :func:`srt`, the emotion as the cue's voice, so that a style sheet may colour it."""
+    yield "WEBVTT\n"
+    for item in predictions:
+        for segment in _cues(item):
+            span = f"{_stamp(segment.start_s, '.')} --> {_stamp(segment.end_s, '.')}"
+            yield f"{span}\n<v {segment.label}>{segment.label} {segment.confidence:.0%}\n"
+
+
+FORMATS: dict[str, Formatter] = {
+    "table": table,
+    "csv": csv_lines,
+    "json": json_lines,
+    "jsonl": jsonl,
+    "srt": srt,
+    "vtt": vtt,
+}
+#: Formats of which a file holds one recording.
+SUBTITLES = frozenset(["srt", "vtt"])
 
 
 def chunks(name: str, predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
@@ -82,7 +117,19 @@ def chunks(name: str, predictions: Iterable[Prediction], labels: Sequence[str]) 
         yield "\n"
 
 
+def _cues(item: Prediction) -> list[Segment]:
+    return [segment for segment in item.segments if segment.label != SILENCE]
+
+
+def _stamp(seconds: float, point: str) -> str:
+    """00:00:01,250"""
+    whole = round(1000 * seconds)
+    return f"{whole // 3_600_000:02d}:{whole // 60_000 % 60:02d}:{whole // 1000 % 60:02d}{point}{whole % 1000:03d}"
+
+
 def _answer(label: str, confidence: float, probabilities: dict[str, float]) -> str:
+    if not probabilities:
+        return label
     others = sorted(((share, name) for name, share in probabilities.items() if name != label), reverse=True)
     share, name = others[0]
     return f"{label:<10}  {confidence:>4.0%}   {name + f' {share:.0%}':<16}"
@@ -100,7 +147,8 @@ def _short(file: str) -> str:
     return file if len(file) <= 40 else "..." + file[-37:]
 
 
-def _csv(cells: Sequence[str]) -> str:
+def csv_row(cells: Sequence[str]) -> str:
+    """A line of CSV, without its end."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="").writerow(cells)
     return buffer.getvalue()

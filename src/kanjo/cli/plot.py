@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kanjo.cli._common import say
-from kanjo.errors import KanjoError, RecipeError
+from kanjo.errors import RecipeError
 
 if TYPE_CHECKING:
     from kanjo.evaluation.figures import Picture
@@ -92,12 +92,6 @@ def _frontend(name: str) -> tuple[Recipe, LogMel]:
 
 
 def _write(picture: Picture, file: Path, output: Path | None, what: str) -> None:
-    from kanjo.files import written_whole
+    from kanjo.evaluation import figures
 
-    place = output or Path(f"{file.stem}-{what}.png")
-    kinds = {".png": picture.png, ".svg": picture.svg}
-    if place.suffix.lower() not in kinds:
-        raise KanjoError(f"{place}: expected a name that ends in .png or .svg")
-    with written_whole(place) as temporary:
-        temporary.write_bytes(kinds[place.suffix.lower()])
-    print(place)
+    figures.save(picture, output or Path(f"{file.stem}-{what}.png"))

@@ -6,17 +6,28 @@ import glob
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from kanjo import audio, timeline
 from kanjo.cli._common import progress, say
+from kanjo.cli.rows import RESUMABLE, Rows
 from kanjo.errors import AudioError, KanjoError
 from kanjo.files import reason, written_whole
-from kanjo.recognizer import Prediction, Recognizer, load
+from kanjo.prediction import Prediction, failed
+from kanjo.recognizer import Recognizer, load
 
 _STDIN = "-"
+
+
+class How(NamedTuple):
+    """How recordings are to be heard, as ``Recognizer.predict`` takes it."""
+
+    window_s: float | None
+    hop_s: float | None
+    min_confidence: float | None
+    language: str | None
 
 
 def register(app: typer.Typer) -> None:
@@ -32,17 +43,30 @@ def predict(
         str, typer.Option("--model", "-m", help="A bundle: a name in the box, a bundle folder, a run folder.")
     ] = "default",
     form: Annotated[
-        str, typer.Option("--format", "-f", help="table, csv, json or jsonl; default: by -o's suffix, else table.")
+        str,
+        typer.Option("--format", "-f", help="table, csv, json, jsonl, srt or vtt; default: by -o's suffix, else table."),
     ] = "",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write here instead of stdout.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with -o (csv, jsonl) where a stopped run left it; what has its rows stays.")
+    ] = False,
     window: Annotated[float | None, typer.Option(help="Seconds heard at once (at most the bundle's).")] = None,
     hop: Annotated[float | None, typer.Option(help="Seconds from one window to the next.")] = None,
+    min_confidence: Annotated[
+        float | None, typer.Option(help='Below this the answer is "unsure", 0 to 1 (default: the bundle\'s).')
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="What is spoken (ko, pl, ...): one that the bundle never heard is warned of.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw one recording's timeline: PNG or SVG (kanjo[train]).", show_default=False)
+    ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Recordings decoded at once; 0: one for each core.")] = 0,
     silent: Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")] = False,
 ) -> None:
     """Say which emotion is in recordings.
 
-    A recording longer than the bundle's window is cut into windows: the answer is for each and for the whole.
+    A recording longer than the bundle's window is cut into windows, and gets a timeline: which emotion from when to when.
     With no path, on a terminal: type one path a line; q ends.
 
     Example: kanjo predict talk.wav recordings/ --format json
@@ -50,24 +74,41 @@ def predict(
     form = _format(form, output)
     if not paths and not sys.stdin.isatty():
         raise typer.BadParameter("no recording named; give paths, or - to read one from standard input")
+    if resume and (output is None or form not in RESUMABLE):
+        raise typer.BadParameter("--resume goes on with a file of csv or jsonl: name it with -o")
+    how = How(window, hop, min_confidence, language)
     recognizer = load(model)
+    recognizer.manner(*how)  # what the bundle can't do is said before anything is opened
     if not paths:
-        _dialogue(recognizer, form, window, hop)
+        _dialogue(recognizer, form, how)
         return
     inputs = list(_expanded(paths))
-    failed: list[str] = []
+    if len(inputs) != 1 and (plot or form in timeline.SUBTITLES):
+        raise typer.BadParameter(f"{len(inputs)} recordings: {'--plot draws' if plot else form + ' holds'} one; name one")
+    rows = Rows(output, form, recognizer.labels, resume) if output and form in RESUMABLE else None
+    if rows and rows.done:
+        everything, inputs = len(inputs), [item for item in inputs if _name(item) not in rows.done]
+        say(f"{everything - len(inputs)} of {everything} are answered already")
+    bad: list[str] = []
     with progress("predicting", silent) as show:
 
         def watched() -> Iterator[Prediction]:
-            for done, item in enumerate(_predictions(recognizer, inputs, window, hop, jobs), 1):
+            for done, item in enumerate(_predictions(recognizer, inputs, how, jobs), 1):
                 if item.error:
-                    failed.append(item.file)
+                    bad.append(item.file)
                 show(done, len(inputs))
+                if plot and not item.error:
+                    _draw(item, plot)
                 yield item
 
-        _write(form, watched(), recognizer.labels, output)
-    if failed:
-        say(f"kanjo: {len(failed)} of {len(inputs)} recordings failed")
+        if rows:
+            for item in watched():
+                rows.add(item)
+            rows.finish()
+        else:
+            _write(form, watched(), recognizer.labels, output)
+    if bad:
+        say(f"kanjo: {len(bad)} of {len(inputs)} recordings failed")
         raise typer.Exit(1)
 
 
@@ -91,42 +132,52 @@ def _expanded(paths: Iterable[str]) -> Iterator[str | Prediction]:
             try:
                 next(path.iterdir(), None)
             except OSError as error:
-                yield Prediction(word, "", 0.0, {}, error=f"can't read the folder: {reason(error)}")
+                yield failed(word, f"can't read the folder: {reason(error)}")
                 continue
             for recording in audio.find(path):
                 found = True
                 yield str(recording)
             if not found:
-                yield Prediction(word, "", 0.0, {}, error="no recordings in this folder")
+                yield failed(word, "no recordings in this folder")
         elif not path.exists() and glob.has_magic(word):
             matches = sorted(match for match in glob.glob(word, recursive=True) if not Path(match).is_dir())  # noqa: PTH207
             yield from matches
             if not matches:
-                yield Prediction(word, "", 0.0, {}, error="nothing matches this pattern")
+                yield failed(word, "nothing matches this pattern")
         else:
             yield word
 
 
-def _predictions(
-    recognizer: Recognizer, inputs: list[str | Prediction], window: float | None, hop: float | None, jobs: int
-) -> Iterator[Prediction]:
+def _name(item: str | Prediction) -> str:
+    return item if isinstance(item, str) else item.file
+
+
+def _predictions(recognizer: Recognizer, inputs: list[str | Prediction], how: How, jobs: int) -> Iterator[Prediction]:
     """Answers in the order of the inputs."""
     files = (item for item in inputs if isinstance(item, str) and item != _STDIN)
-    answers = recognizer.predict_many(files, jobs=jobs or None, window_s=window, hop_s=hop)
+    answers = recognizer.predict_many(files, jobs=jobs or None, **how._asdict())
     for item in inputs:
         if isinstance(item, Prediction):
             yield item
         elif item == _STDIN:
-            yield _from_stdin(recognizer, window, hop)
+            yield _from_stdin(recognizer, how)
         else:
             yield next(answers)
 
 
-def _from_stdin(recognizer: Recognizer, window: float | None, hop: float | None) -> Prediction:
+def _from_stdin(recognizer: Recognizer, how: How) -> Prediction:
     try:
-        return recognizer.predict(sys.stdin.buffer.read(), name="<stdin>", window_s=window, hop_s=hop)
+        return recognizer.predict(sys.stdin.buffer.read(), name="<stdin>", **how._asdict())
     except AudioError as error:
-        return Prediction("<stdin>", "", 0.0, {}, error=str(error).removeprefix("<stdin>: "))
+        return failed("<stdin>", str(error).removeprefix("<stdin>: "))
+
+
+def _draw(item: Prediction, place: Path) -> None:
+    from kanjo.evaluation import figures
+
+    if item.file == "<stdin>":
+        raise KanjoError("--plot reads the recording a second time: name a file, not -")
+    figures.save(figures.timeline(item, Path(item.file)), place)
 
 
 def _write(form: str, predictions: Iterable[Prediction], labels: tuple[str, ...], output: Path | None) -> None:
@@ -140,7 +191,7 @@ def _write(form: str, predictions: Iterable[Prediction], labels: tuple[str, ...]
             stream.write(chunk)
 
 
-def _dialogue(recognizer: Recognizer, form: str, window: float | None, hop: float | None) -> None:
+def _dialogue(recognizer: Recognizer, form: str, how: How) -> None:
     say(f"{recognizer.facts.name}: {', '.join(recognizer.labels)}. One recording's path a line; q ends.")
     while True:
         try:
@@ -152,7 +203,7 @@ def _dialogue(recognizer: Recognizer, form: str, window: float | None, hop: floa
         if not word:
             continue
         try:
-            answer = recognizer.predict(Path(word).expanduser(), window_s=window, hop_s=hop)
+            answer = recognizer.predict(Path(word).expanduser(), **how._asdict())
         except KanjoError as error:
             say(f"kanjo: {error}")
             continue

@@ -14,6 +14,7 @@ from kanjo import audio
 from kanjo.corpora import OWN, corpus_named, read_corpus
 from kanjo.corpora.manifest import Manifest, Utterance
 from kanjo.errors import AudioError
+from kanjo.levels import Levels
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def _hear(path: Path, file: str, decode: bool) -> Heard:
         if not decode and source.frames:
             with source:
                 return Heard(file, source.frames / source.native_rate, source.native_rate, source.channels)
-        levels = audio.Levels()
+        levels = Levels()
         for block in source.blocks():
             levels.feed(block)
             digest.update(block.data)

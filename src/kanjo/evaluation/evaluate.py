@@ -17,7 +17,8 @@ from kanjo.corpora import Utterance
 from kanjo.errors import AudioError, CorpusError
 from kanjo.evaluation.metrics import Scores, score
 from kanjo.labels import UNSURE
-from kanjo.recognizer import Prediction, Recognizer
+from kanjo.prediction import Prediction
+from kanjo.recognizer import Recognizer
 
 Progress = Callable[[int, int], None]
 

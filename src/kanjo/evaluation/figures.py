@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from kanjo import files
+from kanjo import audio, files
 from kanjo.corpora.check import Heard
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import KanjoError
 from kanjo.evaluation.compare import Run
 from kanjo.evaluation.metrics import Scores
+from kanjo.prediction import Prediction
 
 #: Okabe & Ito's colours, which the colour-blind tell apart.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#888888"
@@ -156,6 +157,55 @@ def waveform(signal: npt.NDArray[np.float32], rate: int, title: str) -> Picture:
     return drawn(figure)
 
 
+def timeline(prediction: Prediction, file: Path) -> Picture:
+    """A recording's waveform, and under it its segments and how probable each emotion is in each window."""
+    figure, (above, below) = figure_of(12, 5, rows=2)
+    low, high = _envelope(file, 1200)
+    seconds = (np.arange(len(low)) + 0.5) * prediction.duration_s / len(low)
+    above.fill_between(seconds, low, high, color=GREY, linewidth=0)
+    names = list(prediction.probabilities)
+    colours = {name: CYCLE[n % len(CYCLE)] for n, name in enumerate(names)}
+    limit = max(float(np.abs([low, high]).max()), 1e-6)
+    for segment in prediction.segments:
+        if segment.probabilities:
+            above.axvspan(segment.start_s, segment.end_s, color=colours.get(segment.label, GREY), alpha=0.25, linewidth=0)
+            said = f"{segment.label}\n{segment.confidence:.0%}"
+            above.text((segment.start_s + segment.end_s) / 2, 0.98 * limit, said, ha="center", va="top", fontsize=8)
+    above.set_ylim(-limit, limit)
+    above.set_ylabel("amplitude")
+    middles = [(window.start_s + window.end_s) / 2 for window in prediction.windows]
+    for n, name in enumerate(names):
+        shares = [100 * window.probabilities[name] for window in prediction.windows]
+        style = {"color": colours[name], "linestyle": STYLES[n // len(CYCLE) % len(STYLES)], "marker": MARKERS[n % len(MARKERS)]}
+        below.plot(middles, shares, markersize=4, linewidth=1, label=name, **style)
+    below.set_ylabel("probability, %")
+    below.set_xlabel("seconds")
+    below.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    for axes in (above, below):
+        axes.set_xlim(0, max(prediction.duration_s, 0.01))
+    return drawn(figure)
+
+
+def _envelope(file: Path, columns: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Lowest and highest samples of (at most) so many stretches of a recording, read block by block."""
+    lows, highs = [], []
+    with audio.open_source(file) as source:
+        step = max(1, source.native_rate // 100)
+        held = np.zeros(0, np.float32)
+        for block in source.blocks():
+            held = np.concatenate([held, block])
+            whole = held[: len(held) // step * step].reshape(-1, step)
+            lows.append(whole.min(1))
+            highs.append(whole.max(1))
+            held = held[whole.size :]
+    if held.size:
+        lows.append(held.min(keepdims=True))
+        highs.append(held.max(keepdims=True))
+    low, high = np.concatenate(lows), np.concatenate(highs)
+    places = np.linspace(0, len(low), min(columns, len(low)), endpoint=False).astype(int)
+    return np.minimum.reduceat(low, places), np.maximum.reduceat(high, places)
+
+
 def segments(found: Sequence[npt.NDArray[np.float32]], most: int = 12) -> Picture:
     """Segments (C, M, T), a column each, a row for each channel; of many, the first ``most``."""
     shown = found[:most]
@@ -270,6 +320,15 @@ def drawn(figure: Any) -> Picture:
         figure.savefig(buffer, format=kind, dpi=110)
         found.append(buffer.getvalue())
     return Picture(*found)
+
+
+def save(picture: Picture, place: Path) -> None:
+    """Write it as PNG or SVG, whichever the name ends in. Raises KanjoError."""
+    kinds = {".png": picture.png, ".svg": picture.svg}
+    if place.suffix.lower() not in kinds:
+        raise KanjoError(f"{place}: expected a name that ends in .png or .svg")
+    with files.written_whole(place) as temporary:
+        temporary.write_bytes(kinds[place.suffix.lower()])
 
 
 def write(folder: Path, pictures: Mapping[str, Picture]) -> None:

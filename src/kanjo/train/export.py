@@ -23,6 +23,7 @@ from kanjo.corpora import CORPORA
 from kanjo.errors import BundleError
 from kanjo.splits import Fold
 from kanjo.train.data import Windows, loader
+from kanjo.train.familiar import familiarised
 from kanjo.train.fit import Fitted
 from kanjo.train.init import inherited
 from kanjo.train.material import Material
@@ -84,7 +85,7 @@ def export(
     """
     recipe = material.recipe
     before = inherited(recipe)
-    graph = to_onnx(fitted.system, fitted.temperature, recipe.audio.window)
+    graph = familiarised(to_onnx(fitted.system, fitted.temperature, recipe.audio.window), material, fold)
     facts = bundle.Facts(
         name=recipe.name,
         version=kanjo.__version__,
