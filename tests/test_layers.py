@@ -35,6 +35,7 @@ MAY = {
     "__init__": {"errors", "prediction", "recognizer", "stream"},
     "__main__": {"cli"},
 }
+MAY["server"] = {"errors", "audio", "bundle", "prediction", "hearing", "recognizer", "stream", "__init__"}
 MAY["cli"] = set(MAY) | {"train"}
 
 
@@ -73,6 +74,8 @@ def test_only_train_knows_torch(path: Path) -> None:
         return
     text = path.read_text(encoding="utf-8")
     for library in ("torch", "lightning", "pydantic", "yaml"):
+        if library == "pydantic" and _room(path) == "server":
+            continue
         assert f"import {library}" not in text
         assert f"from {library}" not in text
 

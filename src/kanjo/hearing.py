@@ -15,7 +15,7 @@ import numpy.typing as npt
 from kanjo import segments, speech, windows
 from kanjo.audio import Signal
 from kanjo.bundle import Facts
-from kanjo.errors import KanjoError
+from kanjo.errors import AudioError, KanjoError
 from kanjo.labels import SILENCE, UNSURE
 from kanjo.levels import Levels
 from kanjo.prediction import Prediction, Segment
@@ -60,7 +60,8 @@ def manner_of(
 class Hearing:
     """A recording being heard, in the bundle's rate. ``warnings`` may be added to until :meth:`answer` is asked for."""
 
-    def __init__(self, file: str, native_rate: int, facts: Facts, manner: Manner) -> None:
+    def __init__(self, file: str, native_rate: int, facts: Facts, manner: Manner, longest_s: float = float("inf")) -> None:
+        self.longest_s = longest_s
         self.file, self.facts, self.manner = file, facts, manner
         self.warnings = [*_of_rate(native_rate, facts.sample_rate), *_of_language(manner.language, facts)]
         self.levels = Levels()
@@ -74,8 +75,13 @@ class Hearing:
         self._metering: Future[None] | None = None
 
     def feed(self, block: Signal, helper: Executor | None = None) -> Iterator[Window]:
-        """Take in samples (N,): the windows they complete. ``helper`` looks for speech meanwhile."""
+        """Take in samples (N,): the windows they complete. ``helper`` looks for speech meanwhile.
+
+        Raises AudioError once it is longer than ``longest_s``.
+        """
         self.levels.feed(block)
+        if self.levels.n > self.longest_s * self.facts.sample_rate:
+            raise AudioError(f"{self.file}: longer than {self.longest_s:g} s, which is the limit here")
         self._listen(block, False, helper)
         yield from self._cutter.feed(block)
 

@@ -36,6 +36,7 @@ class Recognizer:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or os.cpu_count() or 1
         options.enable_mem_pattern = False  # plans for one batch size; ours vary, and without it memory is a fifth less
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads took a core from decoding
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(str(model.graph), options, providers=["CPUExecutionProvider"])
@@ -108,18 +109,18 @@ class Recognizer:
         ahead = 2 * _BATCH + jobs
         inputs = iter(paths)
         with ThreadPoolExecutor(jobs) as pool:
-            coming: list[Future[_Heard]] = []
-            group: list[_Heard] = []
+            coming: list[Future[Heard]] = []
+            group: list[Heard] = []
             while True:
                 while len(coming) < ahead and (path := next(inputs, None)) is not None:
-                    coming.append(pool.submit(self._hear, path, manner))
+                    coming.append(pool.submit(self.hear, path, manner))
                 if not coming:
                     break
                 group.append(coming.pop(0).result())
                 if sum(len(windows) for _, windows in group) >= _BATCH:
-                    yield from self._answers(group)
+                    yield from self.answers(group)
                     group = []
-            yield from self._answers(group)
+            yield from self.answers(group)
 
     def manner(
         self,
@@ -163,10 +164,15 @@ class Recognizer:
                 self.run([(hearing, window) for window in batch])
         return hearing.answer()
 
-    def _hear(self, path: str | Path, manner: Manner) -> _Heard:
+    def hear(self, path: str | Path | BinaryIO, manner: Manner, name: str = "", longest_s: float = float("inf")) -> Heard:
+        """Decode a recording and cut its windows, for :meth:`answers`; a long one's are run as they come.
+
+        One that can't be heard, or is longer than ``longest_s``, becomes a Prediction with its ``error``.
+        """
+        name = name or str(path)
         try:
-            source = audio.open_source(path, str(path))
-            hearing = Hearing(str(path), source.native_rate, self.facts, manner)
+            source = audio.open_source(path, name)
+            hearing = Hearing(name, source.native_rate, self.facts, manner, longest_s)
             kept: list[Window] = []
             for batch in _batches(hearing, source, None):
                 kept += batch
@@ -174,17 +180,18 @@ class Recognizer:
                     self.run([(hearing, window) for window in kept])
                     kept = []
         except AudioError as error:
-            return failed(str(path), str(error).removeprefix(f"{path}: ")), []
+            return failed(name, str(error).removeprefix(f"{name}: ")), []
         return hearing, kept
 
-    def _answers(self, group: list[_Heard]) -> Iterator[Prediction]:
+    def answers(self, group: Sequence[Heard]) -> Iterator[Prediction]:
+        """The answers of several recordings that were heard; their windows run together."""
         self.run([(hearing, window) for hearing, kept in group if isinstance(hearing, Hearing) for window in kept])
         for hearing, _ in group:
             yield hearing.answer() if isinstance(hearing, Hearing) else hearing
 
 
 #: A recording that was read, with the windows that wait to be run; or the answer that it got none.
-_Heard = tuple[Hearing | Prediction, list[Window]]
+Heard = tuple[Hearing | Prediction, list[Window]]
 
 
 def load(name: str | Path = DEFAULT, threads: int | None = None) -> Recognizer:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli import corpus, evaluate, plot, predict, report, tools, train, tune
+from kanjo.cli import corpus, embed, evaluate, listen, plot, predict, report, serve, tools, train, tune
 from kanjo.errors import KanjoError
 
 app = typer.Typer(
@@ -28,6 +28,9 @@ train.register(app)
 report.register(app)
 tune.register(app)
 evaluate.register(app)
+serve.register(app)
+listen.register(app)
+embed.register(app)
 
 _debug = False
 

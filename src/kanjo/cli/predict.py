@@ -82,7 +82,7 @@ def predict(
     if not paths:
         _dialogue(recognizer, form, how)
         return
-    inputs = list(_expanded(paths))
+    inputs = list(expanded(paths))
     if len(inputs) != 1 and (plot or form in timeline.SUBTITLES):
         raise typer.BadParameter(f"{len(inputs)} recordings: {'--plot draws' if plot else form + ' holds'} one; name one")
     rows = Rows(output, form, recognizer.labels, resume) if output and form in RESUMABLE else None
@@ -121,7 +121,7 @@ def _format(form: str, output: Path | None) -> str:
     return form
 
 
-def _expanded(paths: Iterable[str]) -> Iterator[str | Prediction]:
+def expanded(paths: Iterable[str]) -> Iterator[str | Prediction]:
     """Every recording meant; a path that means none becomes a failed prediction, so that it gets its row."""
     for word in paths:
         path = Path(word)
