@@ -5,7 +5,7 @@ CORE = .venv-demo
 DEV = .venv
 BENCHES = $(patsubst bench/%.py,bench-%,$(filter-out bench/_%,$(wildcard bench/*.py)))
 
-.PHONY: demo test lint bench clean $(BENCHES)
+.PHONY: demo test node lint bench clean $(BENCHES)
 
 demo: $(CORE)/.done  ## Install the core, then recognise emotions in the example recordings
 	$(CORE)/bin/kanjo predict examples/recordings
@@ -14,8 +14,13 @@ demo: $(CORE)/.done  ## Install the core, then recognise emotions in the example
 	@echo "    $(CORE)/bin/kanjo predict path/to/your.wav"
 	@echo "    $(CORE)/bin/kanjo predict folder/ --format json"
 
-test: $(DEV)/.done lint  ## Lint, types and the whole test suite
+test: $(DEV)/.done lint node  ## Lint, types and the whole test suite
 	$(DEV)/bin/python -m pytest -n 2 --dist loadfile  # a file's fixtures are made once
+
+# The bundle in JavaScript is tested where Node is there; without it (or without npm's registry) that test skips, saying so.
+node:
+	@test -d examples/javascript/node_modules || ! command -v npm >/dev/null || \
+		npm install --prefix examples/javascript --no-audit --no-fund --no-package-lock --silent || true
 
 lint: $(DEV)/.done
 	$(DEV)/bin/ruff check .

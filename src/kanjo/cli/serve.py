@@ -25,7 +25,7 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
     token: Annotated[str, typer.Option(envvar="KANJO_TOKEN", help="Ask for this bearer token.", show_default=False)] = "",
     capacity: Annotated[
-        int, typer.Option(min=0, help="Requests worked on or waiting; the next gets 429. 0: three for each core.")
+        int, typer.Option(min=0, help="Requests worked on or waiting; the next gets 429. 0: two for each core.")
     ] = 0,
     streams: Annotated[int, typer.Option(min=1, help="Streams open at once.")] = 16,
     max_mb: Annotated[float, typer.Option(min=0.001, help="The largest request.")] = 50.0,
@@ -44,10 +44,10 @@ def serve(
 
     cores = os.cpu_count() or 1
     settings = Settings(
-        host=host, port=port, token=token, capacity=capacity or 3 * cores, decoders=max(2, cores), streams=streams,
+        host=host, port=port, token=token, capacity=capacity or 2 * cores, decoders=max(2, cores), streams=streams,
         max_bytes=round(max_mb * 1e6), longest_s=max_seconds,
     )  # fmt: skip
-    recognizer = load(model)
+    recognizer = load(model, threads=max(1, cores // 2))  # decoding wants the others
     if not settings.loopback and not token:
         say(f"kanjo: {host} can be reached from other machines, and no --token is asked for")
     settings = replace(settings, port=_free(host, port))

@@ -15,7 +15,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     token: str = ""
-    capacity: int = 6
+    capacity: int = 4
     decoders: int = 2
     streams: int = 16
     connections: int = 256
