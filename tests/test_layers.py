@@ -28,6 +28,7 @@ MAY = {
     "hearing": {"errors", "labels", "levels", "audio", "windows", "bundle", "prediction", "segments", "speech"},
     "recognizer": {"errors", "audio", "windows", "bundle", "prediction", "hearing"},
     "stream": {"errors", "audio", "prediction", "hearing", "recognizer"},
+    "cluster": {"errors", "audio", "prediction", "recognizer"},
     "timeline": {"labels", "prediction"},
     "tools": {"errors", "files", "audio"},
     "evaluation": {"errors", "files", "labels", "audio", "corpora", "splits", "bundle", "prediction", "recognizer"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,6 +24,7 @@ from kanjo.train.material import Material, prepare, sides
 from kanjo.train.module import System, deep_network, system_of
 from kanjo.train.pack import Item, pack
 from kanjo.train.recipe import load_recipe
+from tests import corpora_fixtures
 from tests.conftest import table, train_command
 
 KANJO = [sys.executable, "-m", "kanjo"]
@@ -96,6 +98,23 @@ def test_the_bundle_answers_and_agrees_with_torch(staged: tuple[Path, str], tiny
     done = subprocess.run([*KANJO, "predict", "--model", run, clip, "--format", "json"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["label"] in facts["labels"]
+
+
+def test_fp16_halves_the_file_and_says_what_it_costs(tiny_run: Path, tiny_corpora: Path, tmp_path: Path) -> None:
+    import kanjo
+
+    command = [*KANJO, "export", tiny_run, "-o", tmp_path / "half", "--fp16", "--no-weights"]
+    done = subprocess.run([*command, "--corpus-root", tiny_corpora], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"MB -> .* MB, UAR [\d.]+ % -> [\d.]+ %", done.stdout)
+    whole, half = kanjo.load(tiny_run), kanjo.load(tmp_path / "half")
+    assert half.bundle.graph.stat().st_size < whole.bundle.graph.stat().st_size
+    assert "stored in fp16" in half.facts.quantization
+    signal = corpora_fixtures.tone(0.8, 300)
+    one, other = whole.predict_signal(signal, 16_000), half.predict_signal(signal, 16_000)
+    assert one.probabilities == pytest.approx(other.probabilities, abs=0.01) and one.probabilities != other.probabilities
+    both = subprocess.run([*command, "--int8"], capture_output=True, text=True)
+    assert both.returncode == 2 and "choose one" in both.stderr
 
 
 def test_int8_is_a_third_and_says_what_it_costs(staged: tuple[Path, str], tiny_corpora: Path, tmp_path: Path) -> None:

@@ -78,6 +78,9 @@ def export(
     int8: Annotated[
         bool, typer.Option("--int8", help="Fully connected layers in int8: a third of the size. What it costs is measured.")
     ] = False,
+    fp16: Annotated[
+        bool, typer.Option("--fp16", help="Weights stored in fp16: half of the size, as fast. What it costs is measured.")
+    ] = False,
     corpus_root: CorpusRoot = None,
     silent: Silent = False,
 ) -> None:
@@ -85,19 +88,23 @@ def export(
 
     Example: kanjo export runs/cnn-lstm-2d/20260101-120000-fold-1 -o my-bundle
     """
+    if int8 and fp16:
+        raise typer.BadParameter("--int8 and --fp16: choose one")
     found = bundle.read(run)
     if output.exists():
         raise BundleError(f"{output} is there already; choose another place, or remove it")
     kept = found.folder / bundle.WEIGHTS
     content = kept.read_bytes() if weights and kept.is_file() else None
     facts = replace(found.facts, name=name or found.facts.name)
-    if not int8:
+    if not (int8 or fp16):
         bundle.write(output, found.graph.read_bytes(), facts, content)
         print(output)
         return
     if not corpus_root:
-        raise BundleError("--int8 measures what it costs on the run's test speakers: give --corpus-root, or set KANJO_CORPORA")
-    made = _in_int8(found, facts, output, content)
+        raise BundleError(
+            "--int8 and --fp16 measure what they cost on the run's test speakers: give --corpus-root, or set KANJO_CORPORA"
+        )
+    made = _smaller(found, facts, output, content, int8)
     scores = _rescored(made, corpus_root, silent)
     bundle.rewrite_facts(output, replace(made.facts, scores=scores.as_dict()))
     before = found.facts.scores["uar"]["value"] if found.facts.scores else float("nan")
@@ -105,11 +112,15 @@ def export(
     print(f"{output}: {sizes[0]:.0f} MB -> {sizes[1]:.0f} MB, UAR {100 * before:.1f} % -> {scores.uar}")
 
 
-def _in_int8(found: bundle.Bundle, facts: bundle.Facts, output: Path, weights: bytes | None) -> bundle.Bundle:
-    from kanjo.train.quantize import int8_linear
+def _smaller(found: bundle.Bundle, facts: bundle.Facts, output: Path, weights: bytes | None, int8: bool) -> bundle.Bundle:
+    from kanjo.train.quantize import fp16_weights, int8_linear
 
-    graph, layers = int8_linear(found.graph.read_bytes())
-    said = f"{layers} fully connected layers have int8 weights, a scale for each output"
+    graph, n = (int8_linear if int8 else fp16_weights)(found.graph.read_bytes())
+    said = (
+        f"{n} fully connected layers have int8 weights, a scale for each output"
+        if int8
+        else f"{n} tensors of weights are stored in fp16"
+    )
     facts = replace(facts, sha256=hashlib.sha256(graph).hexdigest(), quantization=said)
     return bundle.write(output, graph, facts, weights)
 

@@ -62,6 +62,13 @@ def predict(
         Path | None, typer.Option(help="Draw one recording's timeline: PNG or SVG (kanjo[train]).", show_default=False)
     ] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Recordings decoded at once; 0: one for each core.")] = 0,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: many machines; paths may be s3:// and the like (kanjo[cluster]).")
+    ] = "local",
+    address: Annotated[
+        str,
+        typer.Option(envvar="RAY_ADDRESS", help="With ray: the cluster's address (default: this machine).", show_default=False),
+    ] = "",
     silent: Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")] = False,
 ) -> None:
     """Say which emotion is in recordings.
@@ -82,7 +89,9 @@ def predict(
     if not paths:
         _dialogue(recognizer, form, how)
         return
-    inputs = list(expanded(paths))
+    if engine not in ("local", "ray"):
+        raise typer.BadParameter(f"engine {engine!r}: expected local or ray")
+    inputs = list(expanded(paths)) if engine == "local" else _listed(paths)
     if len(inputs) != 1 and (plot or form in timeline.SUBTITLES):
         raise typer.BadParameter(f"{len(inputs)} recordings: {'--plot draws' if plot else form + ' holds'} one; name one")
     rows = Rows(output, form, recognizer.labels, resume) if output and form in RESUMABLE else None
@@ -90,10 +99,11 @@ def predict(
         everything, inputs = len(inputs), [item for item in inputs if _name(item) not in rows.done]
         say(f"{everything - len(inputs)} of {everything} are answered already")
     bad: list[str] = []
+    answers = _predictions(recognizer, inputs, how, jobs) if engine == "local" else _shared_out(inputs, model, how, address, jobs)
     with progress("predicting", silent) as show:
 
         def watched() -> Iterator[Prediction]:
-            for done, item in enumerate(_predictions(recognizer, inputs, how, jobs), 1):
+            for done, item in enumerate(answers, 1):
                 if item.error:
                     bad.append(item.file)
                 show(done, len(inputs))
@@ -110,6 +120,27 @@ def predict(
     if bad:
         say(f"kanjo: {len(bad)} of {len(inputs)} recordings failed")
         raise typer.Exit(1)
+
+
+def _listed(paths: Iterable[str]) -> list[str | Prediction]:
+    from kanjo import cluster
+
+    found: list[str | Prediction] = []
+    for word in paths:
+        try:
+            found += cluster.listed(word) or [failed(word, "no recordings in this folder")]
+        except KanjoError as error:
+            found.append(failed(word, str(error).removeprefix(f"{word}: ")))
+    return found
+
+
+def _shared_out(inputs: list[str | Prediction], model: str, how: How, address: str, jobs: int) -> Iterator[Prediction]:
+    """Answers over a Ray cluster, in whatever order they come."""
+    from kanjo import cluster
+
+    yield from (item for item in inputs if isinstance(item, Prediction))
+    if names := [item for item in inputs if isinstance(item, str)]:
+        yield from cluster.predict(names, model, how._asdict(), address, jobs)
 
 
 def _format(form: str, output: Path | None) -> str:
