@@ -5,7 +5,7 @@ CORE = .venv-demo
 DEV = .venv
 BENCHES = $(patsubst bench/%.py,bench-%,$(filter-out bench/_%,$(wildcard bench/*.py)))
 
-.PHONY: demo test node lint bench clean $(BENCHES)
+.PHONY: demo test node lint docs bench clean $(BENCHES)
 
 demo: $(CORE)/.done  ## Install the core, then recognise emotions in the example recordings
 	$(CORE)/bin/kanjo predict examples/recordings
@@ -26,6 +26,9 @@ lint: $(DEV)/.done
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
+
+docs: $(DEV)/.done  ## The documentation, into build/site
+	$(DEV)/bin/zensical build --strict
 
 bench: $(BENCHES)  ## Every benchmark, each in an environment of its own
 
