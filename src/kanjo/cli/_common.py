@@ -24,6 +24,10 @@ Silent = Annotated[bool, typer.Option("-s", "--silent", help="No progress, resul
 Threads = Annotated[int, typer.Option(min=0, help="Cores to use; 0: all.")]
 Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="How many at once; 0: one for each core.")]
 
+Model = Annotated[str, typer.Option("--model", "-m", help="A bundle: a name in the box, a bundle folder, a run folder.")]
+Hop = Annotated[float | None, typer.Option(help="Seconds from one window to the next (default: the bundle's).")]
+MinConfidence = Annotated[float | None, typer.Option(help='Below this the answer is "unsure", 0 to 1 (default: the bundle\'s).')]
+
 _WIDTH = 28
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from kanjo.cli._common import Jobs, Silent, progress, say
+from kanjo.cli._common import Jobs, Model, Silent, progress, say
 from kanjo.cli.predict import expanded
 from kanjo.errors import KanjoError
 from kanjo.files import written_whole
@@ -29,9 +29,7 @@ def register(app: typer.Typer) -> None:
 def embed(
     paths: Annotated[list[str], typer.Argument(help="Recordings, folders (searched through), or patterns.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A .parquet or .npy file.")],
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A bundle: a name in the box, a bundle folder, a run folder.")
-    ] = "default",
+    model: Model = "default",
     jobs: Jobs = 0,
     silent: Silent = False,
 ) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import typer
 
 from kanjo import audio, timeline
-from kanjo.cli._common import say
+from kanjo.cli._common import Hop, MinConfidence, Model, say
 from kanjo.errors import KanjoError
 from kanjo.prediction import Segment
 from kanjo.recognizer import load
@@ -30,16 +30,14 @@ def register(app: typer.Typer) -> None:
 
 
 def listen(
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A bundle: a name in the box, a bundle folder, a run folder.")
-    ] = "default",
+    model: Model = "default",
     source: Annotated[
         Path | None, typer.Option("--from", help="Hear this recording instead of the microphone.", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option(help="A microphone's name or number; ? lists them.")] = "",
     seconds: Annotated[float, typer.Option(min=0.0, help="Stop after so many; 0: Ctrl-C ends.")] = 0.0,
-    hop: Annotated[float | None, typer.Option(help="Seconds from one answer to the next.")] = None,
-    min_confidence: Annotated[float | None, typer.Option(help='Below this the answer is "unsure", 0 to 1.')] = None,
+    hop: Hop = None,
+    min_confidence: MinConfidence = None,
     form: Annotated[str, typer.Option("--format", "-f", help="table, or jsonl: an object for each answer.")] = "table",
 ) -> None:
     """Say which emotion is in the voice at the microphone, while it speaks; at the end, the timeline.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import glob
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 
 from kanjo import audio, timeline
-from kanjo.cli._common import progress, say
+from kanjo.cli._common import Hop, MinConfidence, Model, progress, say
 from kanjo.cli.rows import RESUMABLE, Rows
 from kanjo.errors import AudioError, KanjoError
 from kanjo.files import reason, written_whole
@@ -39,9 +39,7 @@ def predict(
         list[str] | None,
         typer.Argument(help="Recordings, folders (searched through), patterns, or - for standard input.", show_default=False),
     ] = None,
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A bundle: a name in the box, a bundle folder, a run folder.")
-    ] = "default",
+    model: Model = "default",
     form: Annotated[
         str,
         typer.Option("--format", "-f", help="table, csv, json, jsonl, srt or vtt; default: by -o's suffix, else table."),
@@ -51,10 +49,8 @@ def predict(
         bool, typer.Option("--resume", help="Go on with -o (csv, jsonl) where a stopped run left it; what has its rows stays.")
     ] = False,
     window: Annotated[float | None, typer.Option(help="Seconds heard at once (at most the bundle's).")] = None,
-    hop: Annotated[float | None, typer.Option(help="Seconds from one window to the next.")] = None,
-    min_confidence: Annotated[
-        float | None, typer.Option(help='Below this the answer is "unsure", 0 to 1 (default: the bundle\'s).')
-    ] = None,
+    hop: Hop = None,
+    min_confidence: MinConfidence = None,
     language: Annotated[
         str | None, typer.Option(help="What is spoken (ko, pl, ...): one that the bundle never heard is warned of.")
     ] = None,
@@ -98,28 +94,27 @@ def predict(
     if rows and rows.done:
         everything, inputs = len(inputs), [item for item in inputs if _name(item) not in rows.done]
         say(f"{everything - len(inputs)} of {everything} are answered already")
-    bad: list[str] = []
     answers = _predictions(recognizer, inputs, how, jobs) if engine == "local" else _shared_out(inputs, model, how, address, jobs)
+    bad: list[str] = []
     with progress("predicting", silent) as show:
-
-        def watched() -> Iterator[Prediction]:
-            for done, item in enumerate(answers, 1):
-                if item.error:
-                    bad.append(item.file)
-                show(done, len(inputs))
-                if plot and not item.error:
-                    _draw(item, plot)
-                yield item
-
-        if rows:
-            for item in watched():
-                rows.add(item)
-            rows.finish()
-        else:
-            _write(form, watched(), recognizer.labels, output)
+        shown = _shown(answers, len(inputs), plot, show, bad)
+        rows.write(shown) if rows else _write(form, shown, recognizer.labels, output)
     if bad:
         say(f"kanjo: {len(bad)} of {len(inputs)} recordings failed")
         raise typer.Exit(1)
+
+
+def _shown(
+    answers: Iterable[Prediction], n: int, plot: Path | None, show: Callable[[int, int], None], bad: list[str]
+) -> Iterator[Prediction]:
+    """The answers, with their progress; what failed is added to ``bad``, what worked is drawn where that is asked for."""
+    for done, item in enumerate(answers, 1):
+        if item.error:
+            bad.append(item.file)
+        elif plot:
+            _draw(item, plot)
+        show(done, n)
+        yield item
 
 
 def _listed(paths: Iterable[str]) -> list[str | Prediction]:

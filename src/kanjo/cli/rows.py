@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -50,6 +50,12 @@ class Rows:
             self._write("".join(row + "\n" for row in timeline.csv_rows(item, self.labels)))
         else:
             self._write(json.dumps(item.as_dict(), ensure_ascii=False) + "\n")
+
+    def write(self, answers: Iterable[Prediction]) -> None:
+        """The rows of all recordings, as they come."""
+        for item in answers:
+            self.add(item)
+        self.finish()
 
     def finish(self) -> None:
         """All is answered: the part becomes the output."""

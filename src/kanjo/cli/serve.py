@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli._common import say
+from kanjo.cli._common import Model, say
 from kanjo.errors import KanjoError
 
 
@@ -18,9 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="A bundle: a name in the box, a bundle folder, a run folder.")
-    ] = "default",
+    model: Model = "default",
     host: Annotated[str, typer.Option(help="The address to listen on; 127.0.0.1: this machine only.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
     token: Annotated[str, typer.Option(envvar="KANJO_TOKEN", help="Ask for this bearer token.", show_default=False)] = "",

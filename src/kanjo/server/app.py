@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import re
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-import soundfile
 from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 import kanjo
-from kanjo import audio
-from kanjo.errors import AudioError, KanjoError
+from kanjo.errors import KanjoError
 from kanjo.hearing import Manner
 from kanjo.prediction import Prediction, failed
 from kanjo.recognizer import Recognizer
-from kanjo.server import streams
+from kanjo.server import streams, uploads
 from kanjo.server.engine import Engine, Full
 from kanjo.server.guard import Guard, Refused, error_body
 from kanjo.server.measures import Measures
@@ -38,7 +34,6 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".json": "application/json",
 }
-_PCM = {"s16le": "PCM_16", "f32le": "FLOAT"}
 _REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorOut, "description": what}
     for status, what in {
@@ -77,14 +72,16 @@ def create_app(recognizer: Recognizer, settings: Settings | None = None) -> Any:
     app = FastAPI(
         title="kanjo", version=kanjo.__version__, summary="Emotion in speech", lifespan=lifespan, docs_url=None, redoc_url=None
     )  # fmt: skip
-    _routes(app, engine, settings, measures)
+    _answering(app, engine, settings, measures)
+    _about(app, recognizer, measures)
+    _page(app)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(Exception, _broken)
     app.add_exception_handler(HTTPException, _http_error)
     return Guard(app, settings, measures)
 
 
-def _routes(app: FastAPI, engine: Engine, settings: Settings, measures: Measures) -> None:
+def _answering(app: FastAPI, engine: Engine, settings: Settings, measures: Measures) -> None:
     recognizer = engine.recognizer
 
     @app.post("/v1/predict", responses=_REFUSALS, openapi_extra=_BODY, response_model=Predictions)
@@ -107,11 +104,11 @@ def _routes(app: FastAPI, engine: Engine, settings: Settings, measures: Measures
             manner = recognizer.manner(window_s, hop_s, min_confidence, language)
         except KanjoError as error:
             raise Refused(422, "bad_parameter", str(error)) from error
-        recordings = await _recordings(request, settings, (format, sample_rate, channels))
+        recordings = await uploads.recordings(request, settings, (format, sample_rate, channels))
         try:
             engine.enter()
         except Full as full:
-            _close(recordings)
+            uploads.close(recordings)
             raise Refused(429, "busy", str(full), {"retry-after": str(full.retry_after_s)}) from full
         try:
             found = await asyncio.wait_for(_answers(engine, recordings, manner), settings.answer_s)
@@ -119,7 +116,7 @@ def _routes(app: FastAPI, engine: Engine, settings: Settings, measures: Measures
             raise Refused(503, "too_long", f"no answer within {settings.answer_s:g} s", {"retry-after": "10"}) from None
         finally:
             engine.leave()
-            _close(recordings)
+            uploads.close(recordings)
         if len(found) == 1 and found[0].error:
             raise Refused(422, "not_heard", f"{found[0].file}: {found[0].error}")
         content = {
@@ -128,6 +125,14 @@ def _routes(app: FastAPI, engine: Engine, settings: Settings, measures: Measures
             "request_id": request.state.request_id,
         }
         return JSONResponse(content)
+
+    @app.websocket("/v1/stream")
+    async def stream(socket: WebSocket) -> None:
+        await streams.serve(socket, engine, settings, measures)
+
+
+def _about(app: FastAPI, recognizer: Recognizer, measures: Measures) -> None:
+    """What answers here, and how it does."""
 
     @app.get("/v1/models", response_model=ModelsOut)
     async def models() -> Response:
@@ -141,10 +146,6 @@ def _routes(app: FastAPI, engine: Engine, settings: Settings, measures: Measures
         }  # fmt: skip
         return JSONResponse({"models": [model]})
 
-    @app.websocket("/v1/stream")
-    async def stream(socket: WebSocket) -> None:
-        await streams.serve(socket, engine, settings, measures)
-
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
         """Whether the service answers."""
@@ -154,6 +155,10 @@ def _routes(app: FastAPI, engine: Engine, settings: Settings, measures: Measures
     async def metrics() -> Response:
         """Prometheus's text format."""
         return Response(generate_latest(measures.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def _page(app: FastAPI) -> None:
+    """The page and its parts."""
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
@@ -167,67 +172,7 @@ def _routes(app: FastAPI, engine: Engine, settings: Settings, measures: Measures
         return FileResponse(path, media_type=_TYPES[path.suffix], headers={"cache-control": "no-cache"})
 
 
-#: What is sent: its name, and the open file.
-Recording = tuple[str, BinaryIO]
-
-
-async def _recordings(request: Request, settings: Settings, raw: tuple[str | None, int | None, int]) -> list[Recording]:
-    """What a request holds, in files that vanish when they are closed. Raises Refused."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        return await _uploads(request, settings)
-    if not (kind.startswith(("audio/", "video/")) or kind in ("application/octet-stream", "application/ogg", "")):
-        raise Refused(415, "not_audio", f"content type {kind}: expected multipart/form-data, audio/* or application/octet-stream")
-    body = cast(BinaryIO, tempfile.SpooledTemporaryFile(1 << 20))  # noqa: SIM115  closed by _close
-    async for chunk in request.stream():
-        body.write(chunk)
-    if not body.tell():
-        body.close()
-        raise Refused(422, "empty", "the request is empty: expected a recording")
-    body.seek(0)
-    name = _plain(request.headers.get("x-file-name", "") or "recording")
-    try:
-        return [(name, _from_pcm(body, *raw) if raw[0] else body)]
-    except AudioError as error:
-        body.close()
-        raise Refused(422, "bad_parameter", str(error)) from error
-
-
-def _from_pcm(body: BinaryIO, form: str | None, sample_rate: int | None, channels: int) -> BinaryIO:
-    """Raw samples as a WAV file. Raises AudioError for a format, rate or number of channels that can't be."""
-    if form not in _PCM:
-        raise AudioError(f"format {form}: expected {' or '.join(_PCM)}")
-    if sample_rate is None or not 1 <= channels <= 32:
-        raise AudioError(f"format {form} needs sample_rate (Hz), and channels from 1 to 32")
-    audio.check_rate(sample_rate, "raw samples")
-    content = body.read()
-    width = channels * (2 if form == "s16le" else 4)
-    made = cast(BinaryIO, tempfile.SpooledTemporaryFile(1 << 20))  # noqa: SIM115  closed by _close
-    with soundfile.SoundFile(made, "w", sample_rate, channels, _PCM[form], format="WAV") as wav:
-        wav.buffer_write(content[: len(content) // width * width], dtype="int16" if form == "s16le" else "float32")
-    made.seek(0)
-    body.close()
-    return made
-
-
-async def _uploads(request: Request, settings: Settings) -> list[Recording]:
-    try:
-        form = await request.form(max_files=settings.max_files, max_fields=20)
-    except HTTPException as error:
-        raise Refused(422, "bad_form", str(error.detail)) from error
-    found = [(_plain(part.filename or "recording"), part.file) for part in form.getlist("files") if isinstance(part, UploadFile)]
-    if not found:
-        raise Refused(422, "no_files", 'no recording sent: expected parts named "files"')
-    return found
-
-
-def _plain(name: str) -> str:
-    """A file's name without folders or what a terminal would act on; nothing is ever opened by it."""
-    last = re.split(r"[/\\]", name)[-1]
-    return "".join(c for c in last if c.isprintable())[:255] or "recording"
-
-
-async def _answers(engine: Engine, recordings: list[Recording], manner: Manner) -> list[Prediction]:
+async def _answers(engine: Engine, recordings: list[uploads.Recording], manner: Manner) -> list[Prediction]:
     found = []
     for name, recording in recordings:
         if not recording.read(1):
@@ -236,11 +181,6 @@ async def _answers(engine: Engine, recordings: list[Recording], manner: Manner) 
         recording.seek(0)
         found.append(await engine.predict(recording, name, manner))
     return found
-
-
-def _close(recordings: list[Recording]) -> None:
-    for _, recording in recordings:
-        recording.close()
 
 
 async def _refused(request: Request, refused: Exception) -> Response:
