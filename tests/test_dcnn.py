@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,10 @@ _OTHERS: dict[str, tuple[Callable[[], Any], str]] = {
         r"features.0.weight has shape \(64, 1, 11, 11\), expected",
     ),
     "missing": (lambda: {k: v for k, v in _published().items() if k != "features.8.bias"}, "features.8.bias is missing"),
-    "extra": (lambda: {**_published(), "layer4.weight": torch.zeros(1)}, "layer4.weight is not AlexNet's"),
+    "extra": (
+        lambda: {**_published(), "layer4.weight": torch.zeros(1)},
+        "layer4.weight is unknown; expected torchvision's AlexNet",
+    ),
     "pickle": (lambda: {"state_dict": _Trap()}, "holds pickled objects, which may run code"),
     "list": (lambda: [1, 2], "holds list, expected a state dict"),
     "dict": (lambda: {"epoch": 3}, "holds dict, expected a state dict"),
@@ -175,41 +179,54 @@ def test_any_bytes_are_refused_in_a_line(tmp_path_factory: pytest.TempPathFactor
 
 
 def test_a_missing_file_of_weights_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="no such file; expected auto, imagenet, none or a file"):
+    with pytest.raises(RecipeError, match="no such file; expected auto, none, imagenet, audioset or a file"):
         weights.read_weights(AlexNet(8), str(tmp_path / "nothing.pth"))
 
 
 @pytest.fixture
-def hub(tmp_path: Path, published: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The published file at an address of our own, its name holding its hash as torchvision's does."""
+def hub(tmp_path: Path, published: Path, monkeypatch: pytest.MonkeyPatch) -> weights.Published:
+    """The published file at an address of our own."""
     from kanjo.files import sha256
 
-    place = tmp_path / f"alexnet-owt-{sha256(published)[:8]}.pth"
+    place = tmp_path / "alexnet.pth"
     place.write_bytes(published.read_bytes())
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "hub"))
-    monkeypatch.setattr(weights, "IMAGENET", place.as_uri())
-    return place
+    monkeypatch.delenv("KANJO_WEIGHTS", raising=False)
+    return replace(weights.IMAGENET, url=place.as_uri(), sha256=sha256(place))
 
 
-def test_imagenet_weights_are_fetched_once_and_checked(hub: Path) -> None:
+def test_imagenet_weights_are_fetched_once_and_checked(hub: weights.Published, tmp_path: Path) -> None:
     network = AlexNet(8)
-    weights.read_weights(network, "imagenet")
+    weights.read_weights(network, "imagenet", hub)
     assert torch.equal(network.features[3].weight, _published()["features.3.weight"])
-    hub.unlink()
-    weights.read_weights(network, "imagenet")  # from torch's cache
-    assert weights.settled("auto")[0] == "imagenet"
+    (tmp_path / "alexnet.pth").unlink()
+    weights.read_weights(network, "imagenet", hub)  # from torch's cache
+    assert weights.settled("auto", hub)[0] == "imagenet"
 
 
-def test_a_file_that_is_not_the_published_one_is_refused(hub: Path) -> None:
-    hub.write_bytes(hub.read_bytes()[:-100] + bytes(100))
+def test_a_folder_of_weights_is_looked_into_first(
+    hub: weights.Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "alexnet.pth").rename(tmp_path / "mine" / "alexnet.pth")
+    monkeypatch.setenv("KANJO_WEIGHTS", str(tmp_path / "mine"))
+    weights.read_weights(AlexNet(8), "imagenet", hub)
+    (tmp_path / "mine" / "alexnet.pth").write_bytes(b"other")
+    with pytest.raises(RecipeError, match="not the file that was published"):
+        weights.read_weights(AlexNet(8), "imagenet", hub)
+
+
+def test_a_file_that_is_not_the_published_one_is_refused(hub: weights.Published, tmp_path: Path) -> None:
+    content = (tmp_path / "alexnet.pth").read_bytes()
+    (tmp_path / "alexnet.pth").write_bytes(content[:-100] + bytes(100))
     with pytest.raises(RecipeError, match="invalid hash value"):
-        weights.read_weights(AlexNet(8), "imagenet")
+        weights.read_weights(AlexNet(8), "imagenet", hub)
 
 
-def test_without_a_network_a_line_says_what_to_put_where(hub: Path, tmp_path: Path) -> None:
-    hub.unlink()
+def test_without_a_network_a_line_says_what_to_put_where(hub: weights.Published, tmp_path: Path) -> None:
+    (tmp_path / "alexnet.pth").unlink()
     with pytest.raises(RecipeError) as caught:
-        weights.read_weights(AlexNet(8), "imagenet")
+        weights.read_weights(AlexNet(8), "imagenet", hub)
     said = str(caught.value)
     assert len(said.splitlines()) == 1
     assert f"at {tmp_path / 'hub' / 'hub' / 'checkpoints' / hub.name}" in said and "network.weights" in said

@@ -65,7 +65,7 @@ def settle(experiment: Recipe, run: Path, resume: bool) -> Recipe:
 
     Raises RecipeError when the run was begun with another recipe.
     """
-    from kanjo.train.networks.weights import AUTO, settled
+    from kanjo.train.networks.weights import AUTO, PUBLISHED, settled
     from kanjo.train.recipe import load_recipe
 
     stored = run / "recipe.yaml"
@@ -73,7 +73,7 @@ def settle(experiment: Recipe, run: Path, resume: bool) -> Recipe:
     source = getattr(experiment.network, "weights", "")
     if source == AUTO:
         known = getattr(begun.network, "weights", "") if begun else ""
-        source, why = (known, "") if known else settled(source)
+        source, why = (known, "") if known else settled(source, PUBLISHED[experiment.network.type])
         if why:
             say(why)
         network = experiment.network.model_copy(update={"weights": source})

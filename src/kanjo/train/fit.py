@@ -22,9 +22,9 @@ from kanjo.train.frontend import LogMel
 from kanjo.train.init import initialise
 from kanjo.train.material import Material, class_weights, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of
-from kanjo.train.networks.weights import read_weights
+from kanjo.train.networks.weights import AUDIOSET, read_weights
 from kanjo.train.optimise import Best, checkpoint, in_bf16, optimise
-from kanjo.train.schema import DcnnBlstmSection
+from kanjo.train.schema import DcnnBlstmSection, MobileNetSection
 
 log = logging.getLogger("kanjo")
 
@@ -92,6 +92,8 @@ def begun(
         frontend.fit_statistics(*statistics(frontend, material, fold))
     if isinstance(recipe.network, DcnnBlstmSection):
         read_weights(deep_network(system).extractor, str(extractor) if extractor else recipe.network.weights)
+    if isinstance(recipe.network, MobileNetSection):
+        read_weights(system.network, recipe.network.weights, AUDIOSET)
     return (system, *_task(system, material, fold, (extractor or run / "extractor").parent))
 
 

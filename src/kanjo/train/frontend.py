@@ -26,16 +26,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Array = npt.NDArray[np.float64]
-MelScale = Literal["slaney", "htk"]
-Normalization = Literal["none", "utterance", "corpus", "image"]
+MelScale = Literal["slaney", "htk", "kaldi"]
+Normalization = Literal["none", "utterance", "corpus", "image", "audioset"]
 
 #: Mean and deviation of ImageNet's red, green and blue, at full scale 1: what torchvision's weights were trained on.
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def hz_to_mel(hz: Array, scale: MelScale) -> Array:
-    """Mel of Hz. "htk": 2595 log10(1 + f/700). "slaney" (Auditory Toolbox): linear below 1 kHz, logarithmic above."""
-    if scale == "htk":
+    """Mel of Hz. "htk" and "kaldi": 2595 log10(1 + f/700). "slaney" (Auditory Toolbox): linear below 1 kHz, logarithmic above."""
+    if scale != "slaney":
         return np.asarray(2595.0 * np.log10(1.0 + hz / 700.0))
     step, knee = 200.0 / 3, 1000.0
     above = knee / step + np.log(np.maximum(hz, knee) / knee) / (np.log(6.4) / 27.0)
@@ -44,7 +44,7 @@ def hz_to_mel(hz: Array, scale: MelScale) -> Array:
 
 def mel_to_hz(mel: Array, scale: MelScale) -> Array:
     """The inverse of :func:`hz_to_mel`."""
-    if scale == "htk":
+    if scale != "slaney":
         return np.asarray(700.0 * (10.0 ** (mel / 2595.0) - 1.0))
     step, knee = 200.0 / 3, 1000.0
     above = knee * np.exp(np.log(6.4) / 27.0 * (np.maximum(mel, knee / step) - knee / step))
@@ -52,13 +52,21 @@ def mel_to_hz(mel: Array, scale: MelScale) -> Array:
 
 
 def mel_filters(sample_rate: int, n_fft: int, n_mels: int, fmin: float, fmax: float, scale: MelScale) -> Array:
-    """Triangular filters of unit area (Slaney's norm): (M, n_fft // 2 + 1), as ``librosa.filters.mel``."""
+    """Triangular filters (M, n_fft // 2 + 1): of unit area, as ``librosa.filters.mel`` has them (Slaney's norm).
+
+    "kaldi": of unit height, and triangles over mels, not over Hz (Kaldi's MelBanks, torchaudio.compliance.kaldi).
+    """
     low, high = hz_to_mel(np.asarray([fmin, fmax], float), scale)
-    edges = mel_to_hz(np.linspace(low, high, n_mels + 2), scale)
+    edges = np.linspace(low, high, n_mels + 2)
     bins = np.arange(n_fft // 2 + 1) * sample_rate / n_fft
+    if scale == "kaldi":
+        bins = hz_to_mel(bins, scale)
+    else:
+        edges = mel_to_hz(edges, scale)
     rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
-    return np.maximum(0.0, np.minimum(rising, falling)) * (2.0 / (edges[2:] - edges[:-2]))[:, None]
+    height = np.ones(n_mels) if scale == "kaldi" else 2.0 / (edges[2:] - edges[:-2])
+    return np.maximum(0.0, np.minimum(rising, falling)) * height[:, None]
 
 
 def hann(win_length: int, n_fft: int) -> Array:
@@ -196,7 +204,8 @@ class LogMel(nn.Module):
     C is 1, or 3 with ``deltas``, whose edges are replicated where an utterance ends, not where its padding does.
     ``normalization``: "none"; "utterance" (each item's own mean and deviation); "corpus" (mean and deviation of each channel
     and mel bin over the training set, given by :meth:`fit_statistics`); "image" (each channel scaled to 0 to 1 over the frames
-    heard, then ImageNet's mean and deviation; Zhang et al. 2021).
+    heard, then ImageNet's mean and deviation; Zhang et al. 2021); "audioset" ((ln(power + 1e-5) + 4.5) / 5, as EfficientAT's networks
+    were trained: loudness stays in it).
     """
 
     mean: Tensor
@@ -245,13 +254,16 @@ class LogMel(nn.Module):
         return heard_frames(signal, self.power.hop_length)
 
     def features(self, signal: Tensor, frames: Tensor) -> Tensor:
-        """Before normalisation: (B, C, M, T), decibels."""
+        """Before normalisation: (B, C, M, T), decibels ("audioset": as it is)."""
         n_frames = self.n_frames(signal.shape[1])
         if self.preemphasis:
             # one sample longer, so that a signal ends the same way whether zeros follow it or nothing does
             signal = F.pad(signal, (1, 1))
             signal = signal[:, 1:] - self.preemphasis * signal[:, :-1]
-        static = decibels(self.power(signal)[..., :n_frames], self.top_db)
+        power = self.power(signal)[..., :n_frames]
+        if self.normalization == "audioset":
+            return ((torch.log(power + 1e-5) + 4.5) / 5).unsqueeze(1)
+        static = decibels(power, self.top_db)
         if self.with_deltas or self.normalization == "image":
             static = held(static, frames)
         if not self.with_deltas:

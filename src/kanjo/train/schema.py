@@ -116,11 +116,17 @@ class LogMelSection(Section):
     n_mels: Count = 128
     fmin: Annotated[float, Field(ge=0)] = 0.0
     fmax: Positive | None = None
-    mel_scale: Literal["slaney", "htk"] = "slaney"
+    mel_scale: Literal["slaney", "htk", "kaldi"] = "slaney"
     preemphasis: Share = 0.0
     top_db: Positive | None = 80.0
     with_deltas: bool = False
-    normalization: Literal["none", "utterance", "corpus", "image"] = "corpus"
+    normalization: Literal["none", "utterance", "corpus", "image", "audioset"] = "corpus"
+
+    @model_validator(mode="after")
+    def _plain(self) -> LogMelSection:
+        if self.normalization == "audioset" and self.with_deltas:
+            raise ValueError("normalization audioset has no deltas; set with_deltas to false")
+        return self
 
 
 def _frontend_type(value: Any) -> str:
@@ -221,8 +227,23 @@ class DcnnBlstmSection(Section):
     dropout: Share = 0.1
 
 
+class MobileNetSection(Section):
+    """MobileNetV3-Large over log-mels (Schmid et al. 2023).
+
+    ``weights`` that its trunk starts from: "audioset" (EfficientAT's, fetched), "none" (random), a file, or "auto" (AudioSet's where they
+    are at hand or can be fetched, else none). ``width``: the published files' share of channels (0.4: mn04_as).
+    """
+
+    type: Literal["mobilenet"]
+    weights: str = "auto"
+    width: Positive = 0.4
+    pooling: Literal["mean", "attention", "blstm"] = "attention"
+    lstm_units: Count = 128
+    dropout: Share = 0.3
+
+
 NetworkSection = Annotated[
-    CnnLstm2dSection | CnnLstm1dSection | CnnLstmMergedSection | DcnnBlstmSection, Field(discriminator="type")
+    CnnLstm2dSection | CnnLstm1dSection | CnnLstmMergedSection | DcnnBlstmSection | MobileNetSection, Field(discriminator="type")
 ]
 
 

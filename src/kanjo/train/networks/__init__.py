@@ -13,12 +13,14 @@ from torch import nn
 from kanjo.errors import RecipeError
 from kanjo.train.networks.cnn_lstm import CnnLstm1d, CnnLstm2d, CnnLstmMerged
 from kanjo.train.networks.dcnn_blstm import DcnnBlstm
+from kanjo.train.networks.mobilenet import MobileNet
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "cnn-lstm-2d": CnnLstm2d,
     "cnn-lstm-1d": CnnLstm1d,
     "cnn-lstm-merged": CnnLstmMerged,
     "dcnn-blstm-attention": DcnnBlstm,
+    "mobilenet": MobileNet,
 }
 
 

@@ -1,8 +1,10 @@
-"""Where a deep CNN's first weights come from: torchvision's published file, a file of one's own, or chance."""
+"""Where a pre-trained network's first weights come from: a published file, a file of one's own, or chance."""
 
 from __future__ import annotations
 
+import os
 import pickle
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -14,31 +16,69 @@ from torch import Tensor, nn
 from kanjo.errors import RecipeError
 from kanjo.files import reason, sha256
 
-#: torchvision's AlexNet_Weights.IMAGENET1K_V1; the name's last part is the beginning of its sha256, which is checked.
-IMAGENET = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
-AUTO, NONE, FETCHED = "auto", "none", "imagenet"
-#: The layer that is replaced, whatever it once told apart.
-_LAST = ("classifier.6.weight", "classifier.6.bias")
+AUTO, NONE = "auto", "none"
 
 
-def read_weights(network: nn.Module, source: str) -> None:
-    """Put weights into an AlexNet: "imagenet", "none" (it stays as it is) or the path of a .pth or .safetensors file.
+@dataclass(frozen=True)
+class Published:
+    """Weights that their authors publish: the recipe's ``word`` for them, ``url``, the file's ``sha256`` (its beginning is enough).
 
-    A last layer of another size is left out, the network's own stays. Raises RecipeError in one line for weights that can't
-    be had, that are not a plain state dict, or whose names or shapes aren't torchvision's.
+    ``last``: how the names of the layers begin that are left out where their shapes differ; they once told other things apart.
+    """
+
+    word: str
+    title: str
+    url: str
+    sha256: str
+    last: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return self.url.rsplit("/", 1)[-1]
+
+
+#: torchvision's AlexNet_Weights.IMAGENET1K_V1.
+IMAGENET = Published(
+    "imagenet",
+    "torchvision's AlexNet",
+    "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    "7be5be79",
+    ("classifier.6.",),
+)
+#: EfficientAT's mn04_as (MIT): MobileNetV3-Large at width 0.4, trained on AudioSet.
+AUDIOSET = Published(
+    "audioset",
+    "EfficientAT's mn04_as",
+    "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/mn04_as_mAP_432.pt",
+    "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c",
+    ("classifier.",),
+)
+#: Network -> what "auto" means for it.
+PUBLISHED = {"dcnn-blstm-attention": IMAGENET, "mobilenet": AUDIOSET}
+_WORDS = (AUTO, NONE, *(known.word for known in PUBLISHED.values()))
+
+
+def read_weights(network: nn.Module, source: str, published: Published = IMAGENET) -> None:
+    """Put weights into a network: the word of what is published, "none" (it stays as it is) or a .pth, .pt or .safetensors file.
+
+    Last layers of other sizes are left out, the network's own stay. Raises RecipeError in one line for weights that can't
+    be had, that are not a plain state dict, or whose names or shapes aren't the network's.
     """
     if source == NONE:
         return
-    found = fetch_imagenet() if source == FETCHED else _read(Path(source))
+    found = fetch(published) if source == published.word else _read(Path(source))
     own = network.state_dict()
-    for key in _LAST:
-        if key not in found or found[key].shape != own[key].shape:
-            found[key] = own[key]
+    for key in [
+        key for key in found if key.startswith(published.last) and (key not in own or found[key].shape != own[key].shape)
+    ]:
+        del found[key]
+    new = [key for key in own if key not in found and key.startswith((*published.last, *HEADS))]
+    found |= {key: own[key] for key in new}
     odd = sorted(own.keys() ^ found.keys())
     if odd:
-        side = "missing" if odd[0] in own else "not AlexNet's"
+        side = "missing" if odd[0] in own else "unknown"
         raise RecipeError(
-            f"network.weights {source}: {odd[0]} is {side}; expected torchvision's AlexNet, {', '.join(list(own)[:2])}, ..."
+            f"network.weights {source}: {odd[0]} is {side}; expected {published.title}, {', '.join(list(own)[:2])}, ..."
         )
     for key, value in own.items():
         if found[key].shape != value.shape:
@@ -48,46 +88,57 @@ def read_weights(network: nn.Module, source: str) -> None:
     network.load_state_dict(found)
 
 
-def settled(source: str) -> tuple[str, str]:
-    """What "auto" comes to, and why: "imagenet" where its weights are at hand or can be fetched, else "none". The rest stays."""
+#: What a network has behind a published trunk, and learns anew.
+HEADS = ("output.", "attention.", "lstm.")
+
+
+def settled(source: str, published: Published = IMAGENET) -> tuple[str, str]:
+    """What "auto" comes to, and why: what is published where it is at hand or can be fetched, else "none". The rest stays."""
     if source != AUTO:
         return source, ""
     try:
-        fetch_imagenet()
+        fetch(published)
     except RecipeError as error:
         return NONE, f"network.weights is auto, and comes to none, random weights, not the paper's: {error}"
-    return FETCHED, "network.weights is auto, and comes to imagenet"
+    return published.word, f"network.weights is auto, and comes to {published.word}"
 
 
-def fetch_imagenet() -> dict[str, Tensor]:
-    """torchvision's ImageNet weights, from torch's cache or the network, hash checked. Raises RecipeError."""
-    try:
-        return dict(
-            torch.hub.load_state_dict_from_url(IMAGENET, map_location="cpu", progress=False, check_hash=True, weights_only=True)
-        )
-    except (URLError, OSError, RuntimeError, pickle.UnpicklingError) as error:
-        place = Path(torch.hub.get_dir()) / "checkpoints" / Path(IMAGENET).name
-        said = str(getattr(error, "reason", error)).splitlines()[0]
-        raise RecipeError(
-            f"ImageNet weights can't be had ({said}): put {IMAGENET} at {place}, or set network.weights to a copy of it, or to none"
-        ) from error
+def fetch(published: Published) -> dict[str, Tensor]:
+    """Published weights: from the folder that ``KANJO_WEIGHTS`` names, torch's cache or the network, hash checked. Raises RecipeError."""
+    hub = Path(torch.hub.get_dir()) / "checkpoints" / published.name
+    for place in (Path(os.environ.get("KANJO_WEIGHTS") or hub.parent) / published.name, hub):
+        if place.is_file():
+            break
+    else:
+        place = hub
+        try:
+            hub.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(published.url, str(hub), hash_prefix=published.sha256, progress=False)
+        except (URLError, OSError, RuntimeError) as error:
+            said = str(getattr(error, "reason", error)).splitlines()[0]
+            raise RecipeError(
+                f"{published.title} can't be had ({said}): put {published.url} at {hub}, or set network.weights to a copy of it, or to none"
+            ) from error
+    if not digest(str(place)).startswith(published.sha256):
+        raise RecipeError(f"{place}: not the file that was published as {published.url} (its sha256 differs); remove it")
+    return _read(place)
 
 
 def digest(source: str) -> str:
     """What tells one source from another: its word, or its file's sha256. Raises RecipeError."""
-    if source in (AUTO, NONE, FETCHED):
+    if source in _WORDS:
         return source
     try:
         return sha256(Path(source))
     except OSError as error:
-        raise RecipeError(f"network.weights {source}: {reason(error)}; expected auto, imagenet, none or a file") from error
+        raise RecipeError(f"network.weights {source}: {reason(error)}; expected {', '.join(_WORDS)} or a file") from error
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         found: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise RecipeError(f"network.weights {path}: no such file; expected auto, imagenet, none or a file") from error
+        raise RecipeError(f"network.weights {path}: no such file; expected {', '.join(_WORDS)} or a file") from error
     except pickle.UnpicklingError as error:
         if "Unsupported global" not in str(error):  # what torch says of a class or a function that it won't call
             raise RecipeError(f"network.weights {path}: not a file of weights") from error
