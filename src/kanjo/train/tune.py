@@ -24,7 +24,8 @@ from kanjo.splits import Fold
 from kanjo.train.fit import best_of
 from kanjo.train.material import Material
 from kanjo.train.recipe import changed
-from kanjo.train.schema import ChoiceSection, Recipe, TuneSection
+from kanjo.train.schema import Recipe
+from kanjo.train.sections import ChoiceSection, TuneSection
 
 log = logging.getLogger("kanjo")
 
