@@ -30,7 +30,7 @@ class CorpusSection(Section):
 class LabelsSection(Section):
     """Emotions joined (``map: {calm: neutral}``), then those that are kept, in the network's order (default: all found)."""
 
-    map: dict[str, str] = {}
+    map: dict[str, str] = Field(default_factory=dict)
     keep: tuple[str, ...] | None = None
 
     @field_validator("map")
@@ -301,7 +301,7 @@ class Recipe(Section):
     augment: AugmentSection = AugmentSection()
     finetune: TrainingSection | None = None
     training: TrainingSection = TrainingSection()
-    ablations: dict[str, tuple[str, ...]] = {}
+    ablations: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     tune: TuneSection | None = None
     init: str | None = None
 
