@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli import corpus, embed, evaluate, listen, plot, predict, report, serve, tools, train, tune
+from kanjo.cli import baseline, corpus, embed, evaluate, listen, plot, predict, report, serve, tools, train, tune
 from kanjo.errors import KanjoError
 
 app = typer.Typer(
@@ -30,6 +30,7 @@ tune.register(app)
 evaluate.register(app)
 serve.register(app)
 listen.register(app)
+baseline.register(app)
 embed.register(app)
 
 _debug = False
