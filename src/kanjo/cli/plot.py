@@ -94,4 +94,6 @@ def _frontend(name: str) -> tuple[Recipe, LogMel]:
 def _write(picture: Picture, file: Path, output: Path | None, what: str) -> None:
     from kanjo.evaluation import figures
 
-    figures.save(picture, output or Path(f"{file.stem}-{what}.png"))
+    place = output or Path(f"{file.stem}-{what}.png")
+    figures.save(picture, place)
+    print(place)
