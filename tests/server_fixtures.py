@@ -45,12 +45,14 @@ class Service:
 
 
 @contextmanager
-def service(**settings: object) -> Iterator[Service]:
-    """A service with settings of its own, ready to answer."""
+def service(before: str = "", **settings: object) -> Iterator[Service]:
+    """A service with settings of its own, ready to answer; ``before``: Python that its process runs first."""
     import httpx
 
     words = [f"{key}={value}" for key, value in settings.items()]
-    process = subprocess.Popen([sys.executable, "-c", _CODE, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", f"{before}\n{_CODE}", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     found = re.match(r"http://\S+:\d+", process.stdout.readline())
     assert found, process.communicate()[1]

@@ -36,7 +36,7 @@ MAY = {
     "__init__": {"errors", "prediction", "recognizer", "stream"},
     "__main__": {"cli"},
 }
-MAY["server"] = {"errors", "audio", "bundle", "prediction", "hearing", "recognizer", "stream", "__init__"}
+MAY["server"] = {"errors", "files", "audio", "bundle", "prediction", "hearing", "recognizer", "stream", "__init__"}
 MAY["cli"] = set(MAY) | {"train"}
 
 

@@ -357,6 +357,22 @@ def test_what_was_accepted_is_answered_before_it_stops() -> None:
     assert running.process.returncode in (0, -15)
 
 
+def test_a_full_disk_is_said_and_small_uploads_are_answered(tmp_path: Path) -> None:
+    """Uploads over 1 MB are put where there is no room: /proc takes no file."""
+    if not Path("/proc").is_dir():
+        pytest.skip("a folder that takes no file is /proc, which this system doesn't have")
+    samples, rate = pcm()
+    big, raw = np.tile(samples, 5).tobytes(), {"format": "s16le", "sample_rate": rate}
+    code = "import tempfile; tempfile.tempdir = '/proc'"
+    with service(before=code) as running, httpx.Client(base_url=running.url, timeout=30) as client:
+        for answer in (
+            client.post("/v1/predict", content=big, params=raw),
+            client.post("/v1/predict", files={"files": ("x", big)}),
+        ):
+            assert answer.status_code == 507 and "can't hold the upload" in answer.text, answer.text
+        assert client.post("/v1/predict", content=MOODS.read_bytes()).status_code == 200
+
+
 def test_nothing_that_is_sent_is_kept(running: Service, client: httpx.Client) -> None:
     """A large upload lies in a file while it is worked on; afterwards the process has none open, and none is left."""
     samples, rate = pcm()

@@ -39,6 +39,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
     for status, what in {
         401: "a token is needed", 408: "sent too slowly", 413: "too large", 415: "not a recording's content type",
         422: "no recording that can be heard", 429: "busy; Retry-After says when", 503: "stopping, or the answer took too long",
+        507: "no room for the upload",
     }.items()
 }  # fmt: skip
 _BODY = {

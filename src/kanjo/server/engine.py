@@ -37,6 +37,7 @@ class Engine:
         self.capacity, self.longest_s = capacity, longest_s
         self.inside = self.streams = 0
         self._decoders = ThreadPoolExecutor(decoders, thread_name_prefix="decode")
+        self._live = ThreadPoolExecutor(decoders, thread_name_prefix="stream")  # long uploads must not hold up who speaks
         self._waiting: queue.SimpleQueue[tuple[Heard, Future[Prediction]] | None] = queue.SimpleQueue()
         self._runner = threading.Thread(target=self._run, name="network", daemon=True)
         self._runner.start()
@@ -63,12 +64,13 @@ class Engine:
         return found
 
     async def aside(self, work: Callable[[], _T]) -> _T:
-        """Run a stream's work where recordings are decoded, so that the event loop stays free."""
-        return await asyncio.get_running_loop().run_in_executor(self._decoders, work)
+        """Run a stream's work beside the event loop, so that this stays free."""
+        return await asyncio.get_running_loop().run_in_executor(self._live, work)
 
     def close(self) -> None:
         """What was accepted is answered, then the threads end."""
         self._decoders.shutdown()
+        self._live.shutdown()
         self._waiting.put(None)
         self._runner.join()
 

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from kanjo import audio
 from kanjo.errors import AudioError
+from kanjo.files import reason
 from kanjo.server.guard import Refused
 from kanjo.server.settings import Settings
 
@@ -24,6 +25,13 @@ Recording = tuple[str, BinaryIO]
 
 async def recordings(request: Request, settings: Settings, raw: tuple[str | None, int | None, int]) -> list[Recording]:
     """What a request holds, in files that vanish when they are closed. Raises Refused."""
+    try:
+        return await _recordings(request, settings, raw)
+    except OSError as error:  # a large upload lies in a file, and there was no room for it
+        raise Refused(507, "no_room", f"the service can't hold the upload: {reason(error)}") from error
+
+
+async def _recordings(request: Request, settings: Settings, raw: tuple[str | None, int | None, int]) -> list[Recording]:
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if kind == "multipart/form-data":
         return await _uploads(request, settings)
