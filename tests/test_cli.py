@@ -253,3 +253,15 @@ def test_a_fold_that_fails_is_named(tiny_recipe: Path, tiny_corpora: Path, tmp_p
     assert done.returncode == 1
     assert "fold 2 failed" in done.stderr and "missing folds: 2" in done.stderr
     assert "1 of 2 folds pooled" in done.stdout
+
+
+def test_nothing_is_written_or_sent_behind_the_users_back(tmp_path: Path) -> None:
+    """ONNX Runtime 1.31 makes itself an identifier and a store of events to send; with kanjo it doesn't."""
+    home = tmp_path / "home"
+    home.mkdir()
+    clip = tiny.clip(tmp_path / "a.wav", seconds=0.6)
+    environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
+    environment.pop("ORT_DISABLE_TELEMETRY", None)
+    done = subprocess.run([sys.executable, "-m", "kanjo", "predict", clip], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and done.stderr == ""
+    assert list(home.rglob("*")) == []

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from kanjo import audio
+from kanjo import audio, runtime
 from kanjo.audio import Signal
 from kanjo.bundle import DEFAULT, Bundle, Facts, read
 from kanjo.errors import AudioError, BundleError, KanjoError
@@ -30,16 +30,9 @@ class Recognizer:
     """
 
     def __init__(self, model: Bundle, threads: int | None = None) -> None:
-        import onnxruntime  # a fifth of a second: only when it is needed
-
         self.bundle = model
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or os.cpu_count() or 1
-        options.enable_mem_pattern = False  # plans for one batch size; ours vary, and without it memory is a fifth less
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads took a core from decoding
-        options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(str(model.graph), options, providers=["CPUExecutionProvider"])
+            self._session = runtime.session(model.graph, threads or os.cpu_count() or 1)
         except Exception as error:  # onnxruntime's own exceptions share no base class but this
             raise BundleError(f"{model.graph}: ONNX Runtime can't load it ({str(error).splitlines()[0]})") from error
         names = [node.name for node in self._session.get_outputs()]

@@ -6,12 +6,13 @@ A frame is 32 ms (512 samples at 16 kHz). Fed in pieces of any size, a meter say
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import soxr
 
-from kanjo import files
+from kanjo import files, runtime
 from kanjo.audio import Signal
 from kanjo.bundle import BUNDLES
 from kanjo.errors import BundleError
@@ -104,16 +105,10 @@ def seconds(found: list[Span], starts: npt.NDArray[np.float64], ends: npt.NDArra
 
 
 @lru_cache(maxsize=1)
-def _session():  # type: ignore[no-untyped-def]  # onnxruntime has no types, and is loaded only when it is needed
-    import onnxruntime
-
+def _session() -> Any:
     try:
         if files.sha256(_GRAPH) != _SHA256:
             raise BundleError(f"{_GRAPH}: not the file that kanjo came with; install kanjo anew")
     except OSError as error:
         raise BundleError(f"can't read {_GRAPH}: {files.reason(error)}; install kanjo anew") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # its LSTM goes frame by frame: a second thread only waits
-    options.enable_mem_pattern = False
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(_GRAPH), options, providers=["CPUExecutionProvider"])
+    return runtime.session(_GRAPH, 1)  # its LSTM goes frame by frame: a second thread would only wait
