@@ -341,6 +341,20 @@ def test_a_full_house_says_when_to_come_again() -> None:
     assert {f"n-{n}" for n in range(20)} <= set(re.findall(r"n-\d+", log))
 
 
+def test_memory_stays_flat() -> None:
+    """The soak in short: after a warm-up, another sixty requests leave the service as large as it was."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("memory is read from /proc, which this system doesn't have")
+    content, sizes = MOODS.read_bytes(), []
+    with service() as running, ThreadPoolExecutor(3) as pool:
+        status = Path(f"/proc/{running.process.pid}/status")
+        for n in (60, 60, 60):
+            answers = list(pool.map(lambda _: httpx.post(running.url + "/v1/predict", content=content, timeout=60), range(n)))
+            assert all(answer.status_code == 200 for answer in answers)
+            sizes.append(int(re.search(r"VmRSS:\s+(\d+)", status.read_text())[1]))  # type: ignore[index]
+    assert sizes[2] < 1.05 * sizes[1]
+
+
 def test_what_was_accepted_is_answered_before_it_stops() -> None:
     samples, rate = pcm()
     long = np.tile(samples, 60).tobytes()  # ten minutes: some seconds of work
