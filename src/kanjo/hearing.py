@@ -16,7 +16,7 @@ from kanjo import segments, speech, windows
 from kanjo.audio import Signal
 from kanjo.bundle import Facts
 from kanjo.errors import AudioError, KanjoError
-from kanjo.labels import SILENCE, UNSURE
+from kanjo.labels import UNSURE
 from kanjo.levels import Levels
 from kanjo.prediction import Prediction, Segment
 from kanjo.windows import Window
@@ -72,6 +72,7 @@ class Hearing:
         self._spans: list[tuple[int, int]] = []
         self._distances: list[float] = []
         self._loud: list[bool] = []
+        self._windows: list[Segment] = []
         self._metering: Future[None] | None = None
 
     def feed(self, block: Signal, helper: Executor | None = None) -> Iterator[Window]:
@@ -115,14 +116,13 @@ class Hearing:
         if distance is not None:
             self._distances.append(float(distance))
         self._spans.append((window.start, window.start + window.valid))
-        return self._window(len(self._rows) - 1)
-
-    def _window(self, i: int) -> Segment:
-        start, end = self._spans[i]
+        # a recording that is too short has one window, which comes at its end: what is known of its length now stays so
         short = self.levels.n < SHORTEST_S * self.facts.sample_rate
-        row = np.asarray(self._rows[i], np.float64) if self._loud[i] and not short else self._even
+        unsure = levels.silent or short
+        named = self._named(self._even if unsure else np.asarray(row, np.float64), unsure)
         rate = self.facts.sample_rate
-        return Segment(start / rate, end / rate, *self._named(row, not self._loud[i] or short))
+        self._windows.append(Segment(window.start / rate, (window.start + window.valid) / rate, *named))
+        return self._windows[-1]
 
     def answer(self) -> Prediction:
         """The answer for all that was heard."""
@@ -139,12 +139,11 @@ class Hearing:
         rows = np.stack([*self._rows]).astype(np.float64) if self._rows else self._even[None]
         whole = windows.pooled(rows, weights) if not unsure else self._even
         label, confidence, shares = self._named(whole, unsure)
-        parts: tuple[Segment, ...] = (Segment(0.0, duration, SILENCE, 1.0, {}),)
+        parts: tuple[Segment, ...] = (segments.silence(0.0, duration),)
         if not unsure:
             edges, found = segments.moments(list(zip(starts, ends, strict=True)), rows, weights, self.manner.hop / rate, duration)
             parts = segments.timeline(edges, found, spoken, self.facts.labels, self.manner.abstain_below)
         embedding = np.asarray(windows.pooled(self._embeddings, weights), np.float32) if self._embeddings else None
-        each = tuple(self._window(i) for i in range(len(self._rows)))
         return Prediction(
             self.file,
             label,
@@ -153,7 +152,7 @@ class Hearing:
             duration,
             spoken_s,
             parts,
-            each,
+            tuple(self._windows),
             tuple(warnings),
             distance=distance,
             embedding=embedding,

@@ -74,7 +74,7 @@ def timeline(
     at = 0.0
     for start, end in spoken:
         if start > at:
-            found.append(_silence(at, start))
+            found.append(silence(at, start))
         for first, last in _pieces(start, end, borders):
             overlap = np.clip(np.minimum(edges[1:], last) - np.maximum(edges[:-1], first), 0, None)
             shares = overlap @ rows / overlap.sum()
@@ -84,11 +84,12 @@ def timeline(
             found.append(Segment(first, last, label, confidence, dict(zip(labels, shares.tolist(), strict=True))))
         at = end
     if edges[-1] - at > 1e-9:
-        found.append(_silence(at, float(edges[-1])))
+        found.append(silence(at, float(edges[-1])))
     return tuple(_joined(found))
 
 
-def _silence(start_s: float, end_s: float) -> Segment:
+def silence(start_s: float, end_s: float) -> Segment:
+    """Where nobody speaks."""
     return Segment(start_s, end_s, SILENCE, 1.0, {})
 
 
