@@ -21,6 +21,7 @@ from kanjo import audio, files
 from kanjo.corpora import Utterance
 from kanjo.errors import AudioError, KanjoError
 from kanjo.evaluation.evaluate import Answer
+from kanjo.evaluation.metrics import confusion_matrix, uar
 from kanjo.splits import Fold
 
 #: The command's word -> openSMILE's set.
@@ -84,7 +85,7 @@ def fit(features: Matrix, rows: Sequence[Utterance], labels: Sequence[int], emot
     tried = []
     for c in CHOICES:
         margins = _margins(features, y, train, validation, c, len(emotions))
-        tried.append((_uar(y[validation], margins.argmax(1)), c, margins))
+        tried.append((float(uar(confusion_matrix(y[validation], margins.argmax(1), len(emotions)))), c, margins))
     best, c, margins = max(tried, key=lambda item: (item[0], -item[1]))
     scale = _scale(margins, y[validation])
     shares = _softmax(scale * _margins(features, y, np.concatenate([train, validation]), test, c, len(emotions)))
@@ -123,10 +124,6 @@ def _margins(
     margins = np.full((len(asked), n), -1e3)
     margins[:, machine.classes_] = np.stack([-found, found], 1) if found.ndim == 1 else found
     return margins
-
-
-def _uar(truth: npt.NDArray[np.int_], answer: npt.NDArray[np.intp]) -> float:
-    return float(np.mean([np.mean(answer[truth == kind] == kind) for kind in np.unique(truth)]))
 
 
 def _softmax(margins: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
