@@ -121,7 +121,7 @@ def test_an_export_that_differs_fails_and_writes_nothing(
     material = prepare(recipe, str(tiny_corpora))
     system = system_of(recipe, 8).eval()
     honest = export.to_onnx
-    monkeypatch.setattr(export, "to_onnx", lambda system, t, n: honest(system, 3 * t, n))  # another temperature
+    monkeypatch.setattr(export, "to_onnx", lambda system, t, n, e: honest(system, 3 * t, n, e))  # another temperature
     for parameter in system.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     with pytest.raises(BundleError, match=r"torch and ONNX Runtime differ by .* on 64 clips"):

@@ -57,15 +57,15 @@ def test_speed_moves_the_pitch() -> None:
 
 def test_gain_stays_within_its_bounds() -> None:
     signal = torch.ones(200, 10)
-    levels = 20 * torch.log10(augment.vary_signal(signal, torch.full((200,), 10), AugmentSection(gain_db=6))[:, 0])
+    levels = 20 * torch.log10(augment.vary_signal(signal, torch.full((200,), 10), AugmentSection(gain_db=6), RATE)[:, 0])
     assert levels.abs().max() <= 6.001
     assert levels.std() > 2
-    assert torch.equal(augment.vary_signal(signal, torch.full((200,), 10), AugmentSection()), signal)
+    assert torch.equal(augment.vary_signal(signal, torch.full((200,), 10), AugmentSection(), RATE), signal)
 
 
 def test_noise_is_quiet() -> None:
     valid = torch.full((50,), 4000)
-    noisy = augment.vary_signal(torch.zeros(50, 5000), valid, AugmentSection(noise_db=30))
+    noisy = augment.vary_signal(torch.zeros(50, 5000), valid, AugmentSection(noise_db=30), RATE)
     assert not noisy[:, 4000:].any(), "padding stays silent, so that a network that masks it still can"
     noise = noisy[:, :4000]
     db = 20 * torch.log10(noise.std(1))
@@ -82,11 +82,10 @@ def test_masks_are_no_wider_than_asked() -> None:
 
 def test_mixup_keeps_targets_a_distribution() -> None:
     features, targets = torch.randn(8, 1, 4, 4), torch.eye(8)
-    frames = torch.arange(1, 9)
-    mixed, longer, blended = augment.mixup(features, frames, targets, 0.4)
-    assert mixed.shape == features.shape
-    assert (longer >= frames).all()
-    torch.testing.assert_close(blended.sum(1), torch.ones(8))
+    blend = augment.blend(8, 0.4, features.device)
+    torch.testing.assert_close(blend.of(targets).sum(1), torch.ones(8))
+    torch.testing.assert_close(blend.of(features)[2], blend.share * features[2] + (1 - blend.share) * features[blend.order[2]])
+    assert torch.equal(augment.blend(8, 0.0, features.device).of(features), features)
 
 
 def test_a_shift_moves_and_loses_what_leaves() -> None:

@@ -189,7 +189,7 @@ def test_onnx_runtime_agrees(tmp_path: Path, n_fft: int, hop: int, n_mels: int) 
             return features.mean(3)[:, 0], features.flatten(1)
 
     frontend = LogMel(RATE, n_fft, hop, n_mels, normalization="none")
-    (tmp_path / "m.onnx").write_bytes(to_onnx(System(frontend, Flat()), 1.0, RATE))
+    (tmp_path / "m.onnx").write_bytes(to_onnx(System(frontend, Flat(), RATE), 1.0, RATE))
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"), providers=["CPUExecutionProvider"])

@@ -24,20 +24,21 @@ MAY = {
     "splits": {"errors", "files", "corpora"},
     "prediction": set(),
     "runtime": set(),
+    "speakers": {"errors", "files", "bundle", "prediction"},
     "speech": {"errors", "files", "audio", "bundle", "runtime"},
     "segments": {"labels", "prediction", "speech"},
-    "hearing": {"errors", "labels", "levels", "audio", "windows", "bundle", "prediction", "segments", "speech"},
-    "recognizer": {"errors", "runtime", "audio", "windows", "bundle", "prediction", "hearing"},
-    "stream": {"errors", "audio", "prediction", "hearing", "recognizer"},
+    "hearing": {"errors", "labels", "levels", "audio", "windows", "bundle", "prediction", "segments", "speech", "speakers"},
+    "recognizer": {"errors", "runtime", "audio", "windows", "bundle", "prediction", "hearing", "speakers"},
+    "stream": {"errors", "audio", "prediction", "hearing", "recognizer", "speakers"},
     "cluster": {"errors", "audio", "prediction", "recognizer"},
     "timeline": {"labels", "prediction"},
     "tools": {"errors", "files", "audio"},
-    "evaluation": {"errors", "files", "labels", "audio", "corpora", "splits", "bundle", "prediction", "recognizer"},
+    "evaluation": {"errors", "files", "labels", "audio", "corpora", "splits", "bundle", "prediction", "recognizer", "speakers"},
     "train": {"errors", "files", "labels", "audio", "corpora", "splits", "bundle", "__init__"},
     "__init__": {"errors", "prediction", "recognizer", "stream"},
     "__main__": {"cli"},
 }
-MAY["server"] = {"errors", "files", "audio", "bundle", "prediction", "hearing", "recognizer", "stream", "__init__"}
+MAY["server"] = {"errors", "files", "audio", "bundle", "prediction", "hearing", "recognizer", "speakers", "stream", "__init__"}
 MAY["cli"] = set(MAY) | {"train"}
 
 

@@ -102,7 +102,7 @@ def test_every_part_learns(pooling: str) -> None:
     logits, embedding = network(features, frames)
     assert logits.shape == (3, 4) and embedding.shape == (3, network.embedding_size)
     logits.square().sum().backward()
-    still = {"attention.bias"}  # a softmax doesn't see it
+    still = {"attention.score.bias"}  # a softmax doesn't see it
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all()
         assert name in still or parameter.grad.abs().sum() > 0, name
@@ -112,7 +112,7 @@ def test_every_part_learns(pooling: str) -> None:
 def test_steps_behind_the_end_have_no_say(pooling: str) -> None:
     network = MobileNet(4, (1, 64, 320), pooling=pooling).eval()  # type: ignore[arg-type]
     if network.attention is not None:
-        torch.nn.init.normal_(network.attention.weight)
+        torch.nn.init.normal_(network.attention.score.weight)
     network.features = torch.nn.Sequential()  # the trunk's answers are given
     steps, frames = torch.randn(2, 384, 2, 10), torch.tensor([320, 100])
     later = steps.clone()

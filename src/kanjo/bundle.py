@@ -1,6 +1,7 @@
 """The bundle: a trained network as a folder that any program can run.
 
-``model.onnx`` (one graph: ``signal`` float32 (B, N) -> ``probabilities`` (B, E), ``embedding`` (B, D)), ``bundle.json``
+``model.onnx`` (one graph: ``signal`` float32 (B, N) -> ``probabilities`` (B, E), ``embedding`` (B, D); it may take an optional
+``speaker`` float32 (B or 1, D + 1), a mean embedding and a 1), ``bundle.json``
 (what it is, what it answers, how it was measured) and ``README.md`` (the model card). Nothing in it is pickled.
 """
 
@@ -24,7 +25,10 @@ DEFAULT = "default"
 
 @dataclass(frozen=True)
 class Facts:
-    """What ``bundle.json`` holds. Times are seconds, rates Hz; ``abstain_below`` is a confidence, 0 to 1."""
+    """What ``bundle.json`` holds. Times are seconds, rates Hz; ``abstain_below`` is a confidence, 0 to 1.
+
+    ``speaker_size``: D of the embeddings that its graph takes of a speaker (0: it takes none); ``enrolled``: scores with speakers known.
+    """
 
     name: str
     version: str
@@ -44,6 +48,8 @@ class Facts:
     n_parameters: int = 0
     parity: Mapping[str, Any] = field(default_factory=dict)
     quantization: str = ""
+    speaker_size: int = 0
+    enrolled: Mapping[str, Any] | None = None
     format_version: int = FORMAT_VERSION
 
     @property

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from kanjo.errors import AudioError, KanjoError
 from kanjo.labels import UNSURE
 from kanjo.levels import Levels
 from kanjo.prediction import Prediction, Segment
+from kanjo.speakers import Profile, vector_of
 from kanjo.windows import Window
 
 #: Below this there is no telling: an answer says so instead of guessing.
@@ -27,12 +29,16 @@ SHORTEST_S = 0.3
 
 @dataclass(frozen=True)
 class Manner:
-    """How recordings are heard: what is cut, in samples at the bundle's rate, and from which confidence on an emotion is named."""
+    """How recordings are heard: what is cut, in samples at the bundle's rate, and from which confidence on an emotion is named.
+
+    ``speaker``: who speaks, as the graph takes it: (D + 1,).
+    """
 
     window: int
     hop: int
     abstain_below: float
     language: str = ""
+    speaker: npt.NDArray[np.float32] | None = field(default=None, compare=False)
 
 
 def manner_of(
@@ -41,6 +47,7 @@ def manner_of(
     hop_s: float | None = None,
     min_confidence: float | None = None,
     language: str | None = None,
+    speaker: Profile | str | Path | None = None,
 ) -> Manner:
     """What is asked for, where nothing is the bundle's own. Raises KanjoError for what the bundle can't do."""
     seconds = facts.window_s if window_s is None else window_s
@@ -54,7 +61,8 @@ def manner_of(
     least = facts.abstain_below if min_confidence is None else min_confidence
     if not 0 <= least <= 1:
         raise KanjoError(f"min_confidence of {least}: expected 0 to 1")
-    return Manner(round(seconds * facts.sample_rate), round(hop * facts.sample_rate), least, language or "")
+    rate = facts.sample_rate
+    return Manner(round(seconds * rate), round(hop * rate), least, language or "", vector_of(speaker, facts))
 
 
 class Hearing:

@@ -17,6 +17,7 @@ from kanjo.bundle import DEFAULT, Bundle, Facts, read
 from kanjo.errors import AudioError, BundleError, KanjoError
 from kanjo.hearing import Hearing, Manner, manner_of
 from kanjo.prediction import Prediction, Segment, failed
+from kanjo.speakers import Profile, profile_of, takes_speakers
 from kanjo.windows import Window
 
 #: Windows run at once: enough to fill two cores, few enough to stay small in memory.
@@ -57,13 +58,15 @@ class Recognizer:
         hop_s: float | None = None,
         min_confidence: float | None = None,
         language: str | None = None,
+        speaker: Profile | str | Path | None = None,
     ) -> Prediction:
         """The emotion in one recording: a path, or the bytes of a file. Memory stays constant however long it is.
 
         ``window_s`` (at most the bundle's) and ``hop_s`` change how it is cut; below ``min_confidence`` the answer is "unsure";
-        a ``language`` ("ko") that the bundle was not trained on is warned of. Raises AudioError for one that can't be heard.
+        a ``language`` ("ko") that the bundle was not trained on is warned of; ``speaker`` is who speaks: a profile of :meth:`enroll`'s, the
+        name of one that is kept, or its file. Raises AudioError for one that can't be heard.
         """
-        return self._predict(audio.open_source(path, name), self.manner(window_s, hop_s, min_confidence, language))
+        return self._predict(audio.open_source(path, name), self.manner(window_s, hop_s, min_confidence, language, speaker))
 
     def predict_signal(
         self,
@@ -75,13 +78,14 @@ class Recognizer:
         hop_s: float | None = None,
         min_confidence: float | None = None,
         language: str | None = None,
+        speaker: Profile | str | Path | None = None,
     ) -> Prediction:
         """The emotion in samples you have: (N,) or (N, channels), float at full scale 1.0, or int16.
 
         Raises AudioError for an empty signal, NaN, or a shape that is no recording.
         """
         source = audio.source_of(signal, sample_rate, name)
-        return self._predict(source, self.manner(window_s, hop_s, min_confidence, language))
+        return self._predict(source, self.manner(window_s, hop_s, min_confidence, language, speaker))
 
     def predict_many(
         self,
@@ -92,12 +96,13 @@ class Recognizer:
         hop_s: float | None = None,
         min_confidence: float | None = None,
         language: str | None = None,
+        speaker: Profile | str | Path | None = None,
     ) -> Iterator[Prediction]:
         """Answers in the order of ``paths``, as they come. One that can't be heard gets a Prediction with its ``error``.
 
         ``jobs`` threads decode ahead (default: one for each core); the windows of several recordings run together.
         """
-        manner = self.manner(window_s, hop_s, min_confidence, language)
+        manner = self.manner(window_s, hop_s, min_confidence, language, speaker)
         jobs = jobs or os.cpu_count() or 1
         ahead = 2 * _BATCH + jobs
         inputs = iter(paths)
@@ -115,15 +120,29 @@ class Recognizer:
                     group = []
             yield from self.answers(group)
 
+    def enroll(self, name: str, paths: Iterable[str | Path], *, jobs: int | None = None) -> Profile:
+        """What these recordings, of one speaker in whatever emotion, tell of their voice. Raises KanjoError, AudioError."""
+        self.enrollable()
+        heard = list(self.predict_many(paths, jobs=jobs))
+        for item in heard:
+            if item.error:
+                raise AudioError(f"{item.file}: {item.error}")
+        return profile_of(name, self.facts, heard)
+
+    def enrollable(self) -> None:
+        """Raises KanjoError for a bundle whose network takes no speaker."""
+        takes_speakers(self.facts)
+
     def manner(
         self,
         window_s: float | None = None,
         hop_s: float | None = None,
         min_confidence: float | None = None,
         language: str | None = None,
+        speaker: Profile | str | Path | None = None,
     ) -> Manner:
         """How recordings are to be heard. Raises KanjoError for what this bundle can't do."""
-        return manner_of(self.facts, window_s, hop_s, min_confidence, language)
+        return manner_of(self.facts, window_s, hop_s, min_confidence, language, speaker)
 
     def embed_signal(self, signal: Signal) -> npt.NDArray[np.float32]:
         """The network's embedding of one window at the bundle's rate: (N,) -> (D,); shorter is padded, longer cut."""
@@ -144,11 +163,19 @@ class Recognizer:
             for row, (_, window) in enumerate(part):
                 batch[row, : window.valid] = window.signal[: window.valid]
             try:
-                answers = self._session.run(self._outputs, {"signal": batch})
+                answers = self._session.run(self._outputs, {"signal": batch, **self._speakers(part)})
             except Exception as error:  # onnxruntime's own exceptions share no base class but this
                 raise KanjoError(f"ONNX Runtime failed: {str(error).splitlines()[0]}") from error
             answered += [hearing.take(window, *found) for (hearing, window), *found in zip(part, *answers, strict=True)]
         return answered
+
+    def _speakers(self, part: Sequence[tuple[Hearing, Window]]) -> dict[str, npt.NDArray[np.float32]]:
+        """Who speaks in each window, as far as it is known: (B, D + 1)."""
+        known = [hearing.manner.speaker for hearing, _ in part]
+        if all(vector is None for vector in known):
+            return {}
+        nobody = np.zeros(self.facts.speaker_size + 1, np.float32)
+        return {"speaker": np.stack([nobody if vector is None else vector for vector in known])}
 
     def _predict(self, source: audio.Source, manner: Manner) -> Prediction:
         with source, ThreadPoolExecutor(1) as helper:

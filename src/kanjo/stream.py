@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +12,7 @@ from kanjo.errors import AudioError, KanjoError
 from kanjo.hearing import Hearing
 from kanjo.prediction import Prediction, Segment
 from kanjo.recognizer import Recognizer
+from kanjo.speakers import Profile
 
 
 class Stream:
@@ -29,12 +32,13 @@ class Stream:
         hop_s: float | None = None,
         min_confidence: float | None = None,
         language: str | None = None,
+        speaker: Profile | str | Path | None = None,
     ) -> None:
         audio.check_rate(sample_rate, name)
         facts = recognizer.facts
         self._recognizer = recognizer
         self._resampler = audio.Resampler(sample_rate, facts.sample_rate)
-        manner = recognizer.manner(window_s, hop_s, min_confidence, language)
+        manner = recognizer.manner(window_s, hop_s, min_confidence, language, speaker)
         self._hearing = Hearing(name, sample_rate, facts, manner)
         self._fed = 0
         self._done = False

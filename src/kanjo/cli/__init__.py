@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli import baseline, corpus, embed, evaluate, listen, plot, predict, report, serve, tools, train, tune
+from kanjo.cli import ablate, baseline, corpus, embed, enroll, evaluate, listen, plot, predict, report, serve, tools, train, tune
 from kanjo.errors import KanjoError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.add_typer(tools.app, name="tools")
 app.add_typer(plot.app, name="plot")
 predict.register(app)
 train.register(app)
+ablate.register(app)
 report.register(app)
 tune.register(app)
 evaluate.register(app)
@@ -32,6 +33,7 @@ serve.register(app)
 listen.register(app)
 baseline.register(app)
 embed.register(app)
+enroll.register(app)
 
 _debug = False
 

@@ -27,6 +27,9 @@ Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="How many at once
 Model = Annotated[str, typer.Option("--model", "-m", help="A bundle: a name in the box, a bundle folder, a run folder.")]
 Hop = Annotated[float | None, typer.Option(help="Seconds from one window to the next (default: the bundle's).")]
 MinConfidence = Annotated[float | None, typer.Option(help='Below this the answer is "unsure", 0 to 1 (default: the bundle\'s).')]
+Speaker = Annotated[
+    str | None, typer.Option(help="Who speaks: a name that 'kanjo enroll' was given, or a profile's file.", show_default=False)
+]
 
 _WIDTH = 28
 

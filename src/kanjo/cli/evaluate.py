@@ -30,6 +30,12 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="A manifest (CSV), a corpus's folder, or a table or folder of yours.")],
     corpus: Annotated[str, typer.Option(help="Which corpus the folder is (default: told by its name).")] = "",
     everyone: Annotated[bool, typer.Option("--all", help="Score speakers that the bundle was trained on, too.")] = False,
+    enrolled: Annotated[
+        bool,
+        typer.Option(
+            "--enrolled", help="Score with speakers known, too: each by half of their clips, unlabelled, for the other half."
+        ),
+    ] = False,
     output: Run = None,
     form: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
     silent: Silent = False,
@@ -45,6 +51,8 @@ def evaluate(
     if output:
         figures.require()
     recognizer = load(model)
+    if enrolled:
+        recognizer.enrollable()
     manifest = _labelled(data, corpus)
     trained = set(recognizer.facts.split.get("train_speakers", ()))
     rows = manifest.utterances if everyone else tuple(row for row in manifest.utterances if row.speaker_key not in trained)
@@ -54,17 +62,28 @@ def evaluate(
         say(
             f"left out: {len(manifest.utterances) - len(rows)} utterances of speakers the bundle was trained on (--all keeps them)"
         )
+    paths = [manifest.path(row) for row in rows]
     with progress("scoring", silent) as show:
-        found = scoring.evaluate(recognizer, rows, [manifest.path(row) for row in rows], show)
+        found = scoring.evaluate(recognizer, rows, paths, show)
+    known = None
+    if enrolled:
+        with progress("scoring with speakers known", silent) as show:
+            known = scoring.evaluate_enrolled(recognizer, rows, paths, progress=show)
     for name, n in found.left_out:
         say(f"left out: {n} utterances of {name}, which the bundle doesn't answer")
     protocol = "the bundle's own test speakers" if not everyone and trained else "all speakers given"
     if output:
-        report.write_run(output, f"{recognizer.facts.name} on {data.name}", found, {"protocol": protocol})
+        told = known.scores.as_dict() if known else None
+        report.write_run(output, f"{recognizer.facts.name} on {data.name}", found, {"protocol": protocol, "enrolled": told})
+        if known:
+            report.write_enrolled(output, known)
     if form == "json":
-        print(json.dumps(found.scores.as_dict(), indent=2, ensure_ascii=False))
+        content = found.scores.as_dict() | ({"enrolled": known.scores.as_dict()} if known else {})
+        print(json.dumps(content, indent=2, ensure_ascii=False))
     else:
-        print("\n".join(report.summary(found.scores)))
+        print(
+            "\n".join([*report.summary(found.scores), *([report.ENROLLED_SAID, *report.summary(known.scores)] if known else [])])
+        )
     if found.failed:
         say(f"kanjo: {len(found.failed)} recordings failed, the first: {found.failed[0][0]}: {found.failed[0][1]}")
         raise typer.Exit(1)

@@ -15,12 +15,13 @@ from kanjo.cli._common import say
 
 @dataclass(frozen=True)
 class Job:
-    """``kanjo train recipe`` with these arguments, in a folder of its own."""
+    """``kanjo train recipe`` with these arguments, in a folder of its own; done when the file ``proof`` lies there."""
 
     name: str
     folder: Path
     recipe: Path
     arguments: tuple[str, ...] = ()
+    proof: str = "scores.json"
 
 
 def run_jobs(jobs: Sequence[Job], corpus_root: str | None, at_once: int, silent: bool) -> None:
@@ -29,7 +30,7 @@ def run_jobs(jobs: Sequence[Job], corpus_root: str | None, at_once: int, silent:
     A job that fails is tried once more, then named on stderr; the others go on. Each one's log is in its own folder.
     """
     cores = os.cpu_count() or 1
-    waiting = [job for job in jobs if not (job.folder / "scores.json").is_file()]
+    waiting = [job for job in jobs if not (job.folder / job.proof).is_file()]
     at_once = min(at_once or cores, max(1, len(waiting)))
     threads = max(1, cores // at_once)
     with ThreadPoolExecutor(at_once) as pool:

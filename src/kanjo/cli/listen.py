@@ -15,7 +15,7 @@ import numpy.typing as npt
 import typer
 
 from kanjo import audio, timeline
-from kanjo.cli._common import Hop, MinConfidence, Model, say
+from kanjo.cli._common import Hop, MinConfidence, Model, Speaker, say
 from kanjo.errors import KanjoError
 from kanjo.prediction import Segment
 from kanjo.recognizer import load
@@ -38,6 +38,7 @@ def listen(
     seconds: Annotated[float, typer.Option(min=0.0, help="Stop after so many; 0: Ctrl-C ends.")] = 0.0,
     hop: Hop = None,
     min_confidence: MinConfidence = None,
+    speaker: Speaker = None,
     form: Annotated[str, typer.Option("--format", "-f", help="table, or jsonl: an object for each answer.")] = "table",
 ) -> None:
     """Say which emotion is in the voice at the microphone, while it speaks; at the end, the timeline.
@@ -51,7 +52,8 @@ def listen(
         return
     recognizer = load(model)
     with _file(source) if source else _microphone(device) as (rate, chunks):
-        stream = Stream(recognizer, rate, name=str(source or "microphone"), hop_s=hop, min_confidence=min_confidence)
+        name = str(source or "microphone")
+        stream = Stream(recognizer, rate, name=name, hop_s=hop, min_confidence=min_confidence, speaker=speaker)
         say(
             f"listening ({rate} Hz); {recognizer.facts.window_s:g} s until the first answer" + ("" if source else "; Ctrl-C ends")
         )

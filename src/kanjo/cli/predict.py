@@ -10,13 +10,14 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from kanjo import audio, timeline
-from kanjo.cli._common import Hop, MinConfidence, Model, progress, say
+from kanjo import audio, speakers, timeline
+from kanjo.cli._common import Hop, MinConfidence, Model, Speaker, progress, say
 from kanjo.cli.rows import RESUMABLE, Rows
 from kanjo.errors import AudioError, KanjoError
 from kanjo.files import reason, written_whole
 from kanjo.prediction import Prediction, failed
 from kanjo.recognizer import Recognizer, load
+from kanjo.speakers import Profile
 
 _STDIN = "-"
 
@@ -28,6 +29,7 @@ class How(NamedTuple):
     hop_s: float | None
     min_confidence: float | None
     language: str | None
+    speaker: Profile | None
 
 
 def register(app: typer.Typer) -> None:
@@ -54,6 +56,7 @@ def predict(
     language: Annotated[
         str | None, typer.Option(help="What is spoken (ko, pl, ...): one that the bundle never heard is warned of.")
     ] = None,
+    speaker: Speaker = None,
     plot: Annotated[
         Path | None, typer.Option(help="Draw one recording's timeline: PNG or SVG (kanjo[train]).", show_default=False)
     ] = None,
@@ -79,7 +82,7 @@ def predict(
         raise typer.BadParameter("no recording named; give paths, or - to read one from standard input")
     if resume and (output is None or form not in RESUMABLE):
         raise typer.BadParameter("--resume goes on with a file of csv or jsonl: name it with -o")
-    how = How(window, hop, min_confidence, language)
+    how = How(window, hop, min_confidence, language, speakers.read(speaker) if speaker else None)
     recognizer = load(model)
     recognizer.manner(*how)  # what the bundle can't do is said before anything is opened
     if not paths:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import logging
 import sys
 import time
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("kanjo")
 FINETUNE, TRAIN = "finetune", "train"
+#: What an untested run leaves.
+VALIDATION = "validation.json"
 
 
 def experiment_of(name: str, overrides: list[str] | None, corpus_root: str | None, fold: int | None) -> Recipe:
@@ -85,9 +89,17 @@ def settle(experiment: Recipe, run: Path, resume: bool) -> Recipe:
 
 
 def run_fold(
-    experiment: Recipe, corpus_root: str | None, run: Path, *, stage: str, resume: bool, threads: int, silent: bool
+    experiment: Recipe,
+    corpus_root: str | None,
+    run: Path,
+    *,
+    stage: str,
+    resume: bool,
+    threads: int,
+    silent: bool,
+    untested: bool = False,
 ) -> None:
-    """One fold from recipe to report, or one of its two stages; of several processes (torchrun) the first tests and reports."""
+    """One fold from recipe to report, to its validation scores (``untested``), or one of its two stages; of several processes (torchrun) the first tests and reports."""
     from kanjo.train.shares import rank_and_size
 
     rank, size = rank_and_size()
@@ -110,8 +122,26 @@ def run_fold(
             raise typer.Exit(130) from None
         if rank > 0:
             return
+        if untested:
+            _note_validation(run, fitted)
+            return
         _test(material, fold, sentences, fitted, run, threads, silent)
     say(f"run folder: {run}   report: {run / 'report.html'}   try: kanjo predict --model {run} clip.wav")
+
+
+def _note_validation(run: Path, fitted: Fitted) -> None:
+    """``validation.json``: UAR of the last epoch and of the best, and with speakers known; shares of 1."""
+    with (run / "metrics.csv").open(encoding="utf-8", newline="") as stream:
+        last = list(csv.DictReader(stream))[-1]
+    enrolled = fitted.enrolled.validation_uar if fitted.enrolled else None
+    content = {
+        "uar": float(last["validation_uar"]),
+        "best_uar": fitted.validation_uar,
+        "enrolled": enrolled,
+        "minutes": fitted.minutes,
+    }
+    files.write_text(run / VALIDATION, json.dumps(content) + "\n")
+    print(f"validation speakers: UAR {100 * float(last['validation_uar']):.1f} % at the last epoch; {_said(fitted)}")
 
 
 def look_ahead(
@@ -230,11 +260,20 @@ def _test(material: Material, fold: Fold, sentences: list[str], fitted: Fitted, 
         "training": _said(fitted),
         "pictures": _seen(material, fold, fitted),
     }
-    report.write_run(run, f"{experiment.name}, {fold.name}", found, facts)
-    bundle.rewrite_facts(made.folder, replace(made.facts, scores=found.scores.as_dict()))
-    for line in report.summary(found.scores):
+    lines = report.summary(found.scores)
+    enrolled = None
+    if made.facts.speaker_size:
+        with progress("testing with speakers known", silent) as show:
+            paths = [material.paths[i] for i in fold.test]
+            known = scoring.evaluate_enrolled(Recognizer(made, threads or None), test, paths, progress=show)
+        report.write_enrolled(run, known)
+        enrolled = known.scores.as_dict()
+        lines += [report.ENROLLED_SAID, *report.summary(known.scores)]
+    report.write_run(run, f"{experiment.name}, {fold.name}", found, {**facts, "enrolled": enrolled})
+    bundle.rewrite_facts(made.folder, replace(made.facts, scores=found.scores.as_dict(), enrolled=enrolled))
+    for line in lines:
         log.debug("test: %s", line)  # into log.txt; the terminal gets it on stdout
-    print("\n".join(report.summary(found.scores)))
+    print("\n".join(lines))
 
 
 def _seen(material: Material, fold: Fold, fitted: Fitted) -> dict[str, Any]:
@@ -296,11 +335,13 @@ def pool(folder: Path, material: Material) -> None:
     from kanjo.evaluation import evaluate as scoring
     from kanjo.evaluation import report
 
-    answers, missing = [], []
+    answers, known, missing = [], [], []
     for fold in material.folds:
-        found = folder / f"fold-{fold.index}" / "predictions.csv"
-        if found.is_file():
-            answers += scoring.read_answers(found)[1]
+        place = folder / f"fold-{fold.index}"
+        if (place / "predictions.csv").is_file():
+            answers += scoring.read_answers(place / "predictions.csv")[1]
+            enrolled = place / f"predictions-{report.ENROLLED}.csv"
+            known += scoring.read_answers(enrolled)[1] if enrolled.is_file() else []
         else:
             missing.append(fold.index)
     if not answers:
@@ -317,10 +358,16 @@ def pool(folder: Path, material: Material) -> None:
     pooled = scoring.Evaluation(material.emotions, tuple(answers), scoring.scores_of(material.emotions, answers))
     experiment = material.recipe
     what = f"{len(material.folds) - len(missing)} of {len(material.folds)} folds pooled"
-    facts = {"protocol": _protocol(experiment, what), "audit": sentences, "recipe": experiment.text()}
+    facts: dict[str, Any] = {"protocol": _protocol(experiment, what), "audit": sentences, "recipe": experiment.text()}
+    lines = report.summary(pooled.scores)
+    if known:
+        told = scoring.Evaluation(material.emotions, tuple(known), scoring.scores_of(material.emotions, known))
+        report.write_enrolled(folder, told)
+        facts["enrolled"] = told.scores.as_dict()
+        lines += [report.ENROLLED_SAID, *report.summary(told.scores)]
     report.write_run(folder, f"{experiment.name}, cross-validation", pooled, facts)
     print(f"{experiment.name}, {_protocol(experiment, what)}")
-    print("\n".join(report.summary(pooled.scores)))
+    print("\n".join(lines))
     say(f"report: {folder / 'report.html'}")
     if missing:
         say(f"kanjo: missing folds: {', '.join(map(str, missing))}; run again with --resume -o {folder}")

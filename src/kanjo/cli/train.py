@@ -1,29 +1,20 @@
-"""``kanjo train``, ``crossval``, ``ablate``: one fold, all folds, one fold with parts left out."""
+"""``kanjo train``, ``crossval``, ``compare``: one fold, all folds, several recipes."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from kanjo import files
-from kanjo.cli._common import CorpusRoot, Jobs, Overrides, RecipeName, Run, Silent, Threads, progress, say
+from kanjo.cli._common import CorpusRoot, Jobs, Overrides, RecipeName, Run, Silent, Threads, progress
 from kanjo.cli.jobs import Job, run_jobs
-from kanjo.cli.runs import FINETUNE, TRAIN, experiment_of, look_ahead, pool, prepared, run_fold, run_folder, settle
+from kanjo.cli.runs import FINETUNE, experiment_of, look_ahead, pool, prepared, run_fold, run_folder, settle
 from kanjo.errors import KanjoError, RecipeError
-
-if TYPE_CHECKING:
-    from kanjo.train.schema import Recipe
-
-WHOLE = "as it is"
 
 
 def register(app: typer.Typer) -> None:
-    for verb in (train, crossval, ablate, compare):
+    for verb in (train, crossval, compare):
         app.command()(verb)
 
 
@@ -47,6 +38,9 @@ def train(
     find_lr: Annotated[
         bool, typer.Option("--find-lr", help="Train nothing: a hundred steps at a climbing rate, and the one to begin with.")
     ] = False,
+    untested: Annotated[
+        bool, typer.Option("--untested", help="Stop after training: scores of validation speakers only, no bundle.")
+    ] = False,
     threads: Threads = 0,
     silent: Silent = False,
 ) -> None:
@@ -67,7 +61,7 @@ def train(
         raise RecipeError("several processes train one run: name its folder with -o")
     run = run_folder(experiment, output, resume or rank > 0, f"fold-{experiment.split.fold}", stage or "")
     experiment = settle(experiment, run, resume)
-    run_fold(experiment, corpus_root, run, stage=stage or "", resume=resume, threads=threads, silent=silent)
+    run_fold(experiment, corpus_root, run, stage=stage or "", resume=resume, threads=threads, silent=silent, untested=untested)
 
 
 def crossval(
@@ -95,43 +89,6 @@ def crossval(
     ]
     run_jobs(folds, corpus_root, jobs, silent)
     pool(folder, material)
-
-
-def ablate(
-    recipe: RecipeName,
-    overrides: Overrides = None,
-    corpus_root: CorpusRoot = None,
-    fold: Annotated[int | None, typer.Option(min=1, help="Which fold tests (default: the recipe's).")] = None,
-    output: Run = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder in -o: what is done stays.")] = False,
-    jobs: Jobs = 1,
-    silent: Silent = False,
-) -> None:
-    """Train a recipe as it is, and with each of its ablations, on one fold; print the table of what each part is worth.
-
-    Example: kanjo ablate dcnn-blstm-attention --corpus-root corpora
-    """
-    experiment = experiment_of(recipe, overrides, corpus_root, fold)
-    if not experiment.ablations:
-        raise RecipeError(f"{experiment.name} names no ablations; a recipe's key 'ablations' maps a name to its overrides")
-    folder = run_folder(experiment, output, resume, f"ablate-{experiment.split.fold}")
-    experiment = settle(experiment, folder, resume)
-    files.write_text(folder / "recipe.yaml", experiment.text())
-    first: list[Job] = []
-    then: list[Job] = []
-    kinds: set[str] = set()
-    for name, changes in ((WHOLE, ()), *experiment.ablations.items()):
-        variant = experiment_of(str(folder / "recipe.yaml"), list(changes), corpus_root, None)
-        place = folder / name.replace(" ", "-")
-        files.write_text(folder / f"{place.name}.yaml", variant.text())
-        kind = _extractor_kind(variant, corpus_root, silent)
-        # ablations of the second stage share a first stage
-        queue, stage = (then, ("--stage", TRAIN)) if kind in kinds else (first, ())
-        queue.append(Job(name, place, folder / f"{place.name}.yaml", stage))
-        kinds.add(kind)
-    for queue in (first, then):
-        run_jobs(queue, corpus_root, jobs, silent)
-    _print_ablations(folder, [*first, *then], [WHOLE, *experiment.ablations])
 
 
 def compare(
@@ -164,42 +121,5 @@ def compare(
     if done:
         print_comparison(done, folder)
     missing = [job.name for job in queue if job.folder not in done]
-    if missing:
-        raise KanjoError(f"missing: {', '.join(missing)}; run again with --resume -o {folder}")
-
-
-def _extractor_kind(variant: Recipe, corpus_root: str | None, silent: bool) -> str:
-    """What tells one first stage from another; a name of its own where there is none."""
-    from kanjo.train.finetune import extractor_key
-
-    if variant.finetune is None:
-        return variant.text()
-    with progress("decoding", silent) as show:
-        material = prepared(variant, corpus_root, show)
-    return extractor_key(material, material.fold(variant.split.fold))
-
-
-def _print_ablations(folder: Path, done: list[Job], order: list[str]) -> None:
-    """The table on stdout, and as ``ablations.csv``. Raises KanjoError when a variant is missing."""
-    places = {job.name: job.folder for job in done}
-    scores = {
-        name: json.loads((places[name] / "scores.json").read_text(encoding="utf-8"))
-        for name in order
-        if (places[name] / "scores.json").is_file()
-    }
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["variant", "uar", "uar_low", "uar_high", "accuracy", "macro_f1", "n"])
-    print(f"{'':<28}{'UAR %':>7}{'interval':>16}{'accuracy':>10}{'difference':>12}")
-    whole = scores.get(WHOLE, {}).get("uar", {}).get("value")
-    for name, found in scores.items():
-        uar, accuracy = found["uar"], found["accuracy"]["value"]
-        writer.writerow([name, uar["value"], uar["low"], uar["high"], accuracy, found["macro_f1"]["value"], found["n"]])
-        span = f"[{100 * uar['low']:.1f}, {100 * uar['high']:.1f}]" if uar["low"] is not None else ""
-        apart = f"{100 * (uar['value'] - whole):+.1f}" if whole is not None and name != WHOLE else ""
-        print(f"{name:<28}{100 * uar['value']:>7.1f}{span:>16}{100 * accuracy:>10.1f}{apart:>12}")
-    files.write_text(folder / "ablations.csv", buffer.getvalue())
-    say(f"table: {folder / 'ablations.csv'}; one fold, one seed: differences of a few points are no more than luck")
-    missing = [name for name in order if name not in scores]
     if missing:
         raise KanjoError(f"missing: {', '.join(missing)}; run again with --resume -o {folder}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +16,12 @@ import numpy.typing as npt
 
 from kanjo import audio, files
 from kanjo.corpora import Utterance
-from kanjo.errors import AudioError, CorpusError
+from kanjo.errors import AudioError, CorpusError, KanjoError
 from kanjo.evaluation.metrics import Scores, score
 from kanjo.labels import UNSURE
 from kanjo.prediction import Prediction
 from kanjo.recognizer import Recognizer
+from kanjo.speakers import Profile, profile_of
 
 Progress = Callable[[int, int], None]
 
@@ -56,33 +59,82 @@ def evaluate(
 
     Raises CorpusError when there is nothing to score.
     """
-    labels = recognizer.labels
-    mapping = dict(recognizer.facts.recipe.get("labels", {}).get("map", {}))
-    truths = [row.emotion if row.emotion in labels else mapping.get(row.emotion, row.emotion) for row in rows]
-    known = [i for i, truth in enumerate(truths) if truth in labels]
-    left_out = Counter(truth for truth in truths if truth not in labels)
-    answers, failed = [], []
-    for done, (i, found) in enumerate(zip(known, _predictions(recognizer, rows, paths, known), strict=True), 1):
-        row = rows[i]
-        if found.error:
-            failed.append((str(paths[i]), found.error))
-        else:
-            shares = tuple(found.probabilities[name] for name in labels)
-            answers.append(
-                Answer(
-                    row.corpus, row.file, row.speaker_key, row.sex, truths[i], found.label, shares, str(paths[i]), found.embedding
-                )
-            )
-        if progress:
-            progress(done, len(known))
+    truths = _truths(recognizer, rows)
+    known = [i for i, truth in enumerate(truths) if truth in recognizer.labels]
+    left_out = Counter(truth for truth in truths if truth not in recognizer.labels)
+    answers, failed = _answered(recognizer, rows, paths, truths, known, None, progress)
     if not answers:
         why = (
             failed[0][1]
             if failed
-            else f"the bundle answers {', '.join(labels)}, the utterances are {', '.join(left_out) or 'none'}"
+            else f"the bundle answers {', '.join(recognizer.labels)}, the utterances are {', '.join(left_out) or 'none'}"
         )
         raise CorpusError(f"nothing to score: {why}")
-    return Evaluation(labels, tuple(answers), scores_of(labels, answers), tuple(failed), tuple(left_out.items()))
+    scores = scores_of(recognizer.labels, answers)
+    return Evaluation(recognizer.labels, tuple(answers), scores, tuple(failed), tuple(left_out.items()))
+
+
+def evaluate_enrolled(
+    recognizer: Recognizer, rows: Sequence[Utterance], paths: Sequence[Path], most: int = 0, progress: Progress | None = None
+) -> Evaluation:
+    """The same with every speaker enrolled: by one half of their utterances, unlabelled and drawn by chance, when the other is answered.
+
+    ``most``: enrol with no more than so many (0: the whole half). Utterances of speakers who aren't named, or of whom nothing can be heard, are
+    answered as if of nobody known.
+    """
+    truths = _truths(recognizer, rows)
+    theirs: dict[str, list[int]] = {}
+    for i, truth in enumerate(truths):
+        if truth in recognizer.labels:
+            theirs.setdefault(rows[i].speaker_key, []).append(i)
+    answers: list[Answer] = []
+    failed: list[tuple[str, str]] = []
+    n = sum(map(len, theirs.values()))
+    for key, mine in theirs.items():
+        mine = random.Random(key).sample(mine, len(mine))
+        halves = (mine[::2], mine[1::2])
+        for heard, asked in (halves, halves[::-1]) if key else [([], mine)]:
+            profile = None
+            found = list(_predictions(recognizer, rows, paths, heard[:most] if most else heard))
+            with contextlib.suppress(KanjoError):  # nothing of them can be heard
+                profile = profile_of(key, recognizer.facts, found)
+            more, broken = _answered(recognizer, rows, paths, truths, asked, profile)
+            answers, failed = answers + more, failed + broken
+            if progress:
+                progress(len(answers) + len(failed), n)
+    if not answers:
+        raise CorpusError("nothing to score: no utterance could be heard")
+    return Evaluation(recognizer.labels, tuple(answers), scores_of(recognizer.labels, answers), tuple(failed))
+
+
+def _truths(recognizer: Recognizer, rows: Sequence[Utterance]) -> list[str]:
+    """Each utterance's emotion, under the label map that the bundle was trained with where it doesn't answer it as it is."""
+    mapping = dict(recognizer.facts.recipe.get("labels", {}).get("map", {}))
+    return [row.emotion if row.emotion in recognizer.labels else mapping.get(row.emotion, row.emotion) for row in rows]
+
+
+def _answered(
+    recognizer: Recognizer,
+    rows: Sequence[Utterance],
+    paths: Sequence[Path],
+    truths: Sequence[str],
+    chosen: Sequence[int],
+    speaker: Profile | None,
+    progress: Progress | None = None,
+) -> tuple[list[Answer], list[tuple[str, str]]]:
+    """Answers to the utterances that were chosen, and those that can't be heard, with why."""
+    answers, failed = [], []
+    for done, (i, found) in enumerate(zip(chosen, _predictions(recognizer, rows, paths, chosen, speaker), strict=True), 1):
+        row = rows[i]
+        if found.error:
+            failed.append((str(paths[i]), found.error))
+        else:
+            shares = tuple(found.probabilities[name] for name in recognizer.labels)
+            who = (row.corpus, row.file, row.speaker_key, row.sex)
+            answers.append(Answer(*who, truths[i], found.label, shares, str(paths[i]), found.embedding))
+        if progress:
+            progress(done, len(chosen))
+    return answers, failed
 
 
 def scores_of(labels: Sequence[str], answers: Sequence[Answer]) -> Scores:
@@ -124,16 +176,16 @@ def read_answers(path: Path) -> tuple[tuple[str, ...], list[Answer]]:
 
 
 def _predictions(
-    recognizer: Recognizer, rows: Sequence[Utterance], paths: Sequence[Path], known: Sequence[int]
+    recognizer: Recognizer, rows: Sequence[Utterance], paths: Sequence[Path], known: Sequence[int], speaker: Profile | None = None
 ) -> Iterator[Prediction]:
     if all(rows[i].start_s is None and rows[i].end_s is None for i in known):
-        yield from recognizer.predict_many(paths[i] for i in known)
+        yield from recognizer.predict_many((paths[i] for i in known), speaker=speaker)
         return
     for i in known:  # stretches of longer recordings
         row = rows[i]
         try:
             source = audio.open_source(paths[i])
             signal = audio.stretch(source.signal(), source.native_rate, row.start_s, row.end_s, str(paths[i]))
-            yield recognizer.predict_signal(signal, source.native_rate, name=str(paths[i]))
+            yield recognizer.predict_signal(signal, source.native_rate, name=str(paths[i]), speaker=speaker)
         except AudioError as error:
             yield Prediction(str(paths[i]), "", 0.0, {}, error=str(error))

@@ -16,7 +16,7 @@ from kanjo.errors import AudioError
 from kanjo.evaluation.compare import Difference, Run
 from kanjo.evaluation.evaluate import Answer, Evaluation
 from kanjo.evaluation.figures import Picture
-from kanjo.evaluation.metrics import Scores
+from kanjo.evaluation.metrics import Interval, Scores
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
@@ -49,7 +49,7 @@ def run_page(title: str, evaluation: Evaluation, pictures: Mapping[str, Picture]
     )
     shown = "".join(_picture(_CAPTIONS[name], picture) for name, picture in pictures.items())
     body = f"""<h1>{_e(title)}</h1><p>{_e(facts.get("protocol", ""))}</p>
-<p class="big">UAR {_e(str(scores.uar))}</p>
+<p class="big">UAR {_e(str(scores.uar))}</p>{_enrolled(facts.get("enrolled"))}
 <table><tr><th>accuracy (WA)<td class="n">{_e(str(scores.accuracy))}</tr><tr><th>macro-F1<td class="n">{_e(str(scores.macro_f1))}</tr>
 <tr><th>calibration error (ECE)<td class="n">{scores.ece:.3f}</tr><tr><th>test utterances<td class="n">{scores.n}</tr>
 <tr><th>chance UAR<td class="n">{100 / len(scores.labels):.1f} %</tr></table>
@@ -63,6 +63,17 @@ def run_page(title: str, evaluation: Evaluation, pictures: Mapping[str, Picture]
 <h2>How it was made</h2><p>{_e(facts.get("training", ""))}</p><table>{_rows(list(facts.get("made_with", {}).items()))}</table>
 <pre>{_e(facts.get("recipe", ""))}</pre>"""
     return _page(title, body)
+
+
+def _enrolled(scores: Mapping[str, Any] | None) -> str:
+    """The line of a network that was also told who speaks."""
+    if not scores:
+        return ""
+    uar = Interval(**scores["uar"])
+    return (
+        f"<p>With speakers known (each enrolled with half of their clips, unlabelled, to answer the other half): UAR {_e(str(uar))}, "
+        f"calibration error {scores['ece']:.3f}. Scores above and pictures below are without.</p>"
+    )
 
 
 def comparison_page(runs: Sequence[Run], found: Sequence[Difference], picture: Picture) -> str:

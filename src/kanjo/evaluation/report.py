@@ -21,6 +21,8 @@ from kanjo.evaluation.metrics import Scores
 
 #: A map of more than this many utterances is drawn of a sample of them.
 _MAPPED = 2000
+#: What the files of the scores with known speakers are called, and how their lines begin.
+ENROLLED, ENROLLED_SAID = "enrolled", "speakers known (enrolled with half of their clips, unlabelled)"
 _VERSIONS = ("kanjo", "torch", "lightning", "onnxruntime", "numpy", "soundfile", "soxr")
 
 
@@ -54,6 +56,14 @@ def write_run(run: Path, title: str, evaluation: Evaluation, facts: Mapping[str,
     figures.write(run, pictures)
     made_with = facts.get("made_with", made_here())
     files.write_text(run / "report.html", page.run_page(title, evaluation, pictures, {**facts, "made_with": made_with}))
+
+
+def write_enrolled(run: Path, evaluation: Evaluation) -> None:
+    """The same utterances with their speakers known: predictions-enrolled.csv, scores-enrolled.json. Raises KanjoError."""
+    write_answers(run / f"predictions-{ENROLLED}.csv", evaluation.labels, evaluation.answers)
+    files.write_text(
+        run / f"scores-{ENROLLED}.json", json.dumps(evaluation.scores.as_dict(), indent=2, ensure_ascii=False) + "\n"
+    )
 
 
 def write_stage(folder: Path, scores: Scores) -> None:

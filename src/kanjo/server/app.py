@@ -23,8 +23,9 @@ from kanjo.server import streams, uploads
 from kanjo.server.engine import Engine, Full
 from kanjo.server.guard import Guard, Refused, error_body
 from kanjo.server.measures import Measures
-from kanjo.server.messages import ErrorOut, ModelsOut, Predictions
+from kanjo.server.messages import EnrolledOut, ErrorOut, ModelsOut, Predictions
 from kanjo.server.settings import Settings
+from kanjo.speakers import Profile, profile_of
 
 PAGE = Path(__file__).parent / "page"
 _TYPES = {
@@ -49,7 +50,10 @@ _BODY = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "properties": {"files": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                    "properties": {
+                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                        "speaker": {"type": "string", "description": "a profile of /v1/enroll's, as JSON"},
+                    },
                 }
             },
             "audio/*": {"schema": {"type": "string", "format": "binary"}},
@@ -101,23 +105,15 @@ def _answering(app: FastAPI, engine: Engine, settings: Settings, measures: Measu
         Any container that can be decoded here is taken (WAV, FLAC, Ogg, MP3, webm, mp4, ...); raw samples with ``format`` (s16le, f32le),
         ``sample_rate`` and ``channels``. The other parameters are those of ``Recognizer.predict``.
         """
-        try:
-            manner = recognizer.manner(window_s, hop_s, min_confidence, language)
-        except KanjoError as error:
-            raise Refused(422, "bad_parameter", str(error)) from error
+        options = (window_s, hop_s, min_confidence, language)
+        _manner(recognizer, options, None)  # what can't be is said before anything is read
         recordings = await uploads.recordings(request, settings, (format, sample_rate, channels))
         try:
-            engine.enter()
-        except Full as full:
+            manner = _manner(recognizer, options, await uploads.speaker(request))
+        except Refused:
             uploads.close(recordings)
-            raise Refused(429, "busy", str(full), {"retry-after": str(full.retry_after_s)}) from full
-        try:
-            found = await asyncio.wait_for(_answers(engine, recordings, manner), settings.answer_s)
-        except asyncio.TimeoutError:
-            raise Refused(503, "too_long", f"no answer within {settings.answer_s:g} s", {"retry-after": "10"}) from None
-        finally:
-            engine.leave()
-            uploads.close(recordings)
+            raise
+        found = await _within(engine, settings, recordings, manner)
         if len(found) == 1 and found[0].error:
             raise Refused(422, "not_heard", f"{found[0].file}: {found[0].error}")
         content = {
@@ -126,6 +122,24 @@ def _answering(app: FastAPI, engine: Engine, settings: Settings, measures: Measu
             "request_id": request.state.request_id,
         }
         return JSONResponse(content)
+
+    @app.post("/v1/enroll", responses=_REFUSALS, openapi_extra=_BODY, response_model=EnrolledOut)
+    async def enroll(request: Request, name: str = "speaker") -> Response:
+        """A speaker's profile, of a few recordings of them in whatever emotions. Nothing of it is kept here: send it along as ``speaker``."""
+        try:
+            recognizer.enrollable()
+        except KanjoError as error:
+            raise Refused(422, "bad_parameter", str(error)) from error
+        recordings = await uploads.recordings(request, settings, (None, None, 1))
+        found = await _within(engine, settings, recordings, recognizer.manner())
+        broken = next((item for item in found if item.error), None)
+        try:
+            if broken:
+                raise KanjoError(f"{broken.file}: {broken.error}")
+            profile = profile_of(name, recognizer.facts, found)
+        except KanjoError as error:
+            raise Refused(422, "not_heard", str(error)) from error
+        return JSONResponse({"speaker": profile.as_dict(), "request_id": request.state.request_id})
 
     @app.websocket("/v1/stream")
     async def stream(socket: WebSocket) -> None:
@@ -143,7 +157,7 @@ def _about(app: FastAPI, recognizer: Recognizer, measures: Measures) -> None:
         model = {
             "name": facts.name, "version": facts.version, "labels": list(facts.labels), "sample_rate": facts.sample_rate,
             "window_s": facts.window_s, "hop_s": facts.hop_s, "languages": languages, "licence": facts.licence,
-            "parameters": facts.n_parameters,
+            "parameters": facts.n_parameters, "speakers": facts.speaker_size > 0,
         }  # fmt: skip
         return JSONResponse({"models": [model]})
 
@@ -171,6 +185,31 @@ def _page(app: FastAPI) -> None:
         if not re.fullmatch(r"[\w-]+(\.[\w-]+)+", name) or path.suffix not in _TYPES or not path.is_file():
             raise HTTPException(404)
         return FileResponse(path, media_type=_TYPES[path.suffix], headers={"cache-control": "no-cache"})
+
+
+def _manner(
+    recognizer: Recognizer, options: tuple[float | None, float | None, float | None, str | None], speaker: Profile | None
+) -> Manner:
+    try:
+        return recognizer.manner(*options, speaker)
+    except KanjoError as error:
+        raise Refused(422, "bad_speaker" if speaker else "bad_parameter", str(error)) from error
+
+
+async def _within(engine: Engine, settings: Settings, recordings: list[uploads.Recording], manner: Manner) -> list[Prediction]:
+    """The answers, where there is room and time for them; the recordings are closed. Raises Refused."""
+    try:
+        engine.enter()
+    except Full as full:
+        uploads.close(recordings)
+        raise Refused(429, "busy", str(full), {"retry-after": str(full.retry_after_s)}) from full
+    try:
+        return await asyncio.wait_for(_answers(engine, recordings, manner), settings.answer_s)
+    except asyncio.TimeoutError:
+        raise Refused(503, "too_long", f"no answer within {settings.answer_s:g} s", {"retry-after": "10"}) from None
+    finally:
+        engine.leave()
+        uploads.close(recordings)
 
 
 async def _answers(engine: Engine, recordings: list[uploads.Recording], manner: Manner) -> list[Prediction]:

@@ -39,6 +39,23 @@ class Predictions(BaseModel):
     request_id: str = Field(examples=["8f14e45fceea167a"])
 
 
+class ProfileOut(BaseModel):
+    """What is known of a speaker: the mean of the network's embeddings."""
+
+    format_version: int
+    name: str = Field(examples=["ana"])
+    bundle: str = Field(examples=["default"])
+    sha256: str
+    clips: int = Field(examples=[12])
+    speech_s: float = Field(examples=[31.5])
+    mean: list[float]
+
+
+class EnrolledOut(BaseModel):
+    speaker: ProfileOut
+    request_id: str
+
+
 class ModelOut(BaseModel):
     """A bundle that answers here."""
 
@@ -51,6 +68,7 @@ class ModelOut(BaseModel):
     languages: list[str]
     licence: str
     parameters: int
+    speakers: bool = Field(description="whether it takes a speaker's profile")
 
 
 class ModelsOut(BaseModel):

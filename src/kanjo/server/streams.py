@@ -1,7 +1,7 @@
 """``WS /v1/stream``: samples in, answers out while they are spoken.
 
 The client's first message is JSON: ``{"sample_rate": 16000, "format": "s16le"}`` (or f32le; ``window_s``, ``hop_s``, ``min_confidence``,
-``language``, and ``token`` where the service asks for one). Then binary messages of mono samples, of any length; a text message
+``language``, ``speaker`` (a profile of ``/v1/enroll``'s), and ``token`` where the service asks for one). Then binary messages of mono samples, of any length; a text message
 ``{"end": true}`` ends it. The service sends JSON: ``{"type": "ready"}``, ``{"type": "level", "speech": 0.98, "seconds": 1.5}``,
 ``{"type": "window", ...}``, at the end ``{"type": "prediction", ...}``; or ``{"type": "error", "code", "message"}``, and closes.
 """
@@ -24,13 +24,14 @@ from kanjo.server.engine import Engine
 from kanjo.server.guard import is_token
 from kanjo.server.measures import Measures
 from kanjo.server.settings import Settings
+from kanjo.speakers import profile_from
 from kanjo.stream import Stream
 
 log = logging.getLogger("kanjo.server")
 
 _FORMATS: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 _OPTIONS = ("window_s", "hop_s", "min_confidence", "language")
-_FIRST = 4096
+_FIRST = 1 << 16  # a speaker's profile is some kilobytes
 _LEVEL_S = 0.25
 
 
@@ -115,6 +116,8 @@ def _opened(first: dict[str, Any], engine: Engine, settings: Settings) -> tuple[
     if not all(isinstance(options[key], str if key == "language" else int | float) for key in options):
         raise _Ended("bad_parameter", f"expected numbers for {', '.join(_OPTIONS[:3])}, a word for language")
     try:
+        if asked.get("speaker") is not None:
+            options["speaker"] = profile_from(asked["speaker"], "speaker")
         return Stream(engine.recognizer, rate, **options), _FORMATS[form]
     except KanjoError as error:
         raise _Ended("bad_parameter", str(error)) from error

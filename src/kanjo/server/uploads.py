@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from typing import BinaryIO, cast
@@ -12,10 +13,11 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from kanjo import audio
-from kanjo.errors import AudioError
+from kanjo.errors import AudioError, KanjoError
 from kanjo.files import reason
 from kanjo.server.guard import Refused
 from kanjo.server.settings import Settings
+from kanjo.speakers import Profile, profile_from
 
 _PCM = {"s16le": "PCM_16", "f32le": "FLOAT"}
 
@@ -78,6 +80,20 @@ async def _uploads(request: Request, settings: Settings) -> list[Recording]:
     if not found:
         raise Refused(422, "no_files", 'no recording sent: expected parts named "files"')
     return found
+
+
+async def speaker(request: Request) -> Profile | None:
+    """The profile in a form's part ``speaker``, as ``/v1/enroll`` has answered it. Raises Refused."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        return None
+    sent = (await request.form()).get("speaker")  # parsed before, with the recordings
+    if sent is None:
+        return None
+    try:
+        return profile_from(json.loads(sent if isinstance(sent, str) else await sent.read()), "speaker")
+    except (KanjoError, ValueError) as error:
+        said = str(error) if isinstance(error, KanjoError) else "speaker: not JSON; expected a profile of /v1/enroll's"
+        raise Refused(422, "bad_speaker", said) from error
 
 
 def _plain(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Protocol, TypedDict, TypeVar
 
@@ -38,11 +39,16 @@ class Items(Protocol[T_co]):
 
 
 class Batch(TypedDict):
-    """``signal`` float32 (B, N), ``valid`` int64 (B,) samples that are not padding, ``label`` int64 (B,)."""
+    """``signal`` float32 (B, N), ``valid`` int64 (B,) samples that are not padding, ``label`` int64 (B,).
+
+    ``speaker`` and ``corpus`` int64 (B,) count the run's speakers and corpora; -1 where a speaker is not known.
+    """
 
     signal: Tensor
     valid: Tensor
     label: Tensor
+    speaker: Tensor
+    corpus: Tensor
 
 
 class SegmentBatch(Batch):
@@ -67,7 +73,8 @@ class Windows(Dataset[Batch]):
     """One window of each utterance. In training its place is drawn anew each time, and speed and shift (samples) with it.
 
     An utterance longer than the window is cropped (in training anywhere, else in the middle); a shorter one stands at the
-    window's start, as in prediction, or, in training with ``random`` placement, anywhere in it.
+    window's start, as in prediction, or, in training with ``random`` placement, anywhere in it. With ``crop`` (samples) training hears so
+    much of it, anywhere over its speech: see :func:`speech_span` for ``trim_db``. ``people``: each utterance's speaker and corpus, counted.
     """
 
     def __init__(
@@ -80,9 +87,14 @@ class Windows(Dataset[Batch]):
         random: bool = False,
         speed: float = 0.0,
         shift: int = 0,
+        crop: int = 0,
+        trim_db: float | None = None,
+        people: Sequence[tuple[int, int]] = (),
     ) -> None:
-        self.pack, self.indices, self.labels, self.window = pack, indices, labels, window
+        self.pack, self.indices, self.labels, self.window = pack, indices, labels, crop or window
         self.random, self.speed, self.shift = random, speed, shift
+        self.crop, self.trim_db, self.people = crop, trim_db, people
+        self._spans: dict[int, tuple[int, int]] = {}
 
     @property
     def label_of(self) -> list[int]:
@@ -100,13 +112,32 @@ class Windows(Dataset[Batch]):
         valid = np.zeros(len(places), np.int64)
         for row, place in enumerate(places):
             clip = self.pack.signal(self.indices[place])
+            factor = 1 + self.speed * (2 * _chance() - 1) if self.speed else 1.0
+            if self.crop:
+                clip = self._cropped(clip, self.indices[place], math.ceil(self.crop * factor) + 1)
             if self.speed:
-                clip = at_speed(clip, 1 + self.speed * (2 * _chance() - 1))
+                clip = at_speed(clip, factor)
             if self.shift:
                 clip = shifted(clip, round(self.shift * (2 * _chance() - 1)))
             valid[row] = self._put(clip, signal[row])
-        label = np.asarray([self.labels[self.indices[place]] for place in places], np.int64)
-        return {"signal": torch.from_numpy(signal), "valid": torch.from_numpy(valid), "label": torch.from_numpy(label)}
+        label = torch.tensor([self.labels[self.indices[place]] for place in places])
+        people = torch.tensor([self.people[self.indices[place]] if self.people else (-1, 0) for place in places])
+        return {
+            "signal": torch.from_numpy(signal), "valid": torch.from_numpy(valid), "label": label,
+            "speaker": people[:, 0], "corpus": people[:, 1],
+        }  # fmt: skip
+
+    def _cropped(self, clip: Signal, index: int, length: int) -> Signal:
+        """So many samples that hold as much of the clip's speech as they can, from anywhere in it; silence where the clip has no more."""
+        if index not in self._spans:
+            self._spans[index] = speech_span(clip, self.pack.sample_rate, self.trim_db) if self.trim_db else (0, len(clip))
+        first, last = self._spans[index]
+        spare = last - first - length
+        start = first + int(_chance() * spare) if spare >= 0 else first + spare + int(_chance() * (1 - spare))
+        piece = np.zeros(length, np.float32)
+        low, high = max(0, start), min(len(clip), start + length)
+        piece[low - start : high - start] = clip[low:high]
+        return piece[: high - start]
 
     def _put(self, clip: Signal, row: Signal) -> int:
         spare = self.window - len(clip)
@@ -117,6 +148,17 @@ class Windows(Dataset[Batch]):
             return offset + len(clip)
         row[:] = clip[offset : offset + self.window]
         return self.window
+
+
+def speech_span(clip: Signal, sample_rate: int, within_db: float) -> tuple[int, int]:
+    """From the first to the last 25 ms of (N,) whose level is within so many dB of the loudest's: samples, end exclusive."""
+    size = max(1, sample_rate // 40)
+    n = len(clip) // size
+    if n < 2:
+        return 0, len(clip)
+    power = np.square(clip[: n * size]).reshape(n, size).mean(1)
+    loud = np.flatnonzero(power >= power.max() * 10 ** (-within_db / 10))
+    return int(loud[0]) * size, min(len(clip), (int(loud[-1]) + 1) * size)
 
 
 class SegmentWindows(Dataset[SegmentBatch]):

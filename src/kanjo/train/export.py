@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
@@ -35,29 +36,37 @@ PARITY_CLIPS = 100
 
 
 class Graph(nn.Module):
-    """What is exported: signal (B, N) -> probabilities (B, E), embedding (B, D)."""
+    """What is exported: signal (B, N) -> probabilities (B, E), embedding (B, D).
 
-    def __init__(self, system: System, temperature: float) -> None:
+    With an ``enrolled`` temperature it also takes ``speaker`` (B, D + 1): a mean embedding and a 1, or zeros where nobody is known.
+    """
+
+    def __init__(self, system: System, temperature: float, enrolled: float | None = None) -> None:
         super().__init__()
-        self.frontend, self.network, self.temperature = system.frontend, system.network, temperature
+        self.frontend, self.network, self.temperature, self.enrolled = system.frontend, system.network, temperature, enrolled
 
-    def forward(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        logits, embedding = self.network(*self.frontend(signal))
-        return torch.softmax(logits / self.temperature, dim=1), embedding
+    def forward(self, signal: Tensor, speaker: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        if self.enrolled is None or speaker is None:
+            logits, embedding = self.network(*self.frontend(signal))
+            return torch.softmax(logits / self.temperature, dim=1), embedding
+        known = speaker[:, -1:]
+        logits, embedding = self.network(*self.frontend(signal), speaker[:, :-1], known)
+        return torch.softmax(logits / (self.temperature + known * (self.enrolled - self.temperature)), dim=1), embedding
 
 
-def to_onnx(system: System, temperature: float, window: int) -> bytes:
-    """The system as an ONNX model (opset 18): ``signal`` (B, window), B free."""
-    graph = Graph(system, temperature).cpu().float().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+def to_onnx(system: System, temperature: float, window: int, enrolled: float | None = None) -> bytes:
+    """The system as an ONNX model (opset 18): ``signal`` (B, window), B free; with ``enrolled``, optionally ``speaker``."""
+    takes = [] if enrolled is None else [torch.zeros(2, speaker_size(system) + 1)]
+    graph = Graph(system, temperature, enrolled).cpu().float().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it lists torchvision's operators, which nobody asked for
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # torch's exporter warns of its own inner life; parity is what counts, and is checked
         program = torch.onnx.export(
             graph,
-            (torch.zeros(2, window),),
-            input_names=["signal"],
+            (torch.zeros(2, window), *takes),
+            input_names=["signal", "speaker"][: 1 + len(takes)],
             output_names=["probabilities", "embedding"],
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+            dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},) * (1 + len(takes)),
             opset_version=18,
             dynamo=True,
             verbose=False,
@@ -72,8 +81,24 @@ def to_onnx(system: System, temperature: float, window: int) -> bytes:
         node.doc_string = ""
     for value in (*model.graph.value_info, *model.graph.input, *model.graph.output):
         del value.metadata_props[:]
+    if takes:
+        _optional(model, "speaker", np.zeros((1, takes[0].shape[1]), np.float32))
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+def _optional(model: onnx.ModelProto, name: str, default: npt.NDArray[np.float32]) -> None:
+    """Give an input a value for those who leave it out; it may then have 1 row, or as many as the batch."""
+    value = next(item for item in model.graph.input if item.name == name)
+    value.type.tensor_type.shape.dim[0].dim_param = "speakers"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(default, name))
+    del model.graph.value_info[:]  # shapes between, inferred when it had as many rows as the batch
+
+
+def speaker_size(system: System) -> int:
+    """D of the mean embeddings that a system takes; 0 where it takes none."""
+    network: Any = system.network
+    return int(network.embedding_size) if getattr(network, "offset", None) is not None else 0
 
 
 def export(
@@ -85,7 +110,8 @@ def export(
     """
     recipe = material.recipe
     before = inherited(recipe)
-    graph = familiarised(to_onnx(fitted.system, fitted.temperature, recipe.audio.window), material, fold)
+    enrolled = fitted.enrolled.temperature if fitted.enrolled else None
+    graph = familiarised(to_onnx(fitted.system, fitted.temperature, recipe.audio.window, enrolled), material, fold)
     facts = bundle.Facts(
         name=recipe.name,
         version=kanjo.__version__,
@@ -96,6 +122,7 @@ def export(
         sha256="",
         licence=licence_of([section.name for section in recipe.corpora], before),
         temperature=fitted.temperature,
+        speaker_size=speaker_size(fitted.system),
         recipe=recipe.model_dump(mode="json"),
         paper=recipe.paper.model_dump() if recipe.paper else None,
         corpora=(*(before.corpora if before else ()), *_corpus_facts(material, fold)),

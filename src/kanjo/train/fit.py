@@ -20,11 +20,12 @@ from kanjo.train.data import Items, loader
 from kanjo.train.features import cached_features
 from kanjo.train.frontend import LogMel
 from kanjo.train.init import initialise
-from kanjo.train.material import Material, class_weights, sides, statistics
-from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of
+from kanjo.train.material import Material, class_weights, emotions_of, sides, statistics
+from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of, uar
 from kanjo.train.networks.weights import AUDIOSET, read_weights
 from kanjo.train.optimise import Best, checkpoint, in_bf16, optimise
-from kanjo.train.schema import DcnnBlstmSection, MobileNetSection
+from kanjo.train.schema import DcnnBlstmSection, MobileNetSection, Recipe
+from kanjo.train.voices import others_mean
 
 log = logging.getLogger("kanjo")
 
@@ -38,6 +39,15 @@ class Fitted:
     best_epoch: int
     validation_uar: float
     minutes: float
+    enrolled: Enrolled | None = None
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """Of a network that takes speakers: its answers where the speaker is known (by all their other validation clips)."""
+
+    temperature: float
+    validation_uar: float
 
 
 def fit(
@@ -63,8 +73,12 @@ def fit(
     best = optimise(module, batches, checks, run, items=len(fold.train), resume=resume, progress=progress)
     system.cpu().float().eval()
     whole: Any = checks.dataset  # all of it, whatever share of it this process has checked
-    logits, labels = predicted_logits(module, loader(whole, material.recipe.training.batch_size, shuffle=False))
-    fitted = Fitted(system, fit_temperature(logits, labels), best.epoch, best.validation_uar, best.minutes)
+    batches = loader(whole, material.recipe.training.batch_size, shuffle=False)
+    logits, labels = predicted_logits(module, batches)
+    enrolled = _enrolled(system, batches) if takes_speakers(material.recipe) else None
+    fitted = Fitted(system, fit_temperature(logits, labels), best.epoch, best.validation_uar, best.minutes, enrolled)
+    if enrolled:
+        log.info("with the speaker known: validation UAR %.1f %%", 100 * enrolled.validation_uar)
     log.info(
         "best epoch %d, validation UAR %.1f %%, temperature %.2f, %.1f minutes",
         best.epoch, 100 * best.validation_uar, fitted.temperature, best.minutes,
@@ -106,6 +120,22 @@ def predicted_logits(module: EmotionModule, batches: DataLoader[Any]) -> tuple[T
     return torch.cat(logits), torch.cat(labels)
 
 
+def takes_speakers(recipe: Recipe) -> bool:
+    """Whether the network that a recipe describes takes a speaker's mean embedding."""
+    return bool(getattr(recipe.network, "speaker", False))
+
+
+def _enrolled(system: System, batches: DataLoader[Any]) -> Enrolled:
+    """The temperature and UAR of answers to clips whose speaker is known by their other clips."""
+    network: Any = system.network
+    with torch.inference_mode():
+        found = [(system(batch["signal"])[1], batch["speaker"], batch["label"]) for batch in batches]
+        embedding, speaker, label = (torch.cat(part) for part in zip(*found, strict=True))
+        mean, known = others_mean(embedding, speaker)
+        logits = network.classify(embedding, mean, known.to(embedding.dtype))
+    return Enrolled(fit_temperature(logits, label), uar(label, logits.argmax(1), logits.shape[1]))
+
+
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The temperature that minimises cross-entropy (Guo et al. 2017, arXiv 1706.04599), by search from 0.05 to 20."""
     grid = torch.logspace(np.log10(0.05), np.log10(20), 400)
@@ -126,7 +156,9 @@ def _task(system: System, material: Material, fold: Fold, cache: Path) -> tuple[
         module = FeatureModule(deep_network(system).head, n_emotions, training, weights)
     else:
         train, validation = windows
-        module = WindowModule(system, n_emotions, training, recipe.augment, weights)
+        emotions = emotions_of(material, fold) if training.masked else None
+        n_speakers = len({row.speaker_key for row in material.rows}) if takes_speakers(recipe) else 0
+        module = WindowModule(system, n_emotions, training, recipe.augment, weights, emotions, n_speakers)
     shuffled: dict[str, Any] = {"shuffle": True, "seed": training.seed, "balanced": training.balance == "sampling"}
     batches = loader(train, training.batch_size, shared=True, **shuffled)
     return module, batches, loader(validation, training.batch_size, shuffle=False, shared=True)

@@ -89,8 +89,28 @@ def sides(material: Material, fold: Fold) -> tuple[Windows, Windows]:
     audio, augment = material.recipe.audio, material.recipe.augment
     random = audio.placement == "random"
     shift = round(augment.shift_s * audio.sample_rate)
-    train = Windows(material.pack, fold.train, material.labels, audio.window, random=random, speed=augment.speed, shift=shift)
-    return train, Windows(material.pack, fold.validation, material.labels, audio.window)
+    people = people_of(material)
+    train = Windows(
+        material.pack, fold.train, material.labels, audio.window, random=random, speed=augment.speed, shift=shift,
+        crop=audio.crop if audio.crop_s else 0, trim_db=audio.trim_db, people=people,
+    )  # fmt: skip
+    return train, Windows(material.pack, fold.validation, material.labels, audio.window, people=people)
+
+
+def people_of(material: Material) -> list[tuple[int, int]]:
+    """Each utterance's speaker (-1: not known) and corpus, counted in the order in which they come."""
+    speakers = {key: n for n, key in enumerate(dict.fromkeys(row.speaker_key for row in material.rows if row.speaker_key))}
+    corpora = {name: n for n, name in enumerate(dict.fromkeys(row.corpus for row in material.rows))}
+    return [(speakers.get(row.speaker_key, -1), corpora[row.corpus]) for row in material.rows]
+
+
+def emotions_of(material: Material, fold: Fold) -> Tensor:
+    """Which emotions each corpus has in training: bool (corpora, E). One that has none there is taken to have all."""
+    people = people_of(material)
+    known = torch.zeros(1 + max(corpus for _, corpus in people), len(material.emotions), dtype=torch.bool)
+    for i in fold.train:
+        known[people[i][1], material.labels[i]] = True
+    return known | ~known.any(1, keepdim=True)
 
 
 def class_weights(material: Material, fold: Fold) -> Tensor:

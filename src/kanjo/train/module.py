@@ -18,17 +18,19 @@ from kanjo.train.networks import build
 from kanjo.train.networks.dcnn_blstm import DcnnBlstm
 from kanjo.train.schema import AugmentSection, CnnLstmMergedSection, LogMelSection, Recipe, TrainingSection, WaveformSection
 from kanjo.train.shares import gathered, scale_of, together
+from kanjo.train.voices import TOLD, Voices
 
 
 class System(nn.Module):
     """Front end and network: signal (B, N) -> logits (B, E), embedding (B, D)."""
 
-    def __init__(self, frontend: LogMel | Waveform, network: nn.Module) -> None:
+    def __init__(self, frontend: LogMel | Waveform, network: nn.Module, sample_rate: int) -> None:
         super().__init__()
-        self.frontend, self.network = frontend, network
+        self.frontend, self.network, self.sample_rate = frontend, network, sample_rate
 
-    def forward(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network(*self.features(signal))  # type: ignore[no-any-return]
+    def forward(self, signal: Tensor, *speaker: Tensor) -> tuple[Tensor, Tensor]:
+        """``speaker``: for networks that take it, a speaker's mean embedding (B, D) and whether it is known (B, 1)."""
+        return self.network(*self.features(signal), *speaker)  # type: ignore[no-any-return]
 
     def features(self, signal: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, C, M, T) in float32, whatever precision the network is run in, and frames heard (B,)."""
@@ -47,7 +49,7 @@ def system_of(recipe: Recipe, n_emotions: int) -> System:
     if isinstance(recipe.network, CnnLstmMergedSection):
         settings["mel"] = _log_mel(recipe.network.mel, rate)
     network = build(settings.pop("type"), n_emotions, shape, settings)
-    return System(frontend, network.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    return System(frontend, network.to(memory_format=torch.channels_last), rate)  # type: ignore[call-overload]
 
 
 def frontend_of(recipe: Recipe) -> LogMel | Waveform:
@@ -93,15 +95,18 @@ class EmotionModule(L.LightningModule, ABC):
 
     def training_logits(self, batch: Any) -> tuple[Tensor, Tensor]:
         """Logits (B, E) and targets (B, E) of a batch, augmented."""
-        return self.logits(batch), self.one_hot(batch["label"])
+        return self.logits(batch), self.targets(batch["label"])
 
-    def one_hot(self, label: Tensor) -> Tensor:
-        return F.one_hot(label, self.n_emotions).float()
+    def targets(self, label: Tensor, allowed: Tensor | None = None) -> Tensor:
+        """One-hot (B, E), smoothed over the emotions that are ``allowed``, bool (B, E) (default: all)."""
+        share = self.training_settings.label_smoothing
+        spread = torch.ones_like(F.one_hot(label, self.n_emotions)) if allowed is None else allowed
+        return (1 - share) * F.one_hot(label, self.n_emotions) + share * spread / spread.sum(1, keepdim=True)
 
     def training_step(self, batch: Any, _: int) -> Tensor:
         logits, targets = self.training_logits(batch)
         logits = logits.float()
-        loss = F.cross_entropy(logits, targets, weight=self.class_weights, label_smoothing=self.training_settings.label_smoothing)
+        loss = F.cross_entropy(logits, targets, weight=self.class_weights)
         self._note("train", loss, batch["label"], logits)
         return loss * scale_of(len(logits), loss.device)
 
@@ -162,7 +167,13 @@ class EmotionModule(L.LightningModule, ABC):
 
 
 class WindowModule(EmotionModule):
-    """A whole system on windows."""
+    """A whole system on windows.
+
+    ``emotions``: bool (corpora, E), which emotions each corpus has; an utterance is told from no others (None: from all).
+    ``n_speakers``: how many speakers the run has, for networks that take a speaker's mean embedding (0: the network takes none).
+    """
+
+    emotions: Tensor | None
 
     def __init__(
         self,
@@ -171,19 +182,42 @@ class WindowModule(EmotionModule):
         training: TrainingSection,
         augmentation: AugmentSection,
         class_weights: Tensor | None,
+        emotions: Tensor | None = None,
+        n_speakers: int = 0,
     ) -> None:
         super().__init__(n_emotions, training, class_weights)
         self.system, self.augmentation = system, augmentation
+        self.register_buffer("emotions", emotions, persistent=False)
+        size = getattr(system.network, "embedding_size", 0)
+        self.voices = Voices(n_speakers, size) if n_speakers else None
 
     def logits(self, batch: Batch) -> Tensor:
         return self.system(batch["signal"])[0]  # type: ignore[no-any-return]
 
     def training_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
         features, frames = augmented(self.system, batch, self.augmentation)
-        targets = self.one_hot(batch["label"])
-        if self.augmentation.mixup:
-            features, frames, targets = augment.mixup(features, frames, targets, self.augmentation.mixup)
-        return self.system.network(features, frames)[0], targets
+        allowed = None if self.emotions is None else self.emotions[batch["corpus"]]
+        blend = augment.blend(len(frames), self.augmentation.mixup, frames.device)
+        targets = blend.of(self.targets(batch["label"], allowed))
+        frames = torch.maximum(frames, frames[blend.order])
+        features = features if blend.share == 1 else blend.of(features)
+        logits = self._told(features, frames, batch["speaker"], blend)
+        if allowed is not None:
+            logits = logits.float().masked_fill(~(allowed | allowed[blend.order]), -1e4)
+        return logits, targets
+
+    def _told(self, features: Tensor, frames: Tensor, speaker: Tensor, blend: augment.Blend) -> Tensor:
+        """Logits (B, E); a network that takes speakers is told of some clips' speakers, and keeps their means."""
+        if self.voices is None:
+            return self.system.network(features, frames)[0]  # type: ignore[no-any-return]
+        network: Any = self.system.network
+        embedding = network.embed(features, frames)
+        mean, known = self.voices.of(speaker)
+        told = known & known[blend.order] & (torch.rand(len(speaker), 1, device=speaker.device) < TOLD)
+        logits: Tensor = network.classify(embedding, blend.of(mean), told.to(embedding.dtype))
+        if max(blend.share, 1 - blend.share) > 0.8:  # nearly one clip's
+            self.voices.update(embedding.detach(), speaker if blend.share > 0.5 else speaker[blend.order])
+        return logits
 
 
 class SegmentModule(EmotionModule):
@@ -208,7 +242,7 @@ class SegmentModule(EmotionModule):
         return self._classified(*self._hears[0].features(batch["signal"]), batch)
 
     def training_logits(self, batch: SegmentBatch) -> tuple[Tensor, Tensor]:
-        return self._classified(*augmented(self._hears[0], batch, self.augmentation), batch), self.one_hot(batch["label"])
+        return self._classified(*augmented(self._hears[0], batch, self.augmentation), batch), self.targets(batch["label"])
 
     def _classified(self, features: Tensor, frames: Tensor, batch: SegmentBatch) -> Tensor:
         network = deep_network(self._hears[0])
@@ -230,7 +264,8 @@ class FeatureModule(EmotionModule):
 
 def augmented(system: System, batch: Batch, settings: AugmentSection) -> tuple[Tensor, Tensor]:
     """Features (B, C, M, T) and frames (B,) of a training batch, signal and features varied."""
-    features, frames = system.features(augment.vary_signal(batch["signal"], batch["valid"], settings))
+    signal = augment.vary_signal(batch["signal"], batch["valid"], settings, system.sample_rate)
+    features, frames = system.features(signal)
     if settings.frequency_masks or settings.time_masks:
         features = augment.mask_features(features, settings)
     return features, frames

@@ -15,7 +15,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
@@ -78,11 +78,13 @@ def optimise(
     training, last = module.training_settings, checkpoint(run)
     watch: dict[str, Any] = {"monitor": "validation/uar", "mode": "max"}
     saving: dict[str, Any] = {"enable_version_counter": False, "save_on_train_epoch_end": True}
-    best = ModelCheckpoint(last.parent, "best", save_weights_only=True, **watch, **saving)
+    # with weights only, Lightning doesn't ask its averaging for the average
+    best = ModelCheckpoint(last.parent, "best", save_weights_only=not training.ema, **watch, **saving)
     newest = ModelCheckpoint(last.parent, last.stem, **saving)  # Lightning's save_last skips epochs that are no best
     stop = EarlyStopping(patience=training.patience, check_on_train_epoch_end=True, **watch)
     history = History(run / "metrics.csv", training.epochs, items, unit)
-    trainer = _trainer(training, run, [history, stop, best, newest, *watchers], progress)
+    averaging = [EMAWeightAveraging(decay=training.ema)] if training.ema else []
+    trainer = _trainer(training, run, [history, stop, *averaging, best, newest, *watchers], progress)
     log.info("%s on %s, %s", trainer.precision, trainer.strategy.root_device, f"{items:,} {unit} an epoch")
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()

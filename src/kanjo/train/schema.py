@@ -10,7 +10,7 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from kanjo.errors import CorpusError
 from kanjo.labels import EMOTIONS, canonical
 from kanjo.splits import PROTOCOLS
-from kanjo.train.sections import Count, Pool, Positive, Read, Section, Share, TuneSection
+from kanjo.train.sections import Count, Part, Pool, Positive, Read, Section, Share, TuneSection
 
 
 class PaperSection(Section):
@@ -72,15 +72,23 @@ class SelectSection(Section):
 
 
 class AudioSection(Section):
-    """What the network hears at once. ``placement`` of training clips in the window: "start" or "random"."""
+    """What the network hears at once. ``placement`` of training clips in the window: "start" or "random".
+
+    ``crop_s``: training hears so many seconds of a clip, anywhere over its speech (None: the whole window). Speech is what lies between the
+    first and the last 25 ms within ``trim_db`` of the loudest (None: the whole clip).
+    """
 
     sample_rate: Annotated[int, Field(ge=4_000, le=192_000)] = 16_000
     window_s: Positive = 8.0
     hop_s: Positive = 4.0
     placement: Literal["start", "random"] = "start"
+    crop_s: Positive | None = None
+    trim_db: Positive | None = None
 
     @model_validator(mode="after")
     def _hop_fits(self) -> AudioSection:
+        if self.crop_s and self.crop_s > self.window_s:
+            raise ValueError(f"crop_s {self.crop_s} is longer than window_s {self.window_s}")
         if self.hop_s > self.window_s:
             raise ValueError(f"hop_s {self.hop_s} is longer than window_s {self.window_s}: speech between would go unheard")
         return self
@@ -88,6 +96,11 @@ class AudioSection(Section):
     @property
     def window(self) -> int:
         return round(self.window_s * self.sample_rate)
+
+    @property
+    def crop(self) -> int:
+        """Samples that training hears of a clip."""
+        return round((self.crop_s or self.window_s) * self.sample_rate)
 
 
 class WaveformSection(Section):
@@ -221,7 +234,8 @@ class MobileNetSection(Section):
     """MobileNetV3-Large over log-mels (Schmid et al. 2023).
 
     ``weights`` that its trunk starts from: "audioset" (EfficientAT's, fetched), "none" (random), a file, or "auto" (AudioSet's where they
-    are at hand or can be fetched, else none). ``width``: the published files' share of channels (0.4: mn04_as).
+    are at hand or can be fetched, else none). ``width``: the published files' share of channels (0.4: mn04_as). ``speaker``: it takes a
+    speaker's mean embedding as an input, and can do without (see kanjo.train.voices).
     """
 
     type: Literal["mobilenet"]
@@ -230,10 +244,22 @@ class MobileNetSection(Section):
     pooling: Literal["mean", "attention", "blstm"] = "attention"
     lstm_units: Count = 128
     dropout: Share = 0.3
+    speaker: bool = False
+
+
+class CrnnSection(Section):
+    """Four conv blocks, BLSTM, attention over its steps, from random weights: see kanjo.train.networks.crnn. ``speaker``: as MobileNet's."""
+
+    type: Literal["crnn"]
+    filters: tuple[Count, Count, Count, Count] = (32, 48, 96, 128)
+    lstm_units: Count = 128
+    dropout: Share = 0.3
+    speaker: bool = False
 
 
 NetworkSection = Annotated[
-    CnnLstm2dSection | CnnLstm1dSection | CnnLstmMergedSection | DcnnBlstmSection | MobileNetSection, Field(discriminator="type")
+    CnnLstm2dSection | CnnLstm1dSection | CnnLstmMergedSection | DcnnBlstmSection | MobileNetSection | CrnnSection,
+    Field(discriminator="type"),
 ]
 
 
@@ -241,13 +267,18 @@ class AugmentSection(Section):
     """Changes to training clips only; every value 0 leaves them as they are.
 
     ``speed``: played up to this share faster or slower, the pitch moving along; ``shift_s``: moved in time, up to so many
-    seconds either way; ``gain_db``, ``noise_db``: see kanjo.train.augment.
+    seconds either way; ``gain_db``, ``noise_db``: see kanjo.train.augment. ``background``, ``reverberation``, ``band``, ``codec``: the share of
+    clips that get background noise, a room, a narrower band, a telephone.
     """
 
     speed: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     shift_s: Annotated[float, Field(ge=0)] = 0.0
     gain_db: Annotated[float, Field(ge=0)] = 0.0
     noise_db: Annotated[float, Field(ge=0)] = 0.0
+    background: Part = 0.0
+    reverberation: Part = 0.0
+    band: Part = 0.0
+    codec: Part = 0.0
     frequency_masks: Annotated[int, Field(ge=0)] = 0
     frequency_width: Count = 16
     time_masks: Annotated[int, Field(ge=0)] = 0
@@ -260,7 +291,9 @@ class TrainingSection(Section):
 
     ``schedule``: "constant"; "cosine" (after a ``warmup`` share of the steps); "exponential" (times ``decay`` after each epoch,
     never below ``floor`` of where it began). ``balance`` of the emotions: "weights" in the loss, "sampling" of the batches, or
-    "none". ``patience``: epochs without a better validation UAR before it stops.
+    "none". ``patience``: epochs without a better validation UAR before it stops. ``ema``: weights are averaged over the steps, each step's
+    share so many times the next one's (0: not), and the average is what is checked and kept. ``masked``: of several corpora, an utterance
+    is only told from the emotions that its own corpus has.
     """
 
     epochs: Count = 40
@@ -277,6 +310,8 @@ class TrainingSection(Section):
     balance: Literal["none", "weights", "sampling"] = "weights"
     gradient_clip: Annotated[float, Field(ge=0)] = 5.0
     patience: Count = 12
+    ema: Share = 0.0
+    masked: bool = False
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 0
 
@@ -321,6 +356,8 @@ class Recipe(Section):
             raise ValueError(f"finetune is for networks of two stages; {self.network.type} has one")
         if staged and self.augment.mixup:
             raise ValueError("augment.mixup blends whole utterances, which the first stage never sees; set it to 0")
+        if self.audio.crop_s and not isinstance(self.network, MobileNetSection | CrnnSection):
+            raise ValueError(f"audio.crop_s: a network {self.network.type} hears whole windows")
         raw = isinstance(self.frontend, WaveformSection)
         if raw != isinstance(self.network, CnnLstm1dSection | CnnLstmMergedSection):
             raise ValueError(f"frontend.type {self.frontend.type} is not what {self.network.type} hears")

@@ -12,6 +12,7 @@ from torch import nn
 
 from kanjo.errors import RecipeError
 from kanjo.train.networks.cnn_lstm import CnnLstm1d, CnnLstm2d, CnnLstmMerged
+from kanjo.train.networks.crnn import Crnn
 from kanjo.train.networks.dcnn_blstm import DcnnBlstm
 from kanjo.train.networks.mobilenet import MobileNet
 
@@ -21,6 +22,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "cnn-lstm-merged": CnnLstmMerged,
     "dcnn-blstm-attention": DcnnBlstm,
     "mobilenet": MobileNet,
+    "crnn": Crnn,
 }
 
 

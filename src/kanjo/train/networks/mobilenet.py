@@ -12,6 +12,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kanjo.train.networks.pooling import AttentiveStatistics, Told, within
+
 Pooling = Literal["mean", "attention", "blstm"]
 #: Mels and frames that become one row and one step.
 STRIDE = 32
@@ -109,11 +111,12 @@ class InvertedResidual(nn.Module):
         return x + out if self.residual else out
 
 
-class MobileNet(nn.Module):
+class MobileNet(Told):
     """The trunk, pooling over time and mels, a dense layer: features (B, 1, M, T), frames heard (B,) -> logits (B, E), embedding (B, D).
 
     ``pooling``: "mean" over what is heard (D = the trunk's channels C'); "attention", mean and deviation weighted by learnt attention over
     the steps (D = 2 C'); "blstm", a bidirectional LSTM over the steps first (D = 4 ``lstm_units``). Steps behind an utterance's end have no say.
+    With ``speaker`` the dense layer also hears how far the embedding is from its speaker's mean, where that is known.
     Raises ValueError for fewer than 32 mels or frames.
     """
 
@@ -126,47 +129,34 @@ class MobileNet(nn.Module):
         pooling: Pooling = "attention",
         lstm_units: int = 128,
         dropout: float = 0.3,
+        speaker: bool = False,
     ) -> None:
-        super().__init__()
         channels, mels, steps = input_shape
         if channels != 1 or min(mels, steps) < STRIDE:
             raise ValueError(f"features {input_shape}; expected 1 channel, and at least {STRIDE} mels and frames")
+        outputs = 6 * rounded(width * _LARGE[-1].out)
+        read = 2 * lstm_units if pooling == "blstm" else outputs
+        super().__init__(read if pooling == "mean" else 2 * read, n_emotions, dropout, speaker)
         self.pooling = pooling
         inputs = rounded(16 * width)
         layers: list[nn.Module] = [_convolved(1, inputs, 3, 2, 1, nn.Hardswish)]
         for block in _LARGE:
             layers.append(InvertedResidual(inputs, block, width))
             inputs = layers[-1].out_channels  # type: ignore[assignment]
-        outputs = 6 * inputs
         layers.append(_convolved(inputs, outputs, 1, 1, 1, nn.Hardswish))
         self.features = nn.Sequential(*layers)
         self.lstm = nn.LSTM(outputs, lstm_units, batch_first=True, bidirectional=True) if pooling == "blstm" else None
-        read = 2 * lstm_units if pooling == "blstm" else outputs
-        self.attention = nn.Linear(read, 1) if pooling != "mean" else None
-        if self.attention is not None:
-            nn.init.zeros_(self.attention.weight)  # at first, every step counts the same
-            nn.init.zeros_(self.attention.bias)
-        self.embedding_size = read if pooling == "mean" else 2 * read
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(self.embedding_size, n_emotions)
-
-    def forward(self, features: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        embedding = self.embed(features, frames)
-        return self.output(self.dropout(embedding)), embedding
+        self.attention = AttentiveStatistics(read) if pooling != "mean" else None
 
     def embed(self, features: Tensor, frames: Tensor | None) -> Tensor:
         """Features (B, 1, M, T), frames heard (B,) -> (B, D)."""
         steps = self.features(features).mean(2).transpose(1, 2)  # (B, S, C')
         n = steps.shape[1]
         heard = torch.full_like(steps[:, 0, 0], n, dtype=torch.long) if frames is None else (frames + STRIDE - 1) // STRIDE
-        inside = torch.arange(n, device=steps.device).reshape(1, -1, 1) < heard.clamp(max=n).reshape(-1, 1, 1)
+        inside = within(steps, heard)
         if self.lstm is not None:
             steps, _ = self.lstm(steps)
         if self.attention is None:
             weights = inside / inside.sum(1, keepdim=True)
             return (weights * steps).sum(1)  # type: ignore[no-any-return]
-        scores = self.attention(steps).masked_fill(~inside, float("-inf"))
-        weights = torch.softmax(scores.float(), 1).to(steps.dtype)
-        mean = (weights * steps).sum(1)
-        spread = (weights * (steps - mean.unsqueeze(1)).square()).sum(1)
-        return torch.cat([mean, (spread + 1e-5).sqrt()], 1)
+        return self.attention(steps, inside)  # type: ignore[no-any-return]

@@ -1,0 +1,58 @@
+"""What networks over log-mels end in: steps pooled into an embedding, and emotions told from it, with or without the speaker."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+def within(steps: Tensor, heard: Tensor) -> Tensor:
+    """Which of the steps (B, S, D) are no padding, of which each item has ``heard`` (B,): bool (B, S, 1)."""
+    n = steps.shape[1]
+    return torch.arange(n, device=steps.device).reshape(1, -1, 1) < heard.clamp(max=n).reshape(-1, 1, 1)
+
+
+class AttentiveStatistics(nn.Module):
+    """Mean and deviation over the steps, weighted by learnt attention (Okabe et al. 2018, arXiv 1803.10963): (B, S, D) -> (B, 2 D)."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(size, 1)
+        nn.init.zeros_(self.score.weight)  # at first, every step counts the same
+        nn.init.zeros_(self.score.bias)
+
+    def forward(self, steps: Tensor, inside: Tensor) -> Tensor:
+        scores = self.score(steps).masked_fill(~inside, float("-inf"))
+        weights = torch.softmax(scores.float(), 1).to(steps.dtype)
+        mean = (weights * steps).sum(1)
+        spread = (weights * (steps - mean.unsqueeze(1)).square()).sum(1)
+        return torch.cat([mean, (spread + 1e-5).sqrt()], 1)
+
+
+class Told(nn.Module):
+    """A network that tells emotions from an embedding: ``output``; and, with ``speaker``, from how far it is from its speaker's mean: ``offset``."""
+
+    def __init__(self, embedding_size: int, n_emotions: int, dropout: float, speaker: bool) -> None:
+        super().__init__()
+        self.embedding_size = embedding_size
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(embedding_size, n_emotions)
+        self.offset = nn.Linear(embedding_size, n_emotions, bias=False) if speaker else None
+
+    def embed(self, features: Tensor, frames: Tensor | None) -> Tensor:
+        """Features (B, C, M, T), frames heard (B,) -> (B, D)."""
+        raise NotImplementedError
+
+    def forward(
+        self, features: Tensor, frames: Tensor | None = None, speaker: Tensor | None = None, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        embedding = self.embed(features, frames)
+        return self.classify(embedding, speaker, known), embedding
+
+    def classify(self, embedding: Tensor, speaker: Tensor | None = None, known: Tensor | None = None) -> Tensor:
+        """Embeddings (B, D), their speakers' mean embeddings (B, D), 1 where these are known and 0 elsewhere (B, 1) -> logits (B, E)."""
+        logits: Tensor = self.output(self.dropout(embedding))
+        if self.offset is None or speaker is None or known is None:
+            return logits
+        offset: Tensor = self.offset(self.dropout((embedding - speaker) * known))
+        return logits + offset
