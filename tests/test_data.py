@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kanjo.train import augment
-from kanjo.train.data import SegmentWindows, Windows, loader
+from kanjo.train.data import SegmentWindows, Windows, loader, speech_span
 from kanjo.train.pack import Item, Pack, pack
 from kanjo.train.schema import AugmentSection
 from tests.corpora_fixtures import RATE, clip, tone
@@ -116,3 +116,82 @@ def test_every_segment_comes_once_an_epoch_and_neighbours_come_apart(packed: Pac
         assert batch["row"].max() == len(clips) - 1
     assert sorted(seen) == [(5, 0)] + [(6, n) for n in range(4)] + [(7, n) for n in range(11)]
     assert all(b - a > 1 for place, group in items.groups if place == 2 for a, b in itertools.pairwise(group))
+
+
+@pytest.mark.parametrize("trim_db", [None, 30.0])
+def test_crops_hold_as_much_speech_as_they_can(tmp_path: Path, trim_db: float | None) -> None:
+    """A second of tone between two seconds of faint noise: a crop that is longer holds all of it, a shorter one nothing else."""
+    import soundfile
+
+    signal = 1e-3 * np.random.default_rng(0).standard_normal(5 * RATE).astype(np.float32)
+    signal[2 * RATE : 3 * RATE] = 0.5 * np.sin(2 * np.pi * 300 * np.arange(RATE) / RATE)
+    soundfile.write(tmp_path / "a.wav", signal, RATE, subtype="FLOAT")
+    packed = pack([Item(tmp_path / "a.wav")], RATE, tmp_path / "c")
+    for length in (RATE // 2, RATE * 2):
+        crops = Windows(packed, [0], [0], 5 * RATE, random=True, crop=length, trim_db=trim_db).__getitems__([0] * 40)["signal"]
+        assert crops.shape == (40, length)
+        loud = (crops.abs() > 0.01).float().mean(1)
+        if trim_db:
+            assert loud.min() > 0.9 * min(1, RATE / length), "all of it is speech, or all of the speech is in it"
+        else:
+            assert loud.min() < 0.05
+        assert len({tuple(crop[:50].tolist()) for crop in crops}) > 20, "each from another place"
+    assert speech_span(signal, RATE, 30.0) == (2 * RATE, 3 * RATE)
+    assert speech_span(np.zeros(3, np.float32), RATE, 30.0) == (0, 3)
+
+
+def _level(signal: torch.Tensor) -> torch.Tensor:
+    return 10 * torch.log10(signal.square().mean(-1))
+
+
+def test_a_room_keeps_the_level_and_leaves_a_tail() -> None:
+    torch.manual_seed(0)
+    speech = torch.randn(30, 2 * RATE)
+    speech[:, RATE:] = 0
+    heard = augment.in_a_room(speech, RATE)
+    assert heard.shape == speech.shape
+    assert (_level(heard[:, :RATE]) - _level(speech[:, :RATE])).abs().max() < 1.5
+    tail = _level(heard[:, RATE : RATE + RATE // 10]) - _level(speech[:, :RATE])
+    assert tail.min() > -50 and tail.max() < 0
+    assert (_level(heard[:, -RATE // 10 :]) < -60).all(), "half a second later it is still"
+
+
+def test_background_lies_as_far_below_as_was_drawn() -> None:
+    torch.manual_seed(0)
+    speech = torch.sin(torch.arange(2 * RATE) / 10).repeat(60, 1)
+    inside = torch.arange(2 * RATE).repeat(60, 1) < RATE
+    noise = augment.with_background(speech * inside, inside) - speech * inside
+    assert not noise[:, RATE:].any()
+    below = _level(speech[:, :RATE]) - _level(noise[:, :RATE])
+    assert 2.9 < below.min() < 8 and 25 < below.max() < 30.1
+
+
+def test_a_band_takes_what_lies_above_and_a_telephone_below_too() -> None:
+    t = torch.arange(RATE) / RATE
+    low, middle, high = (torch.sin(2 * np.pi * hz * t).repeat(40, 1) for hz in (100, 1000, 7500))
+    torch.manual_seed(0)
+    kept = augment.through_a_band(high, RATE).square().mean(1)
+    assert 0 < (kept < 1e-6).sum() < 40, "some bands end below 7.5 kHz, some above"
+    assert (augment.through_a_band(middle, RATE) - middle)[:, 1000:-1000].abs().max() < 0.02
+    assert augment.over_the_telephone(low, RATE)[:, 1000:-1000].abs().max() < 0.02
+    told = augment.over_the_telephone(middle, RATE)
+    assert (told - middle)[:, 1000:-1000].abs().max() < 0.05
+    assert len(told[0].unique()) < 256, "8 bits"
+
+
+@pytest.mark.parametrize("n", [1, 2, 1000, 81920, 96000, 128000])
+def test_fast_lengths_are_near_and_smooth(n: int) -> None:
+    length = augment.fast_length(n)
+    assert n <= length <= max(2, 1.34 * n)
+    for factor in (2, 3, 5):
+        while length % factor == 0:
+            length //= factor
+    assert length == 1
+
+
+def test_nothing_asked_for_changes_nothing_and_shares_are_shares() -> None:
+    torch.manual_seed(0)
+    signal, valid = torch.randn(200, 4000), torch.full((200,), 4000)
+    assert torch.equal(augment.vary_signal(signal, valid, AugmentSection(), RATE), signal)
+    varied = augment.vary_signal(signal, valid, AugmentSection(background=0.25), RATE)
+    assert 30 < (varied != signal).any(1).sum() < 70

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,6 +10,7 @@ from torch import nn
 from kanjo.errors import RecipeError
 from kanjo.train.networks import build
 from kanjo.train.networks.cnn_lstm import CnnLstm1d, CnnLstm2d, LocalFeatureLearningBlock2d
+from kanjo.train.networks.crnn import Crnn
 from kanjo.train.recipe import load_recipe
 
 PAPER = (1, 128, 251)
@@ -130,3 +132,34 @@ def test_pools_that_leave_nothing_are_refused() -> None:
         build("cnn-lstm-2d", 5, (1, 128, 100), {"pools": ((1, 4), (1, 4), (1, 4), (1, 4))})
     with pytest.raises(RecipeError, match="2 filters and 4 pools"):
         build("cnn-lstm-2d", 5, PAPER, {"filters": (8, 8)})
+
+
+def test_the_crnn_has_its_steps_and_hears_no_padding() -> None:
+    network = Crnn(5, (1, 64, 257), speaker=True).eval()
+    assert sum(p.numel() for p in network.parameters()) < 600_000
+    features = torch.randn(2, 1, 64, 257)
+    frames = torch.tensor([257, 120])
+    with torch.inference_mode():
+        logits, embedding = network(features, frames)
+        assert logits.shape == (2, 5) and embedding.shape == (2, 512)
+        steps, inside = _steps(network, features, frames)
+        assert inside.sum((1, 2)).tolist() == [32, 15] and steps.shape == (2, 32, 256)
+        np.testing.assert_allclose(network.attention(steps, inside), network.attention(steps + 9.0 * ~inside, inside), atol=1e-4)
+    trained = Crnn(5, (1, 64, 257)).train()
+    trained(features, frames)[0].sum().backward()
+    assert all(
+        p.grad is not None and p.grad.abs().sum() > 0
+        for name, p in trained.named_parameters()
+        if "attention.score.bias" not in name
+    )
+    with pytest.raises(RecipeError, match="at least 64 mels and 128 frames"):
+        build("crnn", 5, (1, 40, 257), {})
+
+
+def _steps(network: Crnn, features: torch.Tensor, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the network's attention is given."""
+    given: list[tuple[torch.Tensor, torch.Tensor]] = []
+    hook = network.attention.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
+    network(features, frames)
+    hook.remove()
+    return given[0]

@@ -165,3 +165,20 @@ def test_cross_corpus_tests_on_each_corpus_in_turn_with_its_speakers_unheard() -
     assert not {rows[i].speaker for i in one.train} & {rows[i].speaker for i in one.validation}
     with pytest.raises(CorpusError, match="only one corpus"):
         make_folds(rows_of(5), "cross-corpus")
+
+
+def test_a_corpus_that_only_trains_is_on_every_training_side_and_no_other() -> None:
+    rows = rows_of(6, corpus="a") + rows_of(3, corpus="b")
+    fixed = [row.corpus == "b" for row in rows]
+    folds = make_folds(rows, "loso", fixed=fixed)
+    assert len(folds) == 6
+    theirs = {i for i, row in enumerate(rows) if row.corpus == "b"}
+    alone = make_folds(rows_of(6, corpus="a"), "loso")
+    for fold, one in zip(folds, alone, strict=True):
+        assert theirs <= set(fold.train)
+        assert not theirs & {*fold.validation, *fold.test}
+        assert (fold.test, fold.validation) == (one.test, one.validation), "who tests doesn't hang on what is added"
+    with pytest.raises(CorpusError, match="every corpus only trains"):
+        make_folds(rows, "loso", fixed=[True] * len(rows))
+    with pytest.raises(CorpusError, match="can't stand on both sides"):
+        make_folds(rows, "loso", fixed=[i % 2 == 0 for i in range(len(rows))])

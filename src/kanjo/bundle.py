@@ -27,7 +27,8 @@ DEFAULT = "default"
 class Facts:
     """What ``bundle.json`` holds. Times are seconds, rates Hz; ``abstain_below`` is a confidence, 0 to 1.
 
-    ``speaker_size``: D of the embeddings that its graph takes of a speaker (0: it takes none); ``enrolled``: scores with speakers known.
+    ``speaker_size``: D of the embeddings that its graph takes of a speaker (0: it takes none); ``enrolled``: scores with speakers known;
+    ``by_corpus``: each corpus's scores; ``conditions``: what is left of the UAR in noise and the like.
     """
 
     name: str
@@ -50,6 +51,8 @@ class Facts:
     quantization: str = ""
     speaker_size: int = 0
     enrolled: Mapping[str, Any] | None = None
+    by_corpus: Mapping[str, Any] = field(default_factory=dict)
+    conditions: Mapping[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
 
     @property
@@ -145,7 +148,7 @@ def card(facts: Facts) -> str:
 Recognises emotion in speech: {", ".join(facts.labels)}.
 
 - Input: mono speech at {facts.sample_rate} Hz, windows of {facts.window_s:g} s (ONNX input `signal`, float32, (B, {facts.window})).
-- Output: `probabilities` (B, {len(facts.labels)}), calibrated with temperature {facts.temperature:.3f}, and `embedding` (B, D).
+- Output: `probabilities` (B, {len(facts.labels)}), calibrated with temperature {facts.temperature:.3f}, and `embedding` (B, D).{_takes(facts)}
 - Network: {facts.n_parameters:,} parameters. {architecture}
 - Licence of the weights: {facts.licence}
 
@@ -166,8 +169,10 @@ Recognises emotion in speech: {", ".join(facts.labels)}.
 - It was trained on acted speech, recorded close and clean. Emotion in everyday speech is fainter and mixed, and its scores there
   are lower than these.
 - It knows the languages, ages and accents of the corpora above and no others. Loudness, room and telephone bands move its answers.
+- It is not equally good for everybody: see the spread over speakers and sexes above, and measure it on your own speakers.
 - It hears how something is said, not what is meant, and never what a person feels. Do not use it to judge people: not in hiring,
-  teaching, policing, health or credit, and not without their knowledge.
+  teaching, policing, health or credit, and not without their knowledge. The EU's AI Act (2024/1689) forbids inferring emotions at work and in
+  education, but for medical and safety reasons.
 
 ## Sources
 
@@ -182,22 +187,47 @@ def _measured(facts: Facts) -> str:
     if not scores:
         return f"{protocol}\n{audit}\n\nNo test scores: it was trained on everything that there was to test on."
 
-    def percent(name: str) -> str:
-        value = scores[name]
+    def percent(value: Mapping[str, Any]) -> str:
         span = "" if value.get("low") is None else f" (95 %: {100 * value['low']:.1f} to {100 * value['high']:.1f})"
         return f"{100 * value['value']:.1f} %{span}"
 
+    def row(name: str, of: Mapping[str, Any]) -> str:
+        shown = (percent(of[key]) for key in ("uar", "accuracy", "macro_f1"))
+        return f"| {name} | {' | '.join(shown)} | {of['ece']:.3f} | {of['n']} |"
+
+    rows = [row("all together", scores), *(row(f"{name} alone", of) for name, of in facts.by_corpus.items())]
+    if facts.enrolled:
+        rows.append(row("speakers known (half of their clips, unlabelled)", facts.enrolled))
+    table = "\n".join(rows)
     recalls = ", ".join(f"{name} {100 * value:.0f} %" for name, value in scores["recalls"].items() if value is not None)
+    speakers = sorted(scores["speakers"].values())
+    gap = f"UAR of single speakers: {100 * speakers[0]:.1f} % to {100 * speakers[-1]:.1f} %." if len(speakers) > 1 else ""
     sexes = ", ".join(f"{name} {100 * value:.1f} %" for name, value in scores["sexes"].items())
     return f"""{protocol}
 {audit}
 
-| UAR | accuracy | macro-F1 | calibration error | test utterances |
-|---|---|---|---|---|
-| {percent("uar")} | {percent("accuracy")} | {percent("macro_f1")} | {scores["ece"]:.3f} | {scores["n"]} |
+| | UAR | accuracy | macro-F1 | calibration error | test utterances |
+|---|---|---|---|---|---|
+{table}
 
 Recall: {recalls}.
-{f"UAR by sex: {sexes}." if sexes else ""}"""
+{f"UAR by sex: {sexes}." if sexes else ""} {gap}
+{_under(facts.conditions)}"""
+
+
+def _takes(facts: Facts) -> str:
+    if not facts.speaker_size:
+        return ""
+    return (
+        f"\n- Optional input: `speaker` (B or 1, {facts.speaker_size + 1}), a speaker's mean embedding and a 1 (`kanjo enroll`)."
+    )
+
+
+def _under(conditions: Mapping[str, Any]) -> str:
+    if not conditions:
+        return ""
+    rows = "\n".join(f"| {name} | {100 * uar['value']:.1f} % |" for name, uar in conditions.items())
+    return f"\nThe same test utterances as they might have come:\n\n| condition | UAR |\n|---|---|\n{rows}"
 
 
 def _exactness(facts: Facts) -> str:

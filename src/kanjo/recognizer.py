@@ -66,7 +66,8 @@ class Recognizer:
         a ``language`` ("ko") that the bundle was not trained on is warned of; ``speaker`` is who speaks: a profile of :meth:`enroll`'s, the
         name of one that is kept, or its file. Raises AudioError for one that can't be heard.
         """
-        return self._predict(audio.open_source(path, name), self.manner(window_s, hop_s, min_confidence, language, speaker))
+        manner = self.manner(window_s, hop_s, min_confidence, language, speaker)  # before anything is opened
+        return self._predict(audio.open_source(path, name), manner)
 
     def predict_signal(
         self,

@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
@@ -159,16 +160,19 @@ def make_folds(
     validation: float = 0.2,
     folds_file: Path | None = None,
     allow_shared_speakers: bool = False,
+    fixed: Sequence[bool] = (),
 ) -> list[Fold]:
     """Every fold of a protocol over these utterances.
 
     ``k`` counts the parts of ``speakers-k`` and ``random``; ``validation`` is the share of the training side that
     validates (of its speakers, or of its utterances where the protocol is speaker-dependent). The same arguments give
-    the same folds on every machine. Raises CorpusError where the corpus can't be split so, and where a manifest's own
+    the same folds on every machine. ``fixed``: utterances that train in every fold, and take part in nothing else. Raises CorpusError where the corpus can't be split so, and where a manifest's own
     split has a speaker on both sides (unless ``allow_shared_speakers``).
     """
     if protocol not in PROTOCOLS:
         raise CorpusError(f"unknown protocol {protocol!r}; expected one of {', '.join(PROTOCOLS)}")
+    if any(fixed):
+        return _beside(rows, protocol, fixed, k, seed, validation, folds_file, allow_shared_speakers)
     folds = []
     for index, (name, test) in enumerate(PROTOCOLS[protocol](rows, k, seed, folds_file), 1):
         rest = [i for i in range(len(rows)) if i not in test]
@@ -188,6 +192,36 @@ def make_folds(
             )
         folds.append(Fold(index, name, train, tuple(sorted(chosen)), tuple(sorted(test))))
     return folds
+
+
+def _beside(rows: Rows, protocol: str, fixed: Sequence[bool], *options: Any) -> list[Fold]:
+    """Folds of what isn't fixed, each with what is added to those who train."""
+    moving = [i for i, stays in enumerate(fixed) if not stays]
+    added = tuple(i for i, stays in enumerate(fixed) if stays)
+    if not moving:
+        raise CorpusError("every corpus only trains; expected one that tests")
+    k, seed, validation, folds_file, allow = options
+    folds = make_folds(
+        [rows[i] for i in moving],
+        protocol,
+        k=k,
+        seed=seed,
+        validation=validation,
+        folds_file=folds_file,
+        allow_shared_speakers=allow,
+    )
+    speakers = {rows[i].speaker_key for i in added} - {""}
+    both = sorted(speakers & {rows[i].speaker_key for i in moving})
+    if both:
+        raise CorpusError(f"{', '.join(both[:3])} would train in every fold and test in one; a corpus can't stand on both sides")
+
+    def placed(part: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(moving[i] for i in part)
+
+    return [
+        Fold(fold.index, fold.name, tuple(sorted((*placed(fold.train), *added))), placed(fold.validation), placed(fold.test))
+        for fold in folds
+    ]
 
 
 def audit(rows: Rows, fold: Fold, fingerprints: Sequence[str] | None = None) -> Audit:

@@ -17,7 +17,6 @@ from kanjo.errors import BundleError, CorpusError
 
 if TYPE_CHECKING:
     from kanjo.corpora import Manifest
-    from kanjo.evaluation.metrics import Scores
 
 
 def register(app: typer.Typer) -> None:
@@ -100,10 +99,13 @@ def export(
     fp16: Annotated[
         bool, typer.Option("--fp16", help="Weights stored in fp16: half of the size, as fast. What it costs is measured.")
     ] = False,
+    conditions: Annotated[
+        bool, typer.Option("--conditions", help="Score it faint, clipped, over a telephone, as MP3 and in noise, for its card.")
+    ] = False,
     corpus_root: CorpusRoot = None,
     silent: Silent = False,
 ) -> None:
-    """Copy a run's bundle elsewhere, checked; with --int8 smaller, and scored again on its test speakers.
+    """Copy a run's bundle elsewhere, checked; with --int8 or --fp16 smaller, and scored again on its test speakers.
 
     Example: kanjo export runs/cnn-lstm-2d/20260101-120000-fold-1 -o my-bundle
     """
@@ -115,20 +117,25 @@ def export(
     kept = found.folder / bundle.WEIGHTS
     content = kept.read_bytes() if weights and kept.is_file() else None
     facts = replace(found.facts, name=name or found.facts.name)
-    if not (int8 or fp16):
-        bundle.write(output, found.graph.read_bytes(), facts, content)
+    smaller = int8 or fp16
+    if (smaller or conditions) and not corpus_root:
+        raise BundleError(
+            "--int8, --fp16 and --conditions measure on the run's test speakers: give --corpus-root, or set KANJO_CORPORA"
+        )
+    made = (
+        _smaller(found, facts, output, content, int8)
+        if smaller
+        else bundle.write(output, found.graph.read_bytes(), facts, content)
+    )
+    if not corpus_root or not (smaller or conditions):
         print(output)
         return
-    if not corpus_root:
-        raise BundleError(
-            "--int8 and --fp16 measure what they cost on the run's test speakers: give --corpus-root, or set KANJO_CORPORA"
-        )
-    made = _smaller(found, facts, output, content, int8)
-    scores = _rescored(made, corpus_root, silent)
-    bundle.rewrite_facts(output, replace(made.facts, scores=scores.as_dict()))
-    before = found.facts.scores["uar"]["value"] if found.facts.scores else float("nan")
+    told = bundle.rewrite_facts(output, _measured(made, corpus_root, conditions, silent)).facts
+    for condition, uar in told.conditions.items():
+        print(f"{condition:<32}UAR {100 * uar['value']:.1f} %")
+    before, after = (100 * item.scores["uar"]["value"] if item.scores else float("nan") for item in (found.facts, told))
     sizes = [path.stat().st_size / 1e6 for path in (found.graph, made.graph)]
-    print(f"{output}: {sizes[0]:.0f} MB -> {sizes[1]:.0f} MB, UAR {100 * before:.1f} % -> {scores.uar}")
+    print(f"{output}: {sizes[0]:.1f} MB -> {sizes[1]:.1f} MB, UAR {before:.1f} % -> {after:.1f} %")
 
 
 def _smaller(found: bundle.Bundle, facts: bundle.Facts, output: Path, weights: bytes | None, int8: bool) -> bundle.Bundle:
@@ -144,9 +151,10 @@ def _smaller(found: bundle.Bundle, facts: bundle.Facts, output: Path, weights: b
     return bundle.write(output, graph, facts, weights)
 
 
-def _rescored(made: bundle.Bundle, corpus_root: str, silent: bool) -> Scores:
-    """Scores of a bundle on the test utterances of the fold that it was trained on."""
+def _measured(made: bundle.Bundle, corpus_root: str, conditions: bool, silent: bool) -> bundle.Facts:
+    """The facts of a bundle with its scores on the test utterances of the fold that it was trained on."""
     from kanjo.evaluation import evaluate as scoring
+    from kanjo.evaluation.conditions import under
     from kanjo.recognizer import Recognizer
     from kanjo.train.recipe import recipe_from
 
@@ -154,9 +162,23 @@ def _rescored(made: bundle.Bundle, corpus_root: str, silent: bool) -> Scores:
     with progress("decoding", silent) as show:
         material = prepared(recipe, corpus_root, show)
     test = material.fold(int(made.facts.split["fold"])).test
+    rows, paths = [material.rows[i] for i in test], [material.paths[i] for i in test]
+    recognizer = Recognizer(made)
     with progress("testing", silent) as show:
-        rows, paths = [material.rows[i] for i in test], [material.paths[i] for i in test]
-        return scoring.evaluate(Recognizer(made), rows, paths, show).scores
+        found = scoring.evaluate(recognizer, rows, paths, show)
+    facts = replace(
+        made.facts,
+        scores=found.scores.as_dict(),
+        by_corpus={name: scores.as_dict() for name, scores in scoring.by_corpus(found.labels, found.answers).items()},
+    )
+    if facts.speaker_size:
+        with progress("testing with speakers known", silent) as show:
+            known = scoring.evaluate_enrolled(recognizer, rows, paths, progress=show)
+        facts = replace(facts, enrolled=known.scores.as_dict())
+    if conditions:
+        with progress("testing under conditions", silent) as show:
+            facts = replace(facts, conditions={name: vars(scores.uar) for name, scores in under(recognizer, rows, paths, show)})
+    return facts
 
 
 def _labelled(data: Path, corpus: str) -> Manifest:

@@ -69,7 +69,7 @@ def settle(experiment: Recipe, run: Path, resume: bool) -> Recipe:
 
     Raises RecipeError when the run was begun with another recipe.
     """
-    from kanjo.train.networks.weights import AUTO, PUBLISHED, settled
+    from kanjo.train.networks.weights import AUTO, published_of, settled
     from kanjo.train.recipe import load_recipe
 
     stored = run / "recipe.yaml"
@@ -77,7 +77,7 @@ def settle(experiment: Recipe, run: Path, resume: bool) -> Recipe:
     source = getattr(experiment.network, "weights", "")
     if source == AUTO:
         known = getattr(begun.network, "weights", "") if begun else ""
-        source, why = (known, "") if known else settled(source, PUBLISHED[experiment.network.type])
+        source, why = (known, "") if known else settled(source, published_of(experiment.network))
         if why:
             say(why)
         network = experiment.network.model_copy(update={"weights": source})
@@ -254,7 +254,7 @@ def _test(material: Material, fold: Fold, sentences: list[str], fitted: Fitted, 
     with progress("testing", silent) as show:
         found = scoring.evaluate(Recognizer(made, threads or None), test, [material.paths[i] for i in fold.test], show)
     facts = {
-        "protocol": _protocol(experiment, fold.name),
+        "protocol": protocol_of(experiment, fold.name),
         "audit": sentences,
         "recipe": experiment.text(),
         "training": _said(fitted),
@@ -270,7 +270,8 @@ def _test(material: Material, fold: Fold, sentences: list[str], fitted: Fitted, 
         enrolled = known.scores.as_dict()
         lines += [report.ENROLLED_SAID, *report.summary(known.scores)]
     report.write_run(run, f"{experiment.name}, {fold.name}", found, {**facts, "enrolled": enrolled})
-    bundle.rewrite_facts(made.folder, replace(made.facts, scores=found.scores.as_dict(), enrolled=enrolled))
+    alone = {name: scores.as_dict() for name, scores in scoring.by_corpus(found.labels, found.answers).items()}
+    bundle.rewrite_facts(made.folder, replace(made.facts, scores=found.scores.as_dict(), enrolled=enrolled, by_corpus=alone))
     for line in lines:
         log.debug("test: %s", line)  # into log.txt; the terminal gets it on stdout
     print("\n".join(lines))
@@ -319,7 +320,7 @@ def _split_facts(material: Material, fold: Fold, sentences: list[str]) -> dict[s
     }
 
 
-def _protocol(experiment: Recipe, what: str) -> str:
+def protocol_of(experiment: Recipe, what: str) -> str:
     return f"{experiment.split.protocol}, {what}; corpora: {', '.join(section.name for section in experiment.corpora)}"
 
 
@@ -328,50 +329,6 @@ def _said(fitted: Fitted) -> str:
         f"Best epoch {fitted.best_epoch} by validation UAR ({100 * fitted.validation_uar:.1f} %), temperature {fitted.temperature:.2f}, "
         f"{fitted.minutes:.1f} minutes of training."
     )
-
-
-def pool(folder: Path, material: Material) -> None:
-    """Scores and report of all folds that are done, pooled. Raises KanjoError when none is."""
-    from kanjo.evaluation import evaluate as scoring
-    from kanjo.evaluation import report
-
-    answers, known, missing = [], [], []
-    for fold in material.folds:
-        place = folder / f"fold-{fold.index}"
-        if (place / "predictions.csv").is_file():
-            answers += scoring.read_answers(place / "predictions.csv")[1]
-            enrolled = place / f"predictions-{report.ENROLLED}.csv"
-            known += scoring.read_answers(enrolled)[1] if enrolled.is_file() else []
-        else:
-            missing.append(fold.index)
-    if not answers:
-        raise KanjoError(f"no fold was finished; see {folder}/fold-*/log.txt")
-    said: dict[str, list[int]] = {}
-    for fold in material.folds:
-        for line in material.audit(fold).sentences():
-            said.setdefault(line, []).append(fold.index)
-    everywhere = len(material.folds)
-    sentences = [
-        f"every fold: {line}" if len(where) == everywhere else f"fold {', '.join(map(str, where))}: {line}"
-        for line, where in said.items()
-    ]
-    pooled = scoring.Evaluation(material.emotions, tuple(answers), scoring.scores_of(material.emotions, answers))
-    experiment = material.recipe
-    what = f"{len(material.folds) - len(missing)} of {len(material.folds)} folds pooled"
-    facts: dict[str, Any] = {"protocol": _protocol(experiment, what), "audit": sentences, "recipe": experiment.text()}
-    lines = report.summary(pooled.scores)
-    if known:
-        told = scoring.Evaluation(material.emotions, tuple(known), scoring.scores_of(material.emotions, known))
-        report.write_enrolled(folder, told)
-        facts["enrolled"] = told.scores.as_dict()
-        lines += [report.ENROLLED_SAID, *report.summary(told.scores)]
-    report.write_run(folder, f"{experiment.name}, cross-validation", pooled, facts)
-    print(f"{experiment.name}, {_protocol(experiment, what)}")
-    print("\n".join(lines))
-    say(f"report: {folder / 'report.html'}")
-    if missing:
-        say(f"kanjo: missing folds: {', '.join(map(str, missing))}; run again with --resume -o {folder}")
-        raise typer.Exit(1)
 
 
 @contextmanager

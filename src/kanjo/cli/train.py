@@ -9,7 +9,8 @@ import typer
 from kanjo import files
 from kanjo.cli._common import CorpusRoot, Jobs, Overrides, RecipeName, Run, Silent, Threads, progress
 from kanjo.cli.jobs import Job, run_jobs
-from kanjo.cli.runs import FINETUNE, experiment_of, look_ahead, pool, prepared, run_fold, run_folder, settle
+from kanjo.cli.pooled import pool
+from kanjo.cli.runs import FINETUNE, experiment_of, look_ahead, prepared, run_fold, run_folder, settle
 from kanjo.errors import KanjoError, RecipeError
 
 

@@ -59,7 +59,7 @@ def evaluate(
 
     Raises CorpusError when there is nothing to score.
     """
-    truths = _truths(recognizer, rows)
+    truths = truths_of(recognizer, rows)
     known = [i for i, truth in enumerate(truths) if truth in recognizer.labels]
     left_out = Counter(truth for truth in truths if truth not in recognizer.labels)
     answers, failed = _answered(recognizer, rows, paths, truths, known, None, progress)
@@ -82,7 +82,7 @@ def evaluate_enrolled(
     ``most``: enrol with no more than so many (0: the whole half). Utterances of speakers who aren't named, or of whom nothing can be heard, are
     answered as if of nobody known.
     """
-    truths = _truths(recognizer, rows)
+    truths = truths_of(recognizer, rows)
     theirs: dict[str, list[int]] = {}
     for i, truth in enumerate(truths):
         if truth in recognizer.labels:
@@ -107,7 +107,7 @@ def evaluate_enrolled(
     return Evaluation(recognizer.labels, tuple(answers), scores_of(recognizer.labels, answers), tuple(failed))
 
 
-def _truths(recognizer: Recognizer, rows: Sequence[Utterance]) -> list[str]:
+def truths_of(recognizer: Recognizer, rows: Sequence[Utterance]) -> list[str]:
     """Each utterance's emotion, under the label map that the bundle was trained with where it doesn't answer it as it is."""
     mapping = dict(recognizer.facts.recipe.get("labels", {}).get("map", {}))
     return [row.emotion if row.emotion in recognizer.labels else mapping.get(row.emotion, row.emotion) for row in rows]
@@ -135,6 +135,12 @@ def _answered(
         if progress:
             progress(done, len(chosen))
     return answers, failed
+
+
+def by_corpus(labels: Sequence[str], answers: Sequence[Answer]) -> dict[str, Scores]:
+    """Scores of each corpus's answers alone, where there are several."""
+    names = list(dict.fromkeys(answer.corpus for answer in answers))
+    return {name: scores_of(labels, [item for item in answers if item.corpus == name]) for name in names if len(names) > 1}
 
 
 def scores_of(labels: Sequence[str], answers: Sequence[Answer]) -> Scores:

@@ -23,7 +23,7 @@ from kanjo.train.data import SegmentWindows, Windows, loader
 from kanjo.train.fit import predicted_logits
 from kanjo.train.material import Material, class_weights, sides
 from kanjo.train.module import SegmentModule, System, deep_network, system_of
-from kanjo.train.networks.weights import digest, read_weights
+from kanjo.train.networks.weights import digest, published_of, read_weights
 from kanjo.train.optimise import Best, optimise
 from kanjo.train.schema import DcnnBlstmSection
 
@@ -59,7 +59,7 @@ def finetune(
     folder = run / FOLDER
     system = system_of(recipe, len(material.emotions))
     extractor = deep_network(system).extractor
-    read_weights(extractor, recipe.network.weights)
+    read_weights(extractor, recipe.network.weights, published_of(recipe.network))
     log.info("finetune: %s weights, %d parameters", recipe.network.weights, sum(p.numel() for p in extractor.parameters()))
     train, validation = (SegmentWindows(part, segment_counts(system, part)) for part in sides(material, fold))
     weights = class_weights(material, fold) if training.balance == "weights" else None
@@ -95,6 +95,7 @@ def extractor_key(material: Material, fold: Fold) -> str:
     content = [
         [part.model_dump(mode="json") if part else None for part in parts],
         recipe.network.segment.model_dump(),
+        [recipe.network.extractor, recipe.network.width],
         recipe.network.extractor_dropout,
         digest(recipe.network.weights),
         [material.pack.folder.name, material.emotions, material.labels, fold.train, fold.validation],

@@ -22,7 +22,7 @@ from kanjo.train.frontend import LogMel
 from kanjo.train.init import initialise
 from kanjo.train.material import Material, class_weights, emotions_of, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of, uar
-from kanjo.train.networks.weights import AUDIOSET, read_weights
+from kanjo.train.networks.weights import published_of, read_weights
 from kanjo.train.optimise import Best, checkpoint, in_bf16, optimise
 from kanjo.train.schema import DcnnBlstmSection, MobileNetSection, Recipe
 from kanjo.train.voices import others_mean
@@ -105,9 +105,10 @@ def begun(
     elif isinstance(frontend, LogMel) and frontend.normalization == "corpus" and not (resume and checkpoint(run).is_file()):
         frontend.fit_statistics(*statistics(frontend, material, fold))
     if isinstance(recipe.network, DcnnBlstmSection):
-        read_weights(deep_network(system).extractor, str(extractor) if extractor else recipe.network.weights)
-    if isinstance(recipe.network, MobileNetSection):
-        read_weights(system.network, recipe.network.weights, AUDIOSET)
+        source = str(extractor) if extractor else recipe.network.weights
+        read_weights(deep_network(system).extractor, source, published_of(recipe.network))
+    if isinstance(recipe.network, MobileNetSection) and not recipe.init:
+        read_weights(system.network, recipe.network.weights, published_of(recipe.network))
     return (system, *_task(system, material, fold, (extractor or run / "extractor").parent))
 
 

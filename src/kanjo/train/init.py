@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ log = logging.getLogger("kanjo")
 #: The most that the rebuilt network's probabilities may differ from the bundle's graph's.
 _PARITY = 1e-4
 _CLIPS = 64
-_LAST = ("network.output.weight", "network.output.bias")
+_LAST = ("network.output.weight", "network.output.bias", "network.offset.weight")
+#: A convolution and the batch norm behind it, with their names.
+Pair = tuple[str, nn.Conv2d, str, nn.BatchNorm2d]
 
 
 def initialise(system: System, material: Material, fold: Fold) -> None:
@@ -55,7 +58,7 @@ def initialise(system: System, material: Material, fold: Fold) -> None:
     state = donor.state_dict()
     fresh = system.state_dict()
     kept = [name for name in material.emotions if name in found.facts.labels]
-    for key in _LAST:
+    for key in (name for name in _LAST if name in fresh):
         for name in kept:
             fresh[key][material.emotions.index(name)] = state[key][found.facts.labels.index(name)]
         state[key] = fresh[key]
@@ -71,7 +74,7 @@ def inherited(recipe: Recipe) -> bundle.Facts | None:
 def _same_network(ours: Recipe, theirs: Recipe, name: str) -> None:
     def told(recipe: Recipe) -> dict[str, Any]:
         content = recipe.model_dump(mode="json")
-        network = {f"network.{key}": value for key, value in content["network"].items() if key != "dropout"}
+        network = {f"network.{key}": value for key, value in content["network"].items() if key not in ("dropout", "weights")}
         frontend = {f"frontend.{key}": value for key, value in content["frontend"].items()}
         audio = {f"audio.{key}": content["audio"][key] for key in ("sample_rate", "window_s")}
         return {**audio, **frontend, **network}
@@ -93,13 +96,15 @@ def _unfolded(donor: System, graph: Path, signal: Tensor) -> None:
     values = {item.name: torch.tensor(onnx.numpy_helper.to_array(item)) for item in model.graph.initializer}
     state = donor.state_dict()
     taken = {key: values[key] for key, value in state.items() if key in values and values[key].shape == value.shape}
-    blocks = {name: module for name, module in donor.named_modules() if isinstance(module, LocalFeatureLearningBlock2d)}
-    for name, block in blocks.items():
-        bias = values.get(f"{name}.conv.weight_bias", torch.zeros(block.norm.num_features))
+    pairs = list(_pairs(donor))
+    for convolved, _, normed, norm in pairs:
+        bias = values.get(f"{convolved}.weight_bias", torch.zeros(norm.num_features))
         zero, one = torch.zeros_like(bias), torch.ones_like(bias)
-        for key, value in (("weight", one), ("bias", bias), ("running_mean", zero), ("running_var", one - block.norm.eps)):
-            taken[f"{name}.norm.{key}"] = value
-        taken[f"{name}.norm.num_batches_tracked"] = torch.tensor(1)
+        for key, value in (("weight", one), ("bias", bias), ("running_mean", zero), ("running_var", one - norm.eps)):
+            taken[f"{normed}.{key}"] = value
+        taken[f"{normed}.num_batches_tracked"] = torch.tensor(1)
+    if getattr(donor.frontend, "normalization", "") != "corpus":  # then it has no statistics of its own
+        taken |= {key: value for key, value in state.items() if key.startswith("frontend.")}
     lstms = [(name, module) for name, module in donor.named_modules() if isinstance(module, nn.LSTM)]
     nodes = [node for node in model.graph.node if node.op_type == "LSTM"]
     for (name, module), node in zip(lstms, nodes, strict=False):
@@ -118,27 +123,36 @@ def _unfolded(donor: System, graph: Path, signal: Tensor) -> None:
             f"{graph}: the weights of {', '.join(missing[:3])} can't be read out of the graph, and no {bundle.WEIGHTS} lies beside it"
         )
     donor.load_state_dict(taken)
-    _restore_norms(donor, list(blocks.values()), signal)
+    _restore_norms(donor, pairs, signal)
 
 
-def _restore_norms(donor: System, blocks: list[LocalFeatureLearningBlock2d], signal: Tensor) -> None:
-    sums = {block: torch.zeros(3, block.norm.num_features, dtype=torch.float64) for block in blocks}
+def _pairs(donor: System) -> Iterator[Pair]:
+    for name, module in donor.named_modules():
+        if isinstance(module, LocalFeatureLearningBlock2d):
+            yield f"{name}.conv", module.conv, f"{name}.norm", module.norm
+        elif isinstance(module, nn.Sequential) and len(module) > 1:
+            convolution, norm = module[0], module[1]
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                yield f"{name}.0", convolution, f"{name}.1", norm
 
-    def note(block: LocalFeatureLearningBlock2d, x: Tensor) -> None:
+
+def _restore_norms(donor: System, pairs: Sequence[Pair], signal: Tensor) -> None:
+    sums = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for *_, norm in pairs}
+
+    def note(norm: nn.BatchNorm2d, x: Tensor) -> None:
         wide = x.double()
         n = x.numel() / x.shape[1]
-        sums[block] += torch.stack([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), torch.full((x.shape[1],), n).double()])
+        sums[norm] += torch.stack([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), torch.full((x.shape[1],), n).double()])
 
-    hooks = [block.conv.register_forward_hook(lambda _m, _i, x, block=block: note(block, x)) for block in blocks]
+    hooks = [convolution.register_forward_hook(lambda _m, _i, x, norm=norm: note(norm, x)) for _, convolution, _, norm in pairs]
     with torch.inference_mode():
         for part in torch.split(signal, 8):
             donor(part)
     for hook in hooks:
         hook.remove()
-    for block, (total, squares, n) in sums.items():
+    for norm, (total, squares, n) in sums.items():
         mean = total / n
         variance = (squares / n - mean.square()).clamp(min=0)
-        norm = block.norm
         assert norm.running_mean is not None and norm.running_var is not None
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)

@@ -59,9 +59,12 @@ def prepare(recipe: Recipe, corpus_root: str | None, progress: Progress | None =
             f"{recipe.name}: no utterance of {', '.join(absent) or 'a second emotion'}; found {dict(found) or 'nothing at all'}"
         )
     split = recipe.split
+    sections = zip(recipe.corpora, manifests, strict=True)
+    fixed = [section.only_trains for section, manifest in sections for _ in manifest.utterances]
     folds = make_folds(
         rows,
-        split.protocol,
+        fixed=fixed,
+        protocol=split.protocol,
         k=split.k,
         seed=split.seed,
         validation=split.validation,

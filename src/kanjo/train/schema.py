@@ -21,10 +21,14 @@ class PaperSection(Section):
 
 
 class CorpusSection(Section):
-    """A corpus, and where it lies (default: below the corpus root, under its own name)."""
+    """A corpus, and where it lies (default: below the corpus root, under its own name).
+
+    ``only_trains``: it stands on the training side of every fold, and neither validates nor tests.
+    """
 
     name: str
     path: str | None = None
+    only_trains: bool = False
 
 
 class LabelsSection(Section):
@@ -215,11 +219,14 @@ class DcnnBlstmSection(Section):
 
     ``weights`` that AlexNet starts from: "imagenet" (torchvision's, fetched), "none" (random), a file, or "auto" (ImageNet's
     where they are at hand or can be fetched, else none; which of the two is said, and written into the run's recipe).
-    ``freeze``: the second stage leaves the CNN as the first has left it, and computes its features once.
+    ``extractor``: "mobilenet" is pre-trained on sound instead (``width``, and "audioset" for ``weights``, as :class:`MobileNetSection`'s), and
+    hears segments as they are, not resized. ``freeze``: the second stage leaves the CNN as the first has left it, and computes its features once.
     """
 
     type: Literal["dcnn-blstm-attention"]
     weights: str = "auto"
+    extractor: Literal["alexnet", "mobilenet"] = "alexnet"
+    width: Positive = 0.4
     segment: SegmentSection = SegmentSection()
     extractor_dropout: Share = 0.5
     freeze: bool = True
@@ -349,7 +356,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        if self.init and self.network.type not in ("cnn-lstm-2d", "cnn-lstm-1d"):
+        if self.init and self.network.type not in ("cnn-lstm-2d", "cnn-lstm-1d", "mobilenet", "crnn"):
             raise ValueError(f"init: a network {self.network.type} can't start from a bundle")
         staged = isinstance(self.network, DcnnBlstmSection)
         if self.finetune and not staged:
@@ -358,6 +365,9 @@ class Recipe(Section):
             raise ValueError("augment.mixup blends whole utterances, which the first stage never sees; set it to 0")
         if self.audio.crop_s and not isinstance(self.network, MobileNetSection | CrnnSection):
             raise ValueError(f"audio.crop_s: a network {self.network.type} hears whole windows")
+        sound = isinstance(self.network, DcnnBlstmSection) and self.network.extractor == "mobilenet"
+        if sound and getattr(self.frontend, "with_deltas", False):
+            raise ValueError("network.extractor mobilenet hears one channel; set frontend.with_deltas to false")
         raw = isinstance(self.frontend, WaveformSection)
         if raw != isinstance(self.network, CnnLstm1dSection | CnnLstmMergedSection):
             raise ValueError(f"frontend.type {self.frontend.type} is not what {self.network.type} hears")

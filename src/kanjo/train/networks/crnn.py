@@ -46,7 +46,7 @@ class Crnn(Told):
         self.lstm = nn.LSTM(filters[-1] * self.rows, lstm_units, batch_first=True, bidirectional=True)
         self.attention = AttentiveStatistics(2 * lstm_units)
 
-    def embed(self, features: Tensor, frames: Tensor | None) -> Tensor:
+    def embed(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
         x = features
         for n, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             x = norm(convolution(x))

@@ -148,7 +148,7 @@ class MobileNet(Told):
         self.lstm = nn.LSTM(outputs, lstm_units, batch_first=True, bidirectional=True) if pooling == "blstm" else None
         self.attention = AttentiveStatistics(read) if pooling != "mean" else None
 
-    def embed(self, features: Tensor, frames: Tensor | None) -> Tensor:
+    def embed(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
         """Features (B, 1, M, T), frames heard (B,) -> (B, D)."""
         steps = self.features(features).mean(2).transpose(1, 2)  # (B, S, C')
         n = steps.shape[1]
@@ -160,3 +160,13 @@ class MobileNet(Told):
             weights = inside / inside.sum(1, keepdim=True)
             return (weights * steps).sum(1)  # type: ignore[no-any-return]
         return self.attention(steps, inside)  # type: ignore[no-any-return]
+
+
+class SegmentMobileNet(MobileNet):
+    """The deep CNN of a network of two stages: segments (B, 1, M, T) -> logits (B, E); :meth:`embed` gives their mean (B, C')."""
+
+    def __init__(self, n_emotions: int, input_shape: tuple[int, int, int], dropout: float, width: float) -> None:
+        super().__init__(n_emotions, input_shape, width=width, pooling="mean", dropout=dropout)
+
+    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
+        return self.classify(self.embed(images))

@@ -39,7 +39,7 @@ class Told(nn.Module):
         self.output = nn.Linear(embedding_size, n_emotions)
         self.offset = nn.Linear(embedding_size, n_emotions, bias=False) if speaker else None
 
-    def embed(self, features: Tensor, frames: Tensor | None) -> Tensor:
+    def embed(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
         """Features (B, C, M, T), frames heard (B,) -> (B, D)."""
         raise NotImplementedError
 

@@ -54,8 +54,13 @@ AUDIOSET = Published(
     ("classifier.",),
 )
 #: Network -> what "auto" means for it.
-PUBLISHED = {"dcnn-blstm-attention": IMAGENET, "mobilenet": AUDIOSET}
+PUBLISHED = {"alexnet": IMAGENET, "mobilenet": AUDIOSET}
 _WORDS = (AUTO, NONE, *(known.word for known in PUBLISHED.values()))
+
+
+def published_of(network: Any) -> Published:
+    """What "auto" means for a recipe's network, or for its deep CNN."""
+    return PUBLISHED[getattr(network, "extractor", network.type)]
 
 
 def read_weights(network: nn.Module, source: str, published: Published = IMAGENET) -> None:

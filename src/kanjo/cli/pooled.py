@@ -1,0 +1,59 @@
+"""All folds of a cross-validation as one: every test speaker's answers, scored and reported together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from kanjo.cli._common import say
+from kanjo.cli.runs import protocol_of
+from kanjo.errors import KanjoError
+
+if TYPE_CHECKING:
+    from kanjo.train.material import Material
+
+
+def pool(folder: Path, material: Material) -> None:
+    """Scores and report of all folds that are done, pooled. Raises KanjoError when none is."""
+    from kanjo.evaluation import evaluate as scoring
+    from kanjo.evaluation import report
+
+    answers, known, missing = [], [], []
+    for fold in material.folds:
+        place = folder / f"fold-{fold.index}"
+        if (place / "predictions.csv").is_file():
+            answers += scoring.read_answers(place / "predictions.csv")[1]
+            enrolled = place / f"predictions-{report.ENROLLED}.csv"
+            known += scoring.read_answers(enrolled)[1] if enrolled.is_file() else []
+        else:
+            missing.append(fold.index)
+    if not answers:
+        raise KanjoError(f"no fold was finished; see {folder}/fold-*/log.txt")
+    said: dict[str, list[int]] = {}
+    for fold in material.folds:
+        for line in material.audit(fold).sentences():
+            said.setdefault(line, []).append(fold.index)
+    everywhere = len(material.folds)
+    sentences = [
+        f"every fold: {line}" if len(where) == everywhere else f"fold {', '.join(map(str, where))}: {line}"
+        for line, where in said.items()
+    ]
+    pooled = scoring.Evaluation(material.emotions, tuple(answers), scoring.scores_of(material.emotions, answers))
+    experiment = material.recipe
+    what = f"{len(material.folds) - len(missing)} of {len(material.folds)} folds pooled"
+    facts: dict[str, Any] = {"protocol": protocol_of(experiment, what), "audit": sentences, "recipe": experiment.text()}
+    lines = report.summary(pooled.scores)
+    if known:
+        told = scoring.Evaluation(material.emotions, tuple(known), scoring.scores_of(material.emotions, known))
+        report.write_enrolled(folder, told)
+        facts["enrolled"] = told.scores.as_dict()
+        lines += [report.ENROLLED_SAID, *report.summary(told.scores)]
+    report.write_run(folder, f"{experiment.name}, cross-validation", pooled, facts)
+    print(f"{experiment.name}, {protocol_of(experiment, what)}")
+    print("\n".join(lines))
+    say(f"report: {folder / 'report.html'}")
+    if missing:
+        say(f"kanjo: missing folds: {', '.join(map(str, missing))}; run again with --resume -o {folder}")
+        raise typer.Exit(1)
