@@ -5,7 +5,7 @@ CORE = .venv-demo
 DEV = .venv
 BENCHES = $(patsubst bench/%.py,bench-%,$(filter-out bench/_%,$(wildcard bench/*.py)))
 
-.PHONY: demo test node lint docs bench clean $(BENCHES)
+.PHONY: demo test node lint docs results bench clean $(BENCHES)
 
 demo: $(CORE)/.done  ## Install the core, then recognise emotions in the example recordings
 	$(CORE)/bin/kanjo predict examples/recordings
@@ -29,6 +29,9 @@ lint: $(DEV)/.done
 
 docs: $(DEV)/.done  ## The documentation, into build/site
 	$(DEV)/bin/zensical build --strict
+
+results: $(DEV)/.done  ## Every experiment of docs/results.md (hours; goes on where it stopped), then the page; ONLY=name: one, none: the page
+	$(DEV)/bin/python results/make.py
 
 bench: $(BENCHES)  ## Every benchmark, each in an environment of its own
 

@@ -65,6 +65,7 @@ def baseline(
     facts: dict[str, Any] = {
         "protocol": f"{protocol}; {what}", "audit": said, "recipe": experiment.text(),
         "training": f"{what}, {features.shape[1]} features, {(time.monotonic() - started) / 60:.1f} minutes.",
+        "minutes": (time.monotonic() - started) / 60,
     }  # fmt: skip
     report.write_run(folder, f"{name} on {experiment.name}", evaluation, facts)
     files.write_text(folder / "recipe.yaml", experiment.text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,12 @@ def pool(folder: Path, material: Material) -> None:
     from kanjo.evaluation import report
 
     answers, known, missing = [], [], []
+    minutes = 0.0
     for fold in material.folds:
         place = folder / f"fold-{fold.index}"
         if (place / "predictions.csv").is_file():
             answers += scoring.read_answers(place / "predictions.csv")[1]
+            minutes += json.loads((place / "scores.json").read_text(encoding="utf-8")).get("minutes") or 0.0
             enrolled = place / f"predictions-{report.ENROLLED}.csv"
             known += scoring.read_answers(enrolled)[1] if enrolled.is_file() else []
         else:
@@ -43,7 +46,12 @@ def pool(folder: Path, material: Material) -> None:
     pooled = scoring.Evaluation(material.emotions, tuple(answers), scoring.scores_of(material.emotions, answers))
     experiment = material.recipe
     what = f"{len(material.folds) - len(missing)} of {len(material.folds)} folds pooled"
-    facts: dict[str, Any] = {"protocol": protocol_of(experiment, what), "audit": sentences, "recipe": experiment.text()}
+    facts: dict[str, Any] = {
+        "protocol": protocol_of(experiment, what),
+        "audit": sentences,
+        "recipe": experiment.text(),
+        "minutes": minutes,
+    }
     lines = report.summary(pooled.scores)
     if known:
         told = scoring.Evaluation(material.emotions, tuple(known), scoring.scores_of(material.emotions, known))

@@ -258,6 +258,7 @@ def _test(material: Material, fold: Fold, sentences: list[str], fitted: Fitted, 
         "audit": sentences,
         "recipe": experiment.text(),
         "training": _said(fitted),
+        "minutes": fitted.minutes,
         "pictures": _seen(material, fold, fitted),
     }
     lines = report.summary(found.scores)

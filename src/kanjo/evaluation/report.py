@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from kanjo import files
 from kanjo.evaluation import figures, page
-from kanjo.evaluation.evaluate import Answer, Evaluation, write_answers
+from kanjo.evaluation.evaluate import Answer, Evaluation, by_corpus, write_answers
 from kanjo.evaluation.figures import Picture
 from kanjo.evaluation.metrics import Scores
 
@@ -29,7 +29,8 @@ _VERSIONS = ("kanjo", "torch", "lightning", "onnxruntime", "numpy", "soundfile",
 def write_run(run: Path, title: str, evaluation: Evaluation, facts: Mapping[str, Any]) -> None:
     """Everything a run folder says of its test side: predictions.csv, scores.json, PNG and SVG pictures, report.html.
 
-    ``facts``: "audit" (sentences), "protocol", "recipe" (YAML text), "training" (a line), "pictures" (further ones, by name).
+    ``facts``: "audit" (sentences), "protocol", "recipe" (YAML text), "training" (a line), "minutes" (of it), "enrolled" (scores with
+    speakers known), "pictures" (further ones, by name).
     Raises KanjoError.
     """
     scores = evaluation.scores
@@ -40,6 +41,8 @@ def write_run(run: Path, title: str, evaluation: Evaluation, facts: Mapping[str,
         "audit": list(facts.get("audit", [])),
         "failed": [list(pair) for pair in evaluation.failed],
         "left_out": dict(evaluation.left_out),
+        "by_corpus": {name: alone.as_dict() for name, alone in by_corpus(evaluation.labels, evaluation.answers).items()},
+        "minutes": facts.get("minutes"),
     }
     files.write_text(run / "scores.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     pictures = {"confusion_matrix": figures.confusion(scores)}

@@ -201,11 +201,19 @@ class SegmentWindows(Dataset[SegmentBatch]):
 
 
 def loader(
-    items: Items[Any], batch_size: int, *, shuffle: bool, seed: int = 0, balanced: bool = False, shared: bool = False
+    items: Items[Any],
+    batch_size: int,
+    *,
+    shuffle: bool,
+    seed: int = 0,
+    balanced: bool = False,
+    shares: Sequence[float] | None = None,
+    shared: bool = False,
 ) -> DataLoader[Any]:
     """Batches in the main process: a window is a slice of mapped memory, so workers would cost more than they bring.
 
-    ``balanced``: training items are drawn with replacement, each emotion as often as any other. ``shared``: of several processes
+    ``balanced``: training items are drawn with replacement, each emotion as often as any other; ``shares``: each item as often as
+    its share says. ``shared``: of several processes
     that train together each gets its share of every batch.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -214,8 +222,9 @@ def loader(
     sampler = None
     if balanced and shuffle:
         labels = torch.tensor(items.label_of)
-        share = 1 / torch.bincount(labels).double()
-        sampler = WeightedRandomSampler(share[labels].tolist(), len(items), generator=generator)
+        shares = (1 / torch.bincount(labels).double())[labels].tolist()
+    if shares is not None and shuffle:
+        sampler = WeightedRandomSampler(shares, len(items), generator=generator)
     rank, size = rank_and_size()
     if shared and size > 1:
         order: Sampler[int] = sampler or (RandomSampler(items, generator=generator) if shuffle else SequentialSampler(items))

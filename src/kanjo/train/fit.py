@@ -20,7 +20,7 @@ from kanjo.train.data import Items, loader
 from kanjo.train.features import cached_features
 from kanjo.train.frontend import LogMel
 from kanjo.train.init import initialise
-from kanjo.train.material import Material, class_weights, emotions_of, sides, statistics
+from kanjo.train.material import Material, class_weights, emotions_of, shares_of, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of, uar
 from kanjo.train.networks.weights import published_of, read_weights
 from kanjo.train.optimise import Best, checkpoint, in_bf16, optimise
@@ -160,7 +160,13 @@ def _task(system: System, material: Material, fold: Fold, cache: Path) -> tuple[
         emotions = emotions_of(material, fold) if training.masked else None
         n_speakers = len({row.speaker_key for row in material.rows}) if takes_speakers(recipe) else 0
         module = WindowModule(system, n_emotions, training, recipe.augment, weights, emotions, n_speakers)
-    shuffled: dict[str, Any] = {"shuffle": True, "seed": training.seed, "balanced": training.balance == "sampling"}
+    shares = shares_of(material, fold) if training.balance == "corpora" else None
+    shuffled: dict[str, Any] = {
+        "shuffle": True,
+        "seed": training.seed,
+        "balanced": training.balance == "sampling",
+        "shares": shares,
+    }
     batches = loader(train, training.batch_size, shared=True, **shuffled)
     return module, batches, loader(validation, training.batch_size, shuffle=False, shared=True)
 

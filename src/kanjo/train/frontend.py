@@ -198,6 +198,23 @@ def held(features: Tensor, frames: Tensor) -> Tensor:
     return torch.where(place > last, features.gather(2, last.expand(-1, features.shape[1], 1)), features)
 
 
+def trimmed(power: Tensor, frames: Tensor, within_db: float) -> tuple[Tensor, Tensor]:
+    """Power (B, M, T) from its first to its last loud frame, moved to the start and silence behind, and how many that are (B,).
+
+    A frame is loud within so many dB of the loudest. Of silence, all ``frames`` (B,) stay.
+    """
+    place = torch.arange(power.shape[2], device=power.device)
+    level = power.sum(1)
+    peak = level.amax(1, keepdim=True)
+    loud = (level >= peak * 10 ** (-within_db / 10)) & (place < frames.unsqueeze(1))
+    first = torch.argmax(loud.int(), 1)
+    last = torch.amax(loud.int() * place, 1)
+    n = last - first + 1
+    moved = (place + first.unsqueeze(1)).clamp(max=power.shape[2] - 1)
+    kept = power.gather(2, moved.unsqueeze(1).expand(-1, power.shape[1], -1))
+    return kept * (place < n.unsqueeze(1)).unsqueeze(1), n
+
+
 class LogMel(nn.Module):
     """Log-mel spectrogram, with deltas and normalisation: signal (B, N) -> features (B, C, M, T), frames heard (B,).
 
@@ -205,7 +222,8 @@ class LogMel(nn.Module):
     ``normalization``: "none"; "utterance" (each item's own mean and deviation); "corpus" (mean and deviation of each channel
     and mel bin over the training set, given by :meth:`fit_statistics`); "image" (each channel scaled to 0 to 1 over the frames
     heard, then ImageNet's mean and deviation; Zhang et al. 2021); "audioset" ((ln(power + 1e-5) + 4.5) / 5, as EfficientAT's networks
-    were trained: loudness stays in it).
+    were trained: loudness stays in it). ``trim_db``: frames before the first and behind the last within so many dB of the loudest
+    are left out, and what lies between moves to the start: silence around speech changes nothing.
     """
 
     mean: Tensor
@@ -226,6 +244,7 @@ class LogMel(nn.Module):
         top_db: float | None = 80.0,
         with_deltas: bool = False,
         normalization: Normalization = "corpus",
+        trim_db: float | None = None,
     ) -> None:
         super().__init__()
         self.power = PowerMel(
@@ -237,6 +256,7 @@ class LogMel(nn.Module):
             with_deltas,
             normalization,
         )
+        self.trim_db = trim_db
         self.channels = 3 if with_deltas else 1
         self.n_mels = n_mels
         mean, deviation = torch.zeros(self.channels, n_mels, 1), torch.ones(self.channels, n_mels, 1)
@@ -254,13 +274,18 @@ class LogMel(nn.Module):
         return heard_frames(signal, self.power.hop_length)
 
     def features(self, signal: Tensor, frames: Tensor) -> Tensor:
-        """Before normalisation: (B, C, M, T), decibels ("audioset": as it is)."""
+        """Before normalisation and trimming: (B, C, M, T), decibels ("audioset": as it is)."""
+        return self._of_power(self._power(signal), frames)
+
+    def _power(self, signal: Tensor) -> Tensor:
         n_frames = self.n_frames(signal.shape[1])
         if self.preemphasis:
             # one sample longer, so that a signal ends the same way whether zeros follow it or nothing does
             signal = F.pad(signal, (1, 1))
             signal = signal[:, 1:] - self.preemphasis * signal[:, :-1]
-        power = self.power(signal)[..., :n_frames]
+        return self.power(signal)[..., :n_frames]  # type: ignore[no-any-return]
+
+    def _of_power(self, power: Tensor, frames: Tensor) -> Tensor:
         if self.normalization == "audioset":
             return ((torch.log(power + 1e-5) + 4.5) / 5).unsqueeze(1)
         static = decibels(power, self.top_db)
@@ -272,8 +297,10 @@ class LogMel(nn.Module):
         return torch.stack([static, first, held(deltas(first), frames)], dim=1)
 
     def forward(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        frames = self.frames(signal)
-        features = self.features(signal, frames)
+        frames, power = self.frames(signal), self._power(signal)
+        if self.trim_db is not None:
+            power, frames = trimmed(power, frames, self.trim_db)
+        features = self._of_power(power, frames)
         if self.normalization == "utterance":
             mean = features.mean(dim=(2, 3), keepdim=True)
             spread = (features - mean).square().mean(dim=(2, 3), keepdim=True).sqrt()

@@ -126,6 +126,13 @@ def class_weights(material: Material, fold: Fold) -> Tensor:
     return weights / weights.mean()
 
 
+def shares_of(material: Material, fold: Fold) -> list[float]:
+    """How often each training utterance is drawn: by the inverse root of how many share its corpus and emotion."""
+    cells = [(material.rows[i].corpus, material.labels[i]) for i in fold.train]
+    counts = Counter(cells)
+    return [counts[cell] ** -0.5 for cell in cells]
+
+
 def statistics(frontend: LogMel, material: Material, fold: Fold) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each channel and mel over the training frames, padding left out; at most 2000 utterances."""
     step = max(1, len(fold.train) // 2000)

@@ -128,9 +128,12 @@ class LogMelSection(Section):
     top_db: Positive | None = 80.0
     with_deltas: bool = False
     normalization: Literal["none", "utterance", "corpus", "image", "audioset"] = "corpus"
+    trim_db: Positive | None = None
 
     @model_validator(mode="after")
     def _plain(self) -> LogMelSection:
+        if self.trim_db and self.with_deltas:
+            raise ValueError("trim_db is for one channel; set with_deltas to false")
         if self.normalization == "audioset" and self.with_deltas:
             raise ValueError("normalization audioset has no deltas; set with_deltas to false")
         return self
@@ -297,8 +300,8 @@ class TrainingSection(Section):
     """How the network is fitted.
 
     ``schedule``: "constant"; "cosine" (after a ``warmup`` share of the steps); "exponential" (times ``decay`` after each epoch,
-    never below ``floor`` of where it began). ``balance`` of the emotions: "weights" in the loss, "sampling" of the batches, or
-    "none". ``patience``: epochs without a better validation UAR before it stops. ``ema``: weights are averaged over the steps, each step's
+    never below ``floor`` of where it began). ``balance`` of the emotions: "weights" in the loss, "sampling" of the batches, "none";
+    or of corpora and emotions: "corpora" samples each emotion of each corpus by the inverse root of its number. ``patience``: epochs without a better validation UAR before it stops. ``ema``: weights are averaged over the steps, each step's
     share so many times the next one's (0: not), and the average is what is checked and kept. ``masked``: of several corpora, an utterance
     is only told from the emotions that its own corpus has.
     """
@@ -314,7 +317,7 @@ class TrainingSection(Section):
     decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     floor: Share = 0.0
     label_smoothing: Share = 0.0
-    balance: Literal["none", "weights", "sampling"] = "weights"
+    balance: Literal["none", "weights", "sampling", "corpora"] = "weights"
     gradient_clip: Annotated[float, Field(ge=0)] = 5.0
     patience: Count = 12
     ema: Share = 0.0
