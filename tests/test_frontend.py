@@ -210,3 +210,32 @@ def test_raw_samples_are_at_an_rms_of_one_wherever_they_end() -> None:
     assert not features[0, 0, 0, 4000:].any() and not features[2].any()
     longer = Waveform()(torch.nn.functional.pad(signal, (0, 999)))[0]
     torch.testing.assert_close(longer[..., :RATE], features)
+
+
+@pytest.mark.parametrize("normalization", ["none", "utterance", "corpus", "audioset"])
+def test_silence_around_speech_changes_nothing(normalization: str) -> None:
+    """A second of tone in faint noise: wherever it stands, and however much noise is around it, the features are its own."""
+    frontend = LogMel(RATE, 512, 160, 40, normalization=normalization, trim_db=30)  # type: ignore[arg-type]
+    noise = 1e-4 * np.random.default_rng(0).standard_normal(4 * RATE).astype(np.float32)
+    loud = tone(1.0, 400)
+    found = []
+    for start, around in ((0, 0.0), (16_000, 0.0), (16_000, 1.0), (48_000, 1.0)):
+        signal = around * noise
+        signal[start : start + RATE] = loud
+        found.append(frontend(torch.from_numpy(signal)[None]))
+    for features, frames in found:
+        assert abs(int(frames) - 100) <= 3
+        if normalization != "utterance":  # of which the mean is over all frames
+            ours, first = features[0, 0, :, 5:95], found[0][0][0, 0, :, 3:97]
+            assert min(float((ours - first[:, at : at + 90]).abs().amax()) for at in range(5)) < 0.2
+    silent, frames = frontend(torch.zeros(1, RATE))
+    assert torch.isfinite(silent).all() and int(frames) == 1
+
+
+def test_all_of_what_is_evenly_loud_is_kept() -> None:
+    frontend = LogMel(RATE, 512, 160, 40, normalization="none", trim_db=30)
+    plain = LogMel(RATE, 512, 160, 40, normalization="none")
+    signal = torch.from_numpy(np.random.default_rng(0).normal(0, 0.1, (2, RATE)).astype(np.float32))
+    (ours, frames), (theirs, heard) = frontend(signal), plain(signal)
+    assert torch.equal(frames, heard) and int(frames[0]) == 100
+    assert torch.equal(ours[..., :100], theirs[..., :100])

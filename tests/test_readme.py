@@ -90,6 +90,7 @@ def test_options_named_in_the_readme_exist() -> None:
             "serve",
             "listen",
             "embed",
+            "enroll",
             "corpus check",
             "corpus audit",
             "corpus filelists",

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from kanjo.cli.train import WHOLE
+from kanjo.cli.ablate import WHOLE
 from kanjo.corpora import Utterance
 from kanjo.splits import Fold
 from kanjo.train.features import cached_features
