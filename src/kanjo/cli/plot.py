@@ -66,7 +66,7 @@ def segments(file: File, output: Output = None, recipe: RecipeOption = "dcnn-bls
     from kanjo.evaluation import figures
 
     experiment, frontend = _frontend(recipe)
-    from kanjo.train.schema import DcnnBlstmSection
+    from kanjo.train.network_sections import DcnnBlstmSection
     from kanjo.train.seen import segments_of
 
     if not isinstance(experiment.network, DcnnBlstmSection):

@@ -23,9 +23,9 @@ from kanjo.train.data import SegmentWindows, Windows, loader
 from kanjo.train.fit import predicted_logits
 from kanjo.train.material import Material, class_weights, sides
 from kanjo.train.module import SegmentModule, System, deep_network, system_of
+from kanjo.train.network_sections import DcnnBlstmSection
 from kanjo.train.networks.weights import digest, published_of, read_weights
 from kanjo.train.optimise import Best, optimise
-from kanjo.train.schema import DcnnBlstmSection
 
 log = logging.getLogger("kanjo")
 FOLDER, EXTRACTOR = "finetune", "extractor.safetensors"

@@ -22,9 +22,11 @@ from kanjo.train.frontend import LogMel
 from kanjo.train.init import initialise
 from kanjo.train.material import Material, class_weights, emotions_of, shares_of, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of, uar
+from kanjo.train.network_sections import DcnnBlstmSection, MobileNetSection
 from kanjo.train.networks.weights import published_of, read_weights
 from kanjo.train.optimise import Best, checkpoint, in_bf16, optimise
-from kanjo.train.schema import DcnnBlstmSection, MobileNetSection, Recipe
+from kanjo.train.schema import Recipe
+from kanjo.train.teachers import teachers_of
 from kanjo.train.voices import others_mean
 
 log = logging.getLogger("kanjo")
@@ -159,7 +161,9 @@ def _task(system: System, material: Material, fold: Fold, cache: Path) -> tuple[
         train, validation = windows
         emotions = emotions_of(material, fold) if training.masked else None
         n_speakers = len({row.speaker_key for row in material.rows}) if takes_speakers(recipe) else 0
-        module = WindowModule(system, n_emotions, training, recipe.augment, weights, emotions, n_speakers)
+        windowed = WindowModule(system, n_emotions, training, recipe.augment, weights, emotions, n_speakers)
+        windowed.teachers = teachers_of(material, fold)
+        module = windowed
     shares = shares_of(material, fold) if training.balance == "corpora" else None
     shuffled: dict[str, Any] = {
         "shuffle": True,

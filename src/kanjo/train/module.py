@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 from kanjo.train import augment
 from kanjo.train.data import Batch, FeatureBatch, SegmentBatch
 from kanjo.train.frontend import LogMel, Waveform
+from kanjo.train.network_sections import CnnLstmMergedSection, LogMelSection, WaveformSection
 from kanjo.train.networks import build
 from kanjo.train.networks.dcnn_blstm import DcnnBlstm
-from kanjo.train.schema import AugmentSection, CnnLstmMergedSection, LogMelSection, Recipe, TrainingSection, WaveformSection
+from kanjo.train.schema import AugmentSection, Recipe, TrainingSection
 from kanjo.train.shares import gathered, scale_of, together
 from kanjo.train.voices import TOLD, Voices
 
@@ -190,6 +192,11 @@ class WindowModule(EmotionModule):
         self.register_buffer("emotions", emotions, persistent=False)
         size = getattr(system.network, "embedding_size", 0)
         self.voices = Voices(n_speakers, size) if n_speakers else None
+        self.teachers: list[System] = []  # in a list, so that they are no part of this module or its checkpoints
+
+    def on_fit_start(self) -> None:
+        for teacher in self.teachers:
+            teacher.to(self.device)
 
     def logits(self, batch: Batch) -> Tensor:
         return self.system(batch["signal"])[0]  # type: ignore[no-any-return]
@@ -201,6 +208,9 @@ class WindowModule(EmotionModule):
         targets = blend.of(self.targets(batch["label"], allowed))
         frames = torch.maximum(frames, frames[blend.order])
         features = features if blend.share == 1 else blend.of(features)
+        if self.teachers:
+            share = self.training_settings.taught
+            targets = (1 - share) * targets + share * taught(self.teachers, features, frames)
         logits = self._told(features, frames, batch["speaker"], blend)
         if allowed is not None:
             logits = logits.float().masked_fill(~(allowed | allowed[blend.order]), -1e4)
@@ -260,6 +270,13 @@ class FeatureModule(EmotionModule):
 
     def logits(self, batch: FeatureBatch) -> Tensor:
         return self.head(batch["features"].float(), batch["count"])[0]  # type: ignore[no-any-return]
+
+
+def taught(teachers: Sequence[System], features: Tensor, frames: Tensor) -> Tensor:
+    """What several systems say on average: features (B, C, M, T), frames (B,) -> probabilities (B, E)."""
+    with torch.no_grad():
+        said = [teacher.network(features, frames)[0].float().softmax(1) for teacher in teachers]
+    return torch.stack(said).mean(0)
 
 
 def augmented(system: System, batch: Batch, settings: AugmentSection) -> tuple[Tensor, Tensor]:

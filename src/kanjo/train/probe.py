@@ -23,8 +23,8 @@ from kanjo.errors import KanjoError, RecipeError
 from kanjo.splits import Fold
 from kanjo.train.fit import begun
 from kanjo.train.material import Material
+from kanjo.train.network_sections import DcnnBlstmSection
 from kanjo.train.optimise import in_bf16, keep_freed_memory, silence_lightning
-from kanjo.train.schema import DcnnBlstmSection
 
 _STEPS = 3
 

@@ -5,12 +5,23 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kanjo.errors import CorpusError
 from kanjo.labels import EMOTIONS, canonical
 from kanjo.splits import PROTOCOLS
-from kanjo.train.sections import Count, Part, Pool, Positive, Read, Section, Share, TuneSection
+from kanjo.train.network_sections import (
+    CnnLstm1dSection,
+    CnnLstmMergedSection,
+    CrnnSection,
+    DcnnBlstmSection,
+    FrontendSection,
+    LogMelSection,
+    MobileNetSection,
+    NetworkSection,
+    WaveformSection,
+)
+from kanjo.train.sections import Count, Part, Positive, Section, Share, TuneSection
 
 
 class PaperSection(Section):
@@ -107,172 +118,6 @@ class AudioSection(Section):
         return round((self.crop_s or self.window_s) * self.sample_rate)
 
 
-class WaveformSection(Section):
-    """Raw samples at an RMS of 1: see kanjo.train.frontend.Waveform."""
-
-    type: Literal["waveform"]
-
-
-class LogMelSection(Section):
-    """The log-mel front end: see kanjo.train.frontend.LogMel. Lengths are samples, frequencies Hz."""
-
-    type: Literal["log-mel"] = "log-mel"
-    n_fft: Count = 2048
-    hop_length: Count = 512
-    win_length: Count | None = None
-    n_mels: Count = 128
-    fmin: Annotated[float, Field(ge=0)] = 0.0
-    fmax: Positive | None = None
-    mel_scale: Literal["slaney", "htk", "kaldi"] = "slaney"
-    preemphasis: Share = 0.0
-    top_db: Positive | None = 80.0
-    with_deltas: bool = False
-    normalization: Literal["none", "utterance", "corpus", "image", "audioset"] = "corpus"
-    trim_db: Positive | None = None
-
-    @model_validator(mode="after")
-    def _plain(self) -> LogMelSection:
-        if self.trim_db and self.with_deltas:
-            raise ValueError("trim_db is for one channel; set with_deltas to false")
-        if self.normalization == "audioset" and self.with_deltas:
-            raise ValueError("normalization audioset has no deltas; set with_deltas to false")
-        return self
-
-
-def _frontend_type(value: Any) -> str:
-    return str(value.get("type", "log-mel") if isinstance(value, dict) else value.type)
-
-
-FrontendSection = Annotated[
-    Annotated[LogMelSection, Tag("log-mel")] | Annotated[WaveformSection, Tag("waveform")],
-    Discriminator(
-        _frontend_type,
-        custom_error_type="frontend_type",
-        custom_error_message="unknown type, expected log-mel or waveform",
-    ),
-]
-
-
-class CnnLstm2dSection(Section):
-    """Four local feature learning blocks and an LSTM (Zhao et al. 2019). Pools are [mel, time] pairs."""
-
-    type: Literal["cnn-lstm-2d"]
-    read: Read = "last"
-    filters: tuple[Count, ...] = (64, 64, 128, 128)
-    kernel: Count = 3
-    pools: tuple[Pool, ...] = ((2, 2), (4, 4), (4, 4), (4, 4))
-    lstm_units: Count = 256
-    dropout: Share = 0.0
-
-
-class RawSection(Section):
-    """LFLBs over samples; kernel and pools are lengths in time."""
-
-    filters: tuple[Count, ...] = (64, 64, 128, 128)
-    kernel: Count = 3
-    pools: tuple[Count, ...] = (4, 4, 4, 4)
-    lstm_units: Count = 64
-
-
-class CnnLstm1dSection(RawSection):
-    """Four local feature learning blocks and an LSTM over raw samples (Zhao et al. 2019)."""
-
-    type: Literal["cnn-lstm-1d"]
-    read: Read = "last"
-    dropout: Share = 0.0
-
-
-class SpectralSection(Section):
-    """LFLBs over log-mels; pools are [mel, time] pairs."""
-
-    filters: tuple[Count, ...] = (64, 64, 128, 128)
-    kernel: Count = 3
-    pools: tuple[Pool, ...] = ((2, 2), (4, 4), (4, 4), (4, 4))
-    lstm_units: Count = 256
-
-
-class CnnLstmMergedSection(Section):
-    """The 1D and the 2D network, joined before the dense layer. ``mel``: the log-mels that it makes of the samples."""
-
-    type: Literal["cnn-lstm-merged"]
-    mel: LogMelSection = LogMelSection(normalization="none")
-    raw: RawSection = RawSection()
-    spectral: SpectralSection = SpectralSection()
-    read: Read = "last"
-    dropout: Share = 0.0
-
-    @field_validator("mel")
-    @classmethod
-    def _plain(cls, value: LogMelSection) -> LogMelSection:
-        if value.normalization != "none" or value.with_deltas:
-            raise ValueError("normalization must be none and with_deltas false here: a batch norm standardises the log-mels")
-        return value
-
-
-class SegmentSection(Section):
-    """How features are cut for a deep CNN: ``frames`` every ``hop``, resized to ``size`` x ``size``."""
-
-    frames: Count = 64
-    hop: Count = 32
-    size: Annotated[int, Field(ge=63)] = 227
-
-
-class DcnnBlstmSection(Section):
-    """A deep CNN over segments, (B)LSTM, attention and dense layers (Zhang et al. 2021).
-
-    ``weights`` that AlexNet starts from: "imagenet" (torchvision's, fetched), "none" (random), a file, or "auto" (ImageNet's
-    where they are at hand or can be fetched, else none; which of the two is said, and written into the run's recipe).
-    ``extractor``: "mobilenet" is pre-trained on sound instead (``width``, and "audioset" for ``weights``, as :class:`MobileNetSection`'s), and
-    hears segments as they are, not resized. ``freeze``: the second stage leaves the CNN as the first has left it, and computes its features once.
-    """
-
-    type: Literal["dcnn-blstm-attention"]
-    weights: str = "auto"
-    extractor: Literal["alexnet", "mobilenet"] = "alexnet"
-    width: Positive = 0.4
-    segment: SegmentSection = SegmentSection()
-    extractor_dropout: Share = 0.5
-    freeze: bool = True
-    lstm_units: Count = 128
-    bidirectional: bool = True
-    attention: Literal["self", "mean"] = "self"
-    hidden: Annotated[tuple[Count, ...], Field(min_length=1)] = (512, 256)
-    dropout: Share = 0.1
-
-
-class MobileNetSection(Section):
-    """MobileNetV3-Large over log-mels (Schmid et al. 2023).
-
-    ``weights`` that its trunk starts from: "audioset" (EfficientAT's, fetched), "none" (random), a file, or "auto" (AudioSet's where they
-    are at hand or can be fetched, else none). ``width``: the published files' share of channels (0.4: mn04_as). ``speaker``: it takes a
-    speaker's mean embedding as an input, and can do without (see kanjo.train.voices).
-    """
-
-    type: Literal["mobilenet"]
-    weights: str = "auto"
-    width: Positive = 0.4
-    pooling: Literal["mean", "attention", "blstm"] = "attention"
-    lstm_units: Count = 128
-    dropout: Share = 0.3
-    speaker: bool = False
-
-
-class CrnnSection(Section):
-    """Four conv blocks, BLSTM, attention over its steps, from random weights: see kanjo.train.networks.crnn. ``speaker``: as MobileNet's."""
-
-    type: Literal["crnn"]
-    filters: tuple[Count, Count, Count, Count] = (32, 48, 96, 128)
-    lstm_units: Count = 128
-    dropout: Share = 0.3
-    speaker: bool = False
-
-
-NetworkSection = Annotated[
-    CnnLstm2dSection | CnnLstm1dSection | CnnLstmMergedSection | DcnnBlstmSection | MobileNetSection | CrnnSection,
-    Field(discriminator="type"),
-]
-
-
 class AugmentSection(Section):
     """Changes to training clips only; every value 0 leaves them as they are.
 
@@ -303,7 +148,8 @@ class TrainingSection(Section):
     never below ``floor`` of where it began). ``balance`` of the emotions: "weights" in the loss, "sampling" of the batches, "none";
     or of corpora and emotions: "corpora" samples each emotion of each corpus by the inverse root of its number. ``patience``: epochs without a better validation UAR before it stops. ``ema``: weights are averaged over the steps, each step's
     share so many times the next one's (0: not), and the average is what is checked and kept. ``masked``: of several corpora, an utterance
-    is only told from the emotions that its own corpus has.
+    is only told from the emotions that its own corpus has. ``teachers``: bundles (``{fold}`` is the fold's number) whose mean answer is
+    ``taught``, so much of each target: see kanjo.train.teachers.
     """
 
     epochs: Count = 40
@@ -322,6 +168,8 @@ class TrainingSection(Section):
     patience: Count = 12
     ema: Share = 0.0
     masked: bool = False
+    teachers: tuple[str, ...] = ()
+    taught: Part = 0.7
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 0
 
@@ -364,6 +212,8 @@ class Recipe(Section):
         staged = isinstance(self.network, DcnnBlstmSection)
         if self.finetune and not staged:
             raise ValueError(f"finetune is for networks of two stages; {self.network.type} has one")
+        if self.training.teachers and (staged or isinstance(self.frontend, WaveformSection)):
+            raise ValueError(f"training.teachers is for networks of one stage over log-mels, not for {self.network.type}")
         if staged and self.augment.mixup:
             raise ValueError("augment.mixup blends whole utterances, which the first stage never sees; set it to 0")
         if self.audio.crop_s and not isinstance(self.network, MobileNetSection | CrnnSection):

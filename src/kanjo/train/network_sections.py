@@ -1,0 +1,175 @@
+"""The sections of a recipe that describe what the network hears, and the network."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+
+from kanjo.train.sections import Count, Pool, Positive, Read, Section, Share
+
+
+class WaveformSection(Section):
+    """Raw samples at an RMS of 1: see kanjo.train.frontend.Waveform."""
+
+    type: Literal["waveform"]
+
+
+class LogMelSection(Section):
+    """The log-mel front end: see kanjo.train.frontend.LogMel. Lengths are samples, frequencies Hz."""
+
+    type: Literal["log-mel"] = "log-mel"
+    n_fft: Count = 2048
+    hop_length: Count = 512
+    win_length: Count | None = None
+    n_mels: Count = 128
+    fmin: Annotated[float, Field(ge=0)] = 0.0
+    fmax: Positive | None = None
+    mel_scale: Literal["slaney", "htk", "kaldi"] = "slaney"
+    preemphasis: Share = 0.0
+    top_db: Positive | None = 80.0
+    with_deltas: bool = False
+    normalization: Literal["none", "utterance", "corpus", "image", "audioset"] = "corpus"
+    trim_db: Positive | None = None
+
+    @model_validator(mode="after")
+    def _plain(self) -> LogMelSection:
+        if self.trim_db and self.with_deltas:
+            raise ValueError("trim_db is for one channel; set with_deltas to false")
+        if self.normalization == "audioset" and self.with_deltas:
+            raise ValueError("normalization audioset has no deltas; set with_deltas to false")
+        return self
+
+
+def _frontend_type(value: Any) -> str:
+    return str(value.get("type", "log-mel") if isinstance(value, dict) else value.type)
+
+
+FrontendSection = Annotated[
+    Annotated[LogMelSection, Tag("log-mel")] | Annotated[WaveformSection, Tag("waveform")],
+    Discriminator(
+        _frontend_type,
+        custom_error_type="frontend_type",
+        custom_error_message="unknown type, expected log-mel or waveform",
+    ),
+]
+
+
+class CnnLstm2dSection(Section):
+    """Four local feature learning blocks and an LSTM (Zhao et al. 2019). Pools are [mel, time] pairs."""
+
+    type: Literal["cnn-lstm-2d"]
+    read: Read = "last"
+    filters: tuple[Count, ...] = (64, 64, 128, 128)
+    kernel: Count = 3
+    pools: tuple[Pool, ...] = ((2, 2), (4, 4), (4, 4), (4, 4))
+    lstm_units: Count = 256
+    dropout: Share = 0.0
+
+
+class RawSection(Section):
+    """LFLBs over samples; kernel and pools are lengths in time."""
+
+    filters: tuple[Count, ...] = (64, 64, 128, 128)
+    kernel: Count = 3
+    pools: tuple[Count, ...] = (4, 4, 4, 4)
+    lstm_units: Count = 64
+
+
+class CnnLstm1dSection(RawSection):
+    """Four local feature learning blocks and an LSTM over raw samples (Zhao et al. 2019)."""
+
+    type: Literal["cnn-lstm-1d"]
+    read: Read = "last"
+    dropout: Share = 0.0
+
+
+class SpectralSection(Section):
+    """LFLBs over log-mels; pools are [mel, time] pairs."""
+
+    filters: tuple[Count, ...] = (64, 64, 128, 128)
+    kernel: Count = 3
+    pools: tuple[Pool, ...] = ((2, 2), (4, 4), (4, 4), (4, 4))
+    lstm_units: Count = 256
+
+
+class CnnLstmMergedSection(Section):
+    """The 1D and the 2D network, joined before the dense layer. ``mel``: the log-mels that it makes of the samples."""
+
+    type: Literal["cnn-lstm-merged"]
+    mel: LogMelSection = LogMelSection(normalization="none")
+    raw: RawSection = RawSection()
+    spectral: SpectralSection = SpectralSection()
+    read: Read = "last"
+    dropout: Share = 0.0
+
+    @field_validator("mel")
+    @classmethod
+    def _plain(cls, value: LogMelSection) -> LogMelSection:
+        if value.normalization != "none" or value.with_deltas:
+            raise ValueError("normalization must be none and with_deltas false here: a batch norm standardises the log-mels")
+        return value
+
+
+class SegmentSection(Section):
+    """How features are cut for a deep CNN: ``frames`` every ``hop``, resized to ``size`` x ``size``."""
+
+    frames: Count = 64
+    hop: Count = 32
+    size: Annotated[int, Field(ge=63)] = 227
+
+
+class DcnnBlstmSection(Section):
+    """A deep CNN over segments, (B)LSTM, attention and dense layers (Zhang et al. 2021).
+
+    ``weights`` that AlexNet starts from: "imagenet" (torchvision's, fetched), "none" (random), a file, or "auto" (ImageNet's
+    where they are at hand or can be fetched, else none; which of the two is said, and written into the run's recipe).
+    ``extractor``: "mobilenet" is pre-trained on sound instead (``width``, and "audioset" for ``weights``, as :class:`MobileNetSection`'s), and
+    hears segments as they are, not resized. ``freeze``: the second stage leaves the CNN as the first has left it, and computes its features once.
+    """
+
+    type: Literal["dcnn-blstm-attention"]
+    weights: str = "auto"
+    extractor: Literal["alexnet", "mobilenet"] = "alexnet"
+    width: Positive = 0.4
+    segment: SegmentSection = SegmentSection()
+    extractor_dropout: Share = 0.5
+    freeze: bool = True
+    lstm_units: Count = 128
+    bidirectional: bool = True
+    attention: Literal["self", "mean"] = "self"
+    hidden: Annotated[tuple[Count, ...], Field(min_length=1)] = (512, 256)
+    dropout: Share = 0.1
+
+
+class MobileNetSection(Section):
+    """MobileNetV3-Large over log-mels (Schmid et al. 2023).
+
+    ``weights`` that its trunk starts from: "audioset" (EfficientAT's, fetched), "none" (random), a file, or "auto" (AudioSet's where they
+    are at hand or can be fetched, else none). ``width``: the published files' share of channels (0.4: mn04_as). ``speaker``: it takes a
+    speaker's mean embedding as an input, and can do without (see kanjo.train.voices).
+    """
+
+    type: Literal["mobilenet"]
+    weights: str = "auto"
+    width: Positive = 0.4
+    pooling: Literal["mean", "attention", "blstm"] = "attention"
+    lstm_units: Count = 128
+    dropout: Share = 0.3
+    speaker: bool = False
+
+
+class CrnnSection(Section):
+    """Four conv blocks, BLSTM, attention over its steps, from random weights: see kanjo.train.networks.crnn. ``speaker``: as MobileNet's."""
+
+    type: Literal["crnn"]
+    filters: tuple[Count, Count, Count, Count] = (32, 48, 96, 128)
+    lstm_units: Count = 128
+    dropout: Share = 0.3
+    speaker: bool = False
+
+
+NetworkSection = Annotated[
+    CnnLstm2dSection | CnnLstm1dSection | CnnLstmMergedSection | DcnnBlstmSection | MobileNetSection | CrnnSection,
+    Field(discriminator="type"),
+]
