@@ -195,3 +195,18 @@ def test_nothing_asked_for_changes_nothing_and_shares_are_shares() -> None:
     assert torch.equal(augment.vary_signal(signal, valid, AugmentSection(), RATE), signal)
     varied = augment.vary_signal(signal, valid, AugmentSection(background=0.25), RATE)
     assert 30 < (varied != signal).any(1).sum() < 70
+
+
+def test_a_warp_moves_formants_and_leaves_the_tempo() -> None:
+    """A tone at 1 kHz, warped by a known factor, stands in the mel where the moved tone stands."""
+    torch.manual_seed(0)
+    m = 64
+    centres = 700 * np.expm1(np.linspace(0, 1127 * np.log1p(8000 / 700), m + 2)[1:-1] / 1127)
+    features = torch.zeros(300, 1, m, 5)
+    features[:, :, int(np.abs(centres - 1000).argmin()), 2] = 1.0
+    warped = augment.warp_frequencies(features, 0.15, RATE)
+    assert not warped[..., [0, 1, 3, 4]].any()
+    weights = warped[:, 0, :, 2]
+    hz = (weights * torch.from_numpy(centres).float()).sum(1) / weights.sum(1)
+    assert 1000 / 1.2 < float(hz.min()) < 1000 / 1.1 and 1000 / 0.9 < float(hz.max()) < 1000 / 0.8
+    torch.testing.assert_close(augment.warp_frequencies(features, 1e-9, RATE), features, atol=1e-4, rtol=0)

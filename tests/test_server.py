@@ -424,3 +424,50 @@ def test_closing_a_stream_without_a_word(running: Service, client: httpx.Client)
             wire.recv()
     with opened(running, {"sample_rate": 16000}) as wire:
         wire.socket.close()  # not even a farewell
+
+
+def test_a_speaker_is_enrolled_sent_along_and_kept_nowhere(running: Service, client: httpx.Client, tmp_path: Path) -> None:
+    clips = sorted(SPOKEN.glob("*.flac"))
+    ours = kanjo.load().enroll("ana", clips)
+    files = [("files", (path.name, path.read_bytes())) for path in clips]
+    answer = client.post("/v1/enroll", files=files, params={"name": "ana"})
+    assert answer.status_code == 200, answer.text
+    profile = answer.json()["speaker"]
+    assert (profile["name"], profile["clips"]) == ("ana", len(clips))
+    assert profile["mean"] == pytest.approx(ours.mean.tolist(), abs=1e-4)
+    expected = kanjo.load().predict(MOODS, speaker=ours)
+    assert expected.probabilities != kanjo.load().predict(MOODS).probabilities
+    one = [("files", (MOODS.name, MOODS.read_bytes()))]
+    known = client.post("/v1/predict", files=one, data={"speaker": json.dumps(profile)})
+    same(known.json()["predictions"][0], expected)
+    samples, rate = pcm()
+    with opened(running, {"sample_rate": rate, "speaker": profile}) as wire:
+        wire.send(samples.tobytes())
+        wire.send('{"end": true}')
+        same(heard(wire)[-1], expected)
+    same(client.post("/v1/predict", files=one).json()["predictions"][0], kanjo.load().predict(MOODS))
+    assert client.get("/v1/models").json()["models"][0]["speakers"] is True
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        ("{", "not JSON"),
+        ("[" * 5000, "not JSON"),
+        ("[]", "not a speaker's profile"),
+        ('{"format_version": 1, "mean": []}', "damaged"),
+        (
+            json.dumps(
+                {"format_version": 1, "name": "a", "bundle": "b", "sha256": "c", "clips": 1, "speech_s": 1, "mean": [1.0]}
+            ),
+            "enroll them again",
+        ),
+    ],
+)
+def test_bad_profiles_are_refused(running: Service, client: httpx.Client, sent: str, said: str) -> None:
+    one = [("files", (MOODS.name, MOODS.read_bytes()))]
+    answer = client.post("/v1/predict", files=one, data={"speaker": sent})
+    assert answer.status_code == 422 and answer.json()["error"]["code"] == "bad_speaker"
+    assert said in answer.json()["error"]["message"]
+    nothing = client.post("/v1/enroll", files=[("files", ("a.wav", b"no sound"))])
+    assert nothing.status_code == 422 and nothing.json()["error"]["code"] == "not_heard"

@@ -147,5 +147,5 @@ def _json(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise _Ended("bad_message", "expected a JSON object of at most 4096 characters")
+        raise _Ended("bad_message", f"expected a JSON object of at most {_FIRST} characters")
     return content

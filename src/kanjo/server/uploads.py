@@ -91,7 +91,7 @@ async def speaker(request: Request) -> Profile | None:
         return None
     try:
         return profile_from(json.loads(sent if isinstance(sent, str) else await sent.read()), "speaker")
-    except (KanjoError, ValueError) as error:
+    except (KanjoError, ValueError, RecursionError) as error:
         said = str(error) if isinstance(error, KanjoError) else "speaker: not JSON; expected a profile of /v1/enroll's"
         raise Refused(422, "bad_speaker", said) from error
 

@@ -116,6 +116,33 @@ def _uniform(like: Tensor, low: float, high: float) -> Tensor:
     return low + (high - low) * torch.rand(len(like), 1, device=like.device)
 
 
+def warp_frequencies(features: Tensor, most: float, sample_rate: int, fmin: float = 0.0, fmax: float | None = None) -> Tensor:
+    """Vocal tract length perturbation (Jaitly & Hinton 2013), drawn for each clip: (B, C, M, T) -> (B, C, M, T), M mels from ``fmin`` to ``fmax`` Hz.
+
+    What was at f Hz comes to be at f / a, a from 1 - ``most`` to 1 + ``most``; tempo stays. On the mel scale 1127 ln(1 + f / 700), whichever was used:
+    they differ by less than clips do.
+    """
+    b, _, m, _ = features.shape
+
+    def mel(hz: Tensor) -> Tensor:
+        return 1127 * torch.log1p(hz / 700)
+
+    low, high = mel(torch.tensor([fmin, fmax or sample_rate / 2], device=features.device))
+    step = (high - low) / (m + 1)
+    centres = low + step * torch.arange(1, m + 1, device=features.device)
+    hz = 700 * torch.expm1(centres / 1127)
+    factor = 1 + _uniform(features, -most, most)
+    place = ((mel(hz * factor) - low) / step - 1).clamp(0, m - 1)  # (B, M)
+    below = place.floor().long().clamp(max=m - 2)
+    share = (place - below).reshape(b, 1, m, 1)
+
+    def rows(index: Tensor) -> Tensor:
+        return features.gather(2, index.reshape(b, 1, m, 1).expand(-1, features.shape[1], -1, features.shape[3]))
+
+    warped: Tensor = rows(below) * (1 - share) + rows(below + 1) * share
+    return warped
+
+
 def mask_features(features: Tensor, settings: AugmentSection) -> Tensor:
     """SpecAugment's frequency and time masks (Park et al. 2019, without the warp), drawn for each clip.
 

@@ -257,6 +257,7 @@ class LogMel(nn.Module):
             normalization,
         )
         self.trim_db = trim_db
+        self.band = (fmin, fmax or sample_rate / 2)
         self.channels = 3 if with_deltas else 1
         self.n_mels = n_mels
         mean, deviation = torch.zeros(self.channels, n_mels, 1), torch.ones(self.channels, n_mels, 1)

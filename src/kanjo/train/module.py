@@ -283,6 +283,8 @@ def augmented(system: System, batch: Batch, settings: AugmentSection) -> tuple[T
     """Features (B, C, M, T) and frames (B,) of a training batch, signal and features varied."""
     signal = augment.vary_signal(batch["signal"], batch["valid"], settings, system.sample_rate)
     features, frames = system.features(signal)
+    if settings.warp and isinstance(system.frontend, LogMel):
+        features = augment.warp_frequencies(features, settings.warp, system.sample_rate, *system.frontend.band)
     if settings.frequency_masks or settings.time_masks:
         features = augment.mask_features(features, settings)
     return features, frames

@@ -122,12 +122,13 @@ class AugmentSection(Section):
     """Changes to training clips only; every value 0 leaves them as they are.
 
     ``speed``: played up to this share faster or slower, the pitch moving along; ``shift_s``: moved in time, up to so many
-    seconds either way; ``gain_db``, ``noise_db``: see kanjo.train.augment. ``background``, ``reverberation``, ``band``, ``codec``: the share of
+    seconds either way; ``warp``: frequencies times up to so much more or less, as vocal tracts differ; ``gain_db``, ``noise_db``: see kanjo.train.augment. ``background``, ``reverberation``, ``band``, ``codec``: the share of
     clips that get background noise, a room, a narrower band, a telephone.
     """
 
     speed: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     shift_s: Annotated[float, Field(ge=0)] = 0.0
+    warp: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     gain_db: Annotated[float, Field(ge=0)] = 0.0
     noise_db: Annotated[float, Field(ge=0)] = 0.0
     background: Part = 0.0
@@ -224,8 +225,8 @@ class Recipe(Section):
         raw = isinstance(self.frontend, WaveformSection)
         if raw != isinstance(self.network, CnnLstm1dSection | CnnLstmMergedSection):
             raise ValueError(f"frontend.type {self.frontend.type} is not what {self.network.type} hears")
-        if raw and self.augment.frequency_masks:
-            raise ValueError("augment.frequency_masks are for log-mels; raw samples have no frequencies to mask")
+        if raw and (self.augment.frequency_masks or self.augment.warp):
+            raise ValueError("augment.frequency_masks and warp are for log-mels; raw samples have no frequencies to mask or warp")
         if staged and self.audio.window < self.network.segment.frames * self.frontend.hop_length:  # type: ignore[union-attr]
             raise ValueError(f"audio.window_s {self.audio.window_s} is shorter than one segment")
         return self
