@@ -15,7 +15,7 @@ demo: $(CORE)/.done  ## Install the core, then recognise emotions in the example
 	@echo "    $(CORE)/bin/kanjo predict folder/ --format json"
 
 test: $(DEV)/.done lint node  ## Lint, types and the whole test suite
-	$(DEV)/bin/python -m pytest -n 2 --dist loadfile  # a file's fixtures are made once
+	$(DEV)/bin/python -m pytest -n 2 --dist loadfile --durations=25  # a file's fixtures are made once
 
 # The bundle in JavaScript is tested where Node is there; without it (or without npm's registry) that test skips, saying so.
 node:

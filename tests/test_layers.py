@@ -34,7 +34,7 @@ MAY = {
     "timeline": {"labels", "prediction"},
     "tools": {"errors", "files", "audio"},
     "evaluation": {"errors", "files", "labels", "audio", "corpora", "splits", "bundle", "prediction", "recognizer", "speakers"},
-    "train": {"errors", "files", "labels", "audio", "corpora", "splits", "bundle", "__init__"},
+    "train": {"errors", "files", "labels", "audio", "corpora", "splits", "bundle", "runtime", "__init__"},
     "__init__": {"errors", "prediction", "recognizer", "stream"},
     "__main__": {"cli"},
 }

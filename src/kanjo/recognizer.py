@@ -33,7 +33,7 @@ class Recognizer:
     def __init__(self, model: Bundle, threads: int | None = None) -> None:
         self.bundle = model
         try:
-            self._session = runtime.session(model.graph, threads or os.cpu_count() or 1)
+            self._session = runtime.session(model.graph, threads)
         except Exception as error:  # onnxruntime's own exceptions share no base class but this
             raise BundleError(f"{model.graph}: ONNX Runtime can't load it ({str(error).splitlines()[0]})") from error
         names = [node.name for node in self._session.get_outputs()]

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
 import kanjo
-from kanjo import bundle, files
+from kanjo import bundle, files, runtime
 from kanjo.corpora import CORPORA
 from kanjo.errors import BundleError
 from kanjo.splits import Fold
@@ -152,7 +151,7 @@ def check_parity(system: System, temperature: float, draft: bundle.Bundle, mater
     n = len(material.rows)
     clips = np.linspace(0, n - 1, min(PARITY_CLIPS, n)).astype(int).tolist()
     windows = Windows(material.pack, clips, material.labels, material.recipe.audio.window)
-    session = onnxruntime.InferenceSession(str(draft.graph), providers=["CPUExecutionProvider"])
+    session = runtime.session(draft.graph, torch.get_num_threads())
     graph = Graph(system, temperature).eval()
     largest = 0.0
     with torch.inference_mode():

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from kanjo import runtime
 from kanjo.splits import Fold
 from kanjo.train.data import Windows, loader
 from kanjo.train.material import Material
@@ -48,7 +49,7 @@ def embeddings_of(graph: bytes, material: Material, indices: tuple[int, ...] | l
     """Embeddings (U, D) of utterances' first windows, as the graph gives them; of many, 1500 spread evenly."""
     chosen = [indices[i] for i in np.linspace(0, len(indices) - 1, min(_CLIPS, len(indices))).astype(int)]
     windows = Windows(material.pack, chosen, material.labels, material.recipe.audio.window)
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = runtime.session(graph, torch.get_num_threads())
     batches = loader(windows, 8, shuffle=False)
     return np.concatenate([session.run(["embedding"], {"signal": batch["signal"].numpy()})[0] for batch in batches])
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from kanjo import bundle
+from kanjo import bundle, runtime
 from kanjo.errors import BundleError, RecipeError
 from kanjo.splits import Fold
 from kanjo.train.data import Windows, loader
@@ -162,7 +161,7 @@ def _restore_norms(donor: System, pairs: Sequence[Pair], signal: Tensor) -> None
 
 
 def _check(donor: System, found: bundle.Bundle, signal: Tensor) -> None:
-    session = onnxruntime.InferenceSession(str(found.graph), providers=["CPUExecutionProvider"])
+    session = runtime.session(found.graph, torch.get_num_threads())
     theirs = session.run(["probabilities"], {"signal": signal.numpy()})[0]
     with torch.inference_mode():
         ours = torch.softmax(donor(signal)[0] / found.facts.temperature, 1).numpy()
