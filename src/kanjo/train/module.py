@@ -20,7 +20,7 @@ from kanjo.train.networks import build
 from kanjo.train.networks.dcnn_blstm import DcnnBlstm
 from kanjo.train.schema import AugmentSection, Recipe, TrainingSection
 from kanjo.train.shares import gathered, scale_of, together
-from kanjo.train.voices import TOLD, Voices
+from kanjo.train.voices import Voices
 
 
 class System(nn.Module):
@@ -96,7 +96,7 @@ class EmotionModule(L.LightningModule, ABC):
         """Logits (B, E) of a batch as it is."""
 
     def training_logits(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Logits (B, E) and targets (B, E) of a batch, augmented."""
+        """Logits (B or more, E) and targets (the same) of a batch, augmented; the first B are the batch's in its order."""
         return self.logits(batch), self.targets(batch["label"])
 
     def targets(self, label: Tensor, allowed: Tensor | None = None) -> Tensor:
@@ -109,7 +109,7 @@ class EmotionModule(L.LightningModule, ABC):
         logits, targets = self.training_logits(batch)
         logits = logits.float()
         loss = F.cross_entropy(logits, targets, weight=self.class_weights)
-        self._note("train", loss, batch["label"], logits)
+        self._note("train", loss, batch["label"], logits[: len(batch["label"])])
         return loss * scale_of(len(logits), loss.device)
 
     def validation_step(self, batch: Any, _: int) -> None:
@@ -211,23 +211,26 @@ class WindowModule(EmotionModule):
         if self.teachers:
             share = self.training_settings.taught
             targets = (1 - share) * targets + share * taught(self.teachers, features, frames)
-        logits = self._told(features, frames, batch["speaker"], blend)
+        plain, centred, known = self._told(features, frames, batch["speaker"], blend)
+        logits, targets = torch.cat([plain, centred[known]]), torch.cat([targets, targets[known]])
         if allowed is not None:
-            logits = logits.float().masked_fill(~(allowed | allowed[blend.order]), -1e4)
+            allowed = allowed | allowed[blend.order]
+            logits = logits.float().masked_fill(~torch.cat([allowed, allowed[known]]), -1e4)
         return logits, targets
 
-    def _told(self, features: Tensor, frames: Tensor, speaker: Tensor, blend: augment.Blend) -> Tensor:
-        """Logits (B, E); a network that takes speakers is told of some clips' speakers, and keeps their means."""
-        if self.voices is None:
-            return self.system.network(features, frames)[0]  # type: ignore[no-any-return]
+    def _told(self, features: Tensor, frames: Tensor, speaker: Tensor, blend: augment.Blend) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (B, E) of nobody known; of a network that takes speakers, also those with speakers known, and of whom something is (B,)."""
         network: Any = self.system.network
+        if self.voices is None:
+            plain = network(features, frames)[0]
+            return plain, plain, torch.zeros(len(plain), dtype=torch.bool, device=plain.device)
         embedding = network.embed(features, frames)
         mean, known = self.voices.of(speaker)
-        told = known & known[blend.order] & (torch.rand(len(speaker), 1, device=speaker.device) < TOLD)
-        logits: Tensor = network.classify(embedding, blend.of(mean), told.to(embedding.dtype))
+        plain = network.classify(embedding)
+        centred = network.classify(embedding, blend.of(mean), torch.ones_like(embedding[:, :1]))
         if max(blend.share, 1 - blend.share) > 0.8:  # nearly one clip's
             self.voices.update(embedding.detach(), speaker if blend.share > 0.5 else speaker[blend.order])
-        return logits
+        return plain, centred, (known & known[blend.order])[:, 0]
 
 
 class SegmentModule(EmotionModule):

@@ -1,8 +1,8 @@
 """What a network knows of a speaker: the mean of their embeddings, kept while it trains, and made of a few clips afterwards.
 
 Standardising by a speaker's own clips is worth more to a linear machine than any other change (9 points on RAVDESS). Here the network's head is
-given how far a clip's embedding is from its speaker's mean, for half of the training clips: for the others, as for a speaker of whom nothing
-is known, that term is 0.
+two parts, which both learn from every training clip: one tells emotions from the embedding, one from how far that is from its speaker's mean. Afterwards
+the second answers where the speaker is known, and the first where not.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from kanjo.train.shares import summed
 
 #: Of a speaker's mean, what each further clip leaves as it was: about the last 20 clips count, as many as one may be enrolled with.
 MOMENTUM = 0.95
-#: The share of training clips whose speaker is known.
-TOLD = 0.5
 
 
 class Voices(nn.Module):

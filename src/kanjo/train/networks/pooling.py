@@ -30,7 +30,10 @@ class AttentiveStatistics(nn.Module):
 
 
 class Told(nn.Module):
-    """A network that tells emotions from an embedding: ``output``; and, with ``speaker``, from how far it is from its speaker's mean: ``offset``."""
+    """A network that tells emotions from an embedding: ``output``; with ``speaker``, from how far it is from its speaker's mean instead: ``offset``.
+
+    Where the speaker is known, ``output`` has no say: on speakers never heard it is what a strange voice misleads.
+    """
 
     def __init__(self, embedding_size: int, n_emotions: int, dropout: float, speaker: bool) -> None:
         super().__init__()
@@ -54,5 +57,5 @@ class Told(nn.Module):
         logits: Tensor = self.output(self.dropout(embedding))
         if self.offset is None or speaker is None or known is None:
             return logits
-        offset: Tensor = self.offset(self.dropout((embedding - speaker) * known))
-        return logits + offset
+        centred: Tensor = self.offset(self.dropout(embedding - speaker))
+        return (1 - known) * logits + known * centred
