@@ -160,6 +160,17 @@ def test_temperature_mends_overconfidence() -> None:
     assert fit_temperature(honest * 5, labels) == pytest.approx(5 * fit_temperature(honest, labels), rel=0.05)
 
 
+def test_each_speaker_has_one_say_in_the_temperature() -> None:
+    torch.manual_seed(0)
+    labels = torch.randint(0, 4, (2000,))
+    right = torch.nn.functional.one_hot(labels, 4) * 4.0
+    wrong = torch.nn.functional.one_hot((labels + 1) % 4, 4) * 4.0
+    # speaker 0 has 1800 clips, most of them answered wrongly and surely; ten others are answered rightly
+    speakers = torch.cat([torch.zeros(1800), 1 + torch.arange(200) % 10]).long()
+    logits = torch.where((torch.arange(2000) < 1200).unsqueeze(1), wrong, right)
+    assert fit_temperature(logits, labels, speakers) < 0.75 * fit_temperature(logits, labels)
+
+
 def test_uar_counts_only_emotions_that_occur() -> None:
     assert uar(torch.tensor([0, 0, 1]), torch.tensor([0, 2, 1]), 4) == pytest.approx(0.75)
 

@@ -27,7 +27,7 @@ DEFAULT = "default"
 class Facts:
     """What ``bundle.json`` holds. Times are seconds, rates Hz; ``abstain_below`` is a confidence, 0 to 1.
 
-    ``speaker_size``: D of the embeddings that its graph takes of a speaker (0: it takes none); ``enrolled``: scores with speakers known;
+    ``least_rate``: the lowest rate that its training recordings came in (0: not known, its own); ``speaker_size``: D of the embeddings that its graph takes of a speaker (0: it takes none); ``enrolled``: scores with speakers known;
     ``by_corpus``: each corpus's scores; ``conditions``: what is left of the UAR in noise and the like.
     """
 
@@ -47,6 +47,7 @@ class Facts:
     split: Mapping[str, Any] = field(default_factory=dict)
     scores: Mapping[str, Any] | None = None
     n_parameters: int = 0
+    least_rate: int = 0
     parity: Mapping[str, Any] = field(default_factory=dict)
     quantization: str = ""
     speaker_size: int = 0

@@ -71,7 +71,7 @@ class Hearing:
     def __init__(self, file: str, native_rate: int, facts: Facts, manner: Manner, longest_s: float = float("inf")) -> None:
         self.longest_s = longest_s
         self.file, self.facts, self.manner = file, facts, manner
-        self.warnings = [*_of_rate(native_rate, facts.sample_rate), *_of_language(manner.language, facts)]
+        self.warnings = [*_of_rate(native_rate, facts.least_rate or facts.sample_rate), *_of_language(manner.language, facts)]
         self.levels = Levels()
         self.meter = speech.Meter(facts.sample_rate)
         self._cutter = windows.Cutter(manner.window, manner.hop)

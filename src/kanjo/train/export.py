@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 import kanjo
-from kanjo import bundle, files, runtime
+from kanjo import audio, bundle, files, runtime
 from kanjo.corpora import CORPORA
 from kanjo.errors import BundleError
 from kanjo.splits import Fold
@@ -94,6 +94,16 @@ def _optional(model: onnx.ModelProto, name: str, default: npt.NDArray[np.float32
     del model.graph.value_info[:]  # shapes between, inferred when it had as many rows as the batch
 
 
+def least_rate(paths: Sequence[Path]) -> int:
+    """The lowest rate (Hz) of recordings; of many, 200 spread evenly."""
+    chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(200, len(paths))).astype(int)]
+    rates = []
+    for path in chosen:
+        with audio.open_source(path) as source:
+            rates.append(source.native_rate)
+    return min(rates)
+
+
 def speaker_size(system: System) -> int:
     """D of the mean embeddings that a system takes; 0 where it takes none."""
     network: Any = system.network
@@ -122,6 +132,7 @@ def export(
         licence=licence_of([section.name for section in recipe.corpora], before),
         temperature=fitted.temperature,
         speaker_size=speaker_size(fitted.system),
+        least_rate=min(recipe.audio.sample_rate, least_rate([material.paths[i] for i in fold.train])),
         recipe=recipe.model_dump(mode="json"),
         paper=recipe.paper.model_dump() if recipe.paper else None,
         corpora=(*(before.corpora if before else ()), *_corpus_facts(material, fold)),

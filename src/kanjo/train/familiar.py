@@ -1,9 +1,9 @@
 """How far a recording is from what a network was trained on: one more output of its graph.
 
-The embeddings of the training windows lie near a plane of few directions (their principal components). What of an embedding stands off that
-plane is small for speech like the training's, of speakers never heard, and large for music, noise, another language or another channel:
-the residual of Ndiour et al. 2020 (arXiv 2012.15082), without their Gaussian. On the default bundle it told 97 % of music, all noise and
-79 % of a corpus of another language apart, at 1 % of false alarms on unseen speakers; Mahalanobis' distance in the plane told nothing.
+The embeddings of the training windows, each scaled to length 1, lie near a plane of few directions (their principal components). What of an embedding
+stands off that plane is small for speech like the training's, of speakers never heard, and large for music, noise, another language or another
+channel: the residual of Ndiour et al. 2020 (arXiv 2012.15082), without their Gaussian. Unscaled, it is the loud and the lively that stand off, and of
+music or noise, which excite a network less than speech does, nothing is noticed: on the default bundle 4 % of music and 5 % of noise, against 99 and 100.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ DIRECTIONS = 16
 #: The distance is 1 where this share of the validation speakers' windows lies nearer.
 WITHIN = 0.98
 _CLIPS = 1500
+#: An embedding's length is taken to be no less.
+SHORTEST = np.float32(1e-6)
 OUTPUT = "distance"
 
 Embeddings = npt.NDArray[np.float32]
@@ -55,25 +57,29 @@ def embeddings_of(graph: bytes, material: Material, indices: tuple[int, ...] | l
 
 
 def plane_of(known: Embeddings, held_out: Embeddings) -> Plane:
-    """The plane of training embeddings (U, D), and how far from it held-out ones (V, D) lie."""
+    """The plane of training embeddings (U, D) scaled to length 1, and how far from it held-out ones (V, D) lie."""
+    known, held_out = (part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), SHORTEST) for part in (known, held_out))
     mean = known.mean(0)
     _, _, axes = np.linalg.svd(known - mean, full_matrices=False)
     directions = np.ascontiguousarray(axes[: max(1, min(DIRECTIONS, len(axes) // 2))].T)
     centred = held_out - mean
     residual = np.square(centred).sum(1) - np.square(centred @ directions).sum(1)
-    return Plane(mean, directions, max(float(np.quantile(residual, WITHIN)), 1e-6))
+    return Plane(mean, directions, max(float(np.quantile(residual, WITHIN)), 1e-9))
 
 
 def with_distance(graph: bytes, plane: Plane) -> bytes:
     """The graph with nodes behind ``embedding`` that give ``distance``: the residual's length, in units of the limit's."""
     model = onnx.load_model_from_string(graph)
     constants = {"mean": plane.mean, "directions": plane.directions, "limit": np.float32(plane.limit)}
-    constants |= {"zero": np.float32(0), "axis": np.array([1], np.int64)}
+    constants |= {"zero": np.float32(0), "axis": np.array([1], np.int64), "shortest": SHORTEST}
     model.graph.initializer.extend(
         numpy_helper.from_array(np.asarray(value), f"familiar.{name}") for name, value in constants.items()
     )
     steps = [
-        ("Sub", ["embedding", "familiar.mean"], "familiar.centred"),
+        ("ReduceL2", ["embedding", "familiar.axis"], "familiar.length"),
+        ("Max", ["familiar.length", "familiar.shortest"], "familiar.scale"),
+        ("Div", ["embedding", "familiar.scale"], "familiar.unit"),
+        ("Sub", ["familiar.unit", "familiar.mean"], "familiar.centred"),
         ("MatMul", ["familiar.centred", "familiar.directions"], "familiar.within"),
         ("ReduceSumSquare", ["familiar.centred", "familiar.axis"], "familiar.whole"),
         ("ReduceSumSquare", ["familiar.within", "familiar.axis"], "familiar.part"),
@@ -84,8 +90,8 @@ def with_distance(graph: bytes, plane: Plane) -> bytes:
     ]
     for operator, inputs, output in steps:
         node = helper.make_node(operator, inputs, [output], name=f"node_{output}")
-        if operator == "ReduceSumSquare":
-            node.attribute.append(helper.make_attribute("keepdims", 0))
+        if operator.startswith("Reduce"):
+            node.attribute.append(helper.make_attribute("keepdims", int(operator == "ReduceL2")))
         model.graph.node.append(node)
     batch = model.graph.output[0].type.tensor_type.shape.dim[0].dim_param
     model.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [batch]))

@@ -77,8 +77,9 @@ def fit(
     whole: Any = checks.dataset  # all of it, whatever share of it this process has checked
     batches = loader(whole, material.recipe.training.batch_size, shuffle=False)
     logits, labels = predicted_logits(module, batches)
+    speakers = speakers_of(batches)
     enrolled = _enrolled(system, batches) if takes_speakers(material.recipe) else None
-    fitted = Fitted(system, fit_temperature(logits, labels), best.epoch, best.validation_uar, best.minutes, enrolled)
+    fitted = Fitted(system, fit_temperature(logits, labels, speakers), best.epoch, best.validation_uar, best.minutes, enrolled)
     if enrolled:
         log.info("with the speaker known: validation UAR %.1f %%", 100 * enrolled.validation_uar)
     log.info(
@@ -136,13 +137,26 @@ def _enrolled(system: System, batches: DataLoader[Any]) -> Enrolled:
         embedding, speaker, label = (torch.cat(part) for part in zip(*found, strict=True))
         mean, known = others_mean(embedding, speaker)
         logits = network.classify(embedding, mean, known.to(embedding.dtype))
-    return Enrolled(fit_temperature(logits, label), uar(label, logits.argmax(1), logits.shape[1]))
+    return Enrolled(fit_temperature(logits, label, speaker), uar(label, logits.argmax(1), logits.shape[1]))
 
 
-def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The temperature that minimises cross-entropy (Guo et al. 2017, arXiv 1706.04599), by search from 0.05 to 20."""
+def speakers_of(batches: DataLoader[Any]) -> Tensor | None:
+    """Each item's speaker (U,), counted; None where the batches don't say."""
+    found = [batch.get("speaker") for batch in batches]
+    return None if any(part is None for part in found) else torch.cat(found)
+
+
+def fit_temperature(logits: Tensor, labels: Tensor, speakers: Tensor | None = None) -> float:
+    """The temperature that minimises cross-entropy (Guo et al. 2017, arXiv 1706.04599), by search from 0.05 to 20.
+
+    Of ``speakers`` (U,) each counts the same, however many utterances are theirs: it is for new speakers that answers are calibrated.
+    """
     grid = torch.logspace(np.log10(0.05), np.log10(20), 400)
-    losses = torch.stack([torch.nn.functional.cross_entropy(logits / t, labels) for t in grid])
+    share = torch.ones(len(labels))
+    if speakers is not None:
+        _, place, counts = torch.unique(speakers, return_inverse=True, return_counts=True)
+        share = 1 / counts[place].float()
+    losses = torch.stack([(share * torch.nn.functional.cross_entropy(logits / t, labels, reduction="none")).sum() for t in grid])
     return float(grid[losses.argmin()])
 
 

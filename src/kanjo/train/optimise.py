@@ -31,7 +31,7 @@ log = logging.getLogger("kanjo")
 
 @dataclass(frozen=True)
 class Best:
-    """The epoch (from 1) with the best validation UAR, that UAR, and how long all epochs took."""
+    """The epoch (from 1) with the best validation UAR, that UAR, and how long all epochs took, those before a resume too."""
 
     epoch: int
     validation_uar: float
@@ -89,7 +89,6 @@ def optimise(
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
     module.train()  # Lightning leaves modes as it finds them, and features may just have been computed
-    started = time.monotonic()
     with warnings.catch_warnings():
         silence_lightning()
         try:
@@ -104,7 +103,7 @@ def optimise(
     module.load_state_dict(state["state_dict"])
     module.cpu().float().eval()
     score = float(best.best_model_score) if best.best_model_score is not None else float("nan")
-    return Best(int(state["epoch"]) + 1, score, (time.monotonic() - started) / 60)
+    return Best(int(state["epoch"]) + 1, score, sum(row["seconds"] for row in history.rows) / 60)
 
 
 class History(L.Callback):
