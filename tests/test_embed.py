@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -71,8 +72,8 @@ def test_listen_says_what_predict_says() -> None:
     assert [line["start_s"] for line in lines[:-1]] == [0, 1, 2, 3, 4, 5]
     assert lines[-1]["label"] == expected.label
     assert lines[-1]["probabilities"] == pytest.approx(expected.as_dict()["probabilities"], abs=1e-5)
-    short = run("listen", "--from", MOODS, "--seconds", "5", "--hop", "0.5", "--min-confidence", "0.9")
-    assert short.returncode == 0 and "unsure" in short.stdout and "5.0" in short.stdout
+    short = run("listen", "--from", MOODS, "--seconds", "5", "--hop", "0.5", "--min-confidence", "0.95")
+    assert short.returncode == 0 and "unsure" in short.stdout and re.search(r"5\.[01]", short.stdout)
 
 
 def test_listen_without_a_microphone_says_what_to_do() -> None:
@@ -90,9 +91,10 @@ def test_javascript_gets_the_same_answer(tmp_path: Path) -> None:
     node, here = shutil.which("node"), ROOT / "examples" / "javascript"
     if not node or not (here / "node_modules" / "onnxruntime-web").is_dir():
         pytest.skip("Node with onnxruntime-web is not here (npm install --prefix examples/javascript)")
-    samples, rate = soundfile.read(SPOKEN / "calm-low.flac", dtype="int16")
-    soundfile.write(tmp_path / "clip.wav", samples, rate, subtype="PCM_16")
     recognizer = kanjo.load()
+    rate = recognizer.facts.sample_rate
+    samples = np.rint(32767 * kanjo.audio.load(SPOKEN / "calm-low.flac", rate)).astype(np.int16)
+    soundfile.write(tmp_path / "clip.wav", samples, rate, subtype="PCM_16")
     done = subprocess.run(
         [node, here / "predict.mjs", recognizer.bundle.folder, tmp_path / "clip.wav"], capture_output=True, text=True, timeout=120
     )

@@ -130,7 +130,7 @@ def test_the_default_bundle_reproduces_its_card(corpora: Path) -> None:
 
     facts = json.loads((ROOT / "src" / "kanjo" / "bundles" / "default" / "bundle.json").read_text())
     hits: dict[str, list[int]] = {}
-    for name in ("ravdess", "nemo"):
+    for name in ("ravdess", "nemo", "emotiontts_ko"):
         done = _run(f"kanjo evaluate default {corpora / name} --format json")
         assert done.returncode == 0, done.stderr
         scores = json.loads(done.stdout)

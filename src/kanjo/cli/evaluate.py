@@ -170,6 +170,7 @@ def _measured(made: bundle.Bundle, corpus_root: str, conditions: bool, silent: b
         made.facts,
         scores=found.scores.as_dict(),
         by_corpus={name: scores.as_dict() for name, scores in scoring.by_corpus(found.labels, found.answers).items()},
+        conditions={},
     )
     if facts.speaker_size:
         with progress("testing with speakers known", silent) as show:

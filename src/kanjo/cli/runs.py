@@ -69,7 +69,7 @@ def settle(experiment: Recipe, run: Path, resume: bool) -> Recipe:
 
     Raises RecipeError when the run was begun with another recipe.
     """
-    from kanjo.train.networks.weights import AUTO, published_of, settled
+    from kanjo.train.networks.weights import AUTO, NONE, published_of, settled
     from kanjo.train.recipe import load_recipe
 
     stored = run / "recipe.yaml"
@@ -77,6 +77,8 @@ def settle(experiment: Recipe, run: Path, resume: bool) -> Recipe:
     source = getattr(experiment.network, "weights", "")
     if source == AUTO:
         known = getattr(begun.network, "weights", "") if begun else ""
+        if experiment.init:
+            known = NONE  # the bundle's weights take their place
         source, why = (known, "") if known else settled(source, published_of(experiment.network))
         if why:
             say(why)

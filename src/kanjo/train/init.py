@@ -116,6 +116,10 @@ def _unfolded(donor: System, graph: Path, signal: Tensor) -> None:
         if node.input[3] in values:
             halves = values[node.input[3]].reshape(2, 4, module.hidden_size)[:, gates]
             taken[f"{name}.bias_ih_l0"], taken[f"{name}.bias_hh_l0"] = halves.reshape(2, -1)
+    for key in sorted(set(state) - set(taken)):  # dense layers over steps stand there transposed, under a name of the exporter's
+        turned = [value for name, value in values.items() if name not in state and value.shape == state[key].T.shape]
+        if state[key].ndim == 2 and len(turned) == 1:
+            taken[key] = turned[0].T.contiguous()
     missing = sorted(set(state) - set(taken))
     if missing:
         raise BundleError(
