@@ -12,7 +12,7 @@ import numpy as np
 import typer
 
 from kanjo.cli._common import Jobs, Model, Silent, progress, say
-from kanjo.cli.predict import expanded
+from kanjo.cli.predict import How, expanded, predictions
 from kanjo.errors import KanjoError
 from kanjo.files import written_whole
 from kanjo.prediction import Prediction
@@ -50,9 +50,7 @@ def embed(
 
         def watched() -> Iterator[Prediction]:
             nonlocal bad
-            answers = recognizer.predict_many((item for item in inputs if isinstance(item, str)), jobs=jobs or None)
-            for done, item in enumerate(inputs, 1):
-                answer = item if isinstance(item, Prediction) else next(answers)
+            for done, answer in enumerate(predictions(recognizer, inputs, How(), jobs), 1):
                 bad += bool(answer.error)
                 show(done, len(inputs))
                 yield answer

@@ -9,9 +9,8 @@ import typer
 
 from kanjo import speakers
 from kanjo.cli._common import Jobs, Model, Silent, progress, say
-from kanjo.cli.predict import expanded
+from kanjo.cli.predict import How, expanded, predictions
 from kanjo.errors import AudioError, KanjoError
-from kanjo.prediction import Prediction
 from kanjo.recognizer import load
 
 
@@ -61,9 +60,7 @@ def enroll(
     inputs = list(expanded(paths))
     heard, bad = [], 0
     with progress("listening", silent) as show:
-        answers = recognizer.predict_many((item for item in inputs if isinstance(item, str)), jobs=jobs or None)
-        for done, item in enumerate(inputs, 1):
-            answer = item if isinstance(item, Prediction) else next(answers)
+        for done, answer in enumerate(predictions(recognizer, inputs, How(), jobs), 1):
             heard.append(answer)
             show(done, len(inputs))
             if answer.error:

@@ -25,11 +25,11 @@ _STDIN = "-"
 class How(NamedTuple):
     """How recordings are to be heard, as ``Recognizer.predict`` takes it."""
 
-    window_s: float | None
-    hop_s: float | None
-    min_confidence: float | None
-    language: str | None
-    speaker: Profile | None
+    window_s: float | None = None
+    hop_s: float | None = None
+    min_confidence: float | None = None
+    language: str | None = None
+    speaker: Profile | None = None
 
 
 def register(app: typer.Typer) -> None:
@@ -97,7 +97,7 @@ def predict(
     if rows and rows.done:
         everything, inputs = len(inputs), [item for item in inputs if _name(item) not in rows.done]
         say(f"{everything - len(inputs)} of {everything} are answered already")
-    answers = _predictions(recognizer, inputs, how, jobs) if engine == "local" else _shared_out(inputs, model, how, address, jobs)
+    answers = predictions(recognizer, inputs, how, jobs) if engine == "local" else _shared_out(inputs, model, how, address, jobs)
     bad: list[str] = []
     with progress("predicting", silent) as show:
         shown = _shown(answers, len(inputs), plot, show, bad)
@@ -181,8 +181,8 @@ def _name(item: str | Prediction) -> str:
     return item if isinstance(item, str) else item.file
 
 
-def _predictions(recognizer: Recognizer, inputs: list[str | Prediction], how: How, jobs: int) -> Iterator[Prediction]:
-    """Answers in the order of the inputs."""
+def predictions(recognizer: Recognizer, inputs: list[str | Prediction], how: How, jobs: int) -> Iterator[Prediction]:
+    """Answers in the order of the inputs: to paths, to "-" (standard input), and what has failed already as it is."""
     files = (item for item in inputs if isinstance(item, str) and item != _STDIN)
     answers = recognizer.predict_many(files, jobs=jobs or None, **how._asdict())
     for item in inputs:

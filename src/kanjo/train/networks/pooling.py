@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -29,7 +31,7 @@ class AttentiveStatistics(nn.Module):
         return torch.cat([mean, (spread + 1e-5).sqrt()], 1)
 
 
-class Told(nn.Module):
+class Told(nn.Module, ABC):
     """A network that tells emotions from an embedding: ``output``; with ``speaker``, from how far it is from its speaker's mean instead: ``offset``.
 
     Where the speaker is known, ``output`` has no say: on speakers never heard it is what a strange voice misleads.
@@ -42,9 +44,9 @@ class Told(nn.Module):
         self.output = nn.Linear(embedding_size, n_emotions)
         self.offset = nn.Linear(embedding_size, n_emotions, bias=False) if speaker else None
 
+    @abstractmethod
     def embed(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
         """Features (B, C, M, T), frames heard (B,) -> (B, D)."""
-        raise NotImplementedError
 
     def forward(
         self, features: Tensor, frames: Tensor | None = None, speaker: Tensor | None = None, known: Tensor | None = None
