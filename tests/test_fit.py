@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -92,7 +93,9 @@ def test_a_run_killed_in_the_middle_goes_on_and_ends_like_one_that_was_not(
 def test_ctrl_c_stops_with_a_word(tiny_corpora: Path, tiny_recipe: Path, tmp_path: Path) -> None:
     command = [*train_command(tiny_recipe, tiny_corpora, tmp_path / "run"), "--set", "training.epochs=900"]
     command += ["--set", "training.patience=900"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    # a shell's background job ignores interrupts, and its children with it: this one shall not
+    listening = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, preexec_fn=listening) as process:
         assert process.stderr is not None
         next(line for line in process.stderr if line.startswith("epoch 2"))
         # pressed again if need be: an interrupt that Python raises inside a finaliser is lost
