@@ -80,9 +80,7 @@ def evaluate(
         content = found.scores.as_dict() | ({"enrolled": known.scores.as_dict()} if known else {})
         print(json.dumps(content, indent=2, ensure_ascii=False))
     else:
-        print(
-            "\n".join([*report.summary(found.scores), *([report.ENROLLED_SAID, *report.summary(known.scores)] if known else [])])
-        )
+        print("\n".join(report.summary(found.scores, known.scores if known else None)))
     if found.failed:
         say(f"kanjo: {len(found.failed)} recordings failed, the first: {found.failed[0][0]}: {found.failed[0][1]}")
         raise typer.Exit(1)

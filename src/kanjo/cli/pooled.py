@@ -52,15 +52,14 @@ def pool(folder: Path, material: Material) -> None:
         "recipe": experiment.text(),
         "minutes": minutes,
     }
-    lines = report.summary(pooled.scores)
+    told = None
     if known:
         told = scoring.Evaluation(material.emotions, tuple(known), scoring.scores_of(material.emotions, known))
         report.write_enrolled(folder, told)
         facts["enrolled"] = told.scores.as_dict()
-        lines += [report.ENROLLED_SAID, *report.summary(told.scores)]
     report.write_run(folder, f"{experiment.name}, cross-validation", pooled, facts)
     print(f"{experiment.name}, {protocol_of(experiment, what)}")
-    print("\n".join(lines))
+    print("\n".join(report.summary(pooled.scores, told.scores if told else None)))
     say(f"report: {folder / 'report.html'}")
     if missing:
         say(f"kanjo: missing folds: {', '.join(map(str, missing))}; run again with --resume -o {folder}")

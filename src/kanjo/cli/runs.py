@@ -263,18 +263,17 @@ def _test(material: Material, fold: Fold, sentences: list[str], fitted: Fitted, 
         "minutes": fitted.minutes,
         "pictures": _seen(material, fold, fitted),
     }
-    lines = report.summary(found.scores)
-    enrolled = None
+    known, enrolled = None, None
     if made.facts.speaker_size:
         with progress("testing with speakers known", silent) as show:
             paths = [material.paths[i] for i in fold.test]
             known = scoring.evaluate_enrolled(Recognizer(made, threads or None), test, paths, progress=show)
         report.write_enrolled(run, known)
         enrolled = known.scores.as_dict()
-        lines += [report.ENROLLED_SAID, *report.summary(known.scores)]
     report.write_run(run, f"{experiment.name}, {fold.name}", found, {**facts, "enrolled": enrolled})
     alone = {name: scores.as_dict() for name, scores in scoring.by_corpus(found.labels, found.answers).items()}
     bundle.rewrite_facts(made.folder, replace(made.facts, scores=found.scores.as_dict(), enrolled=enrolled, by_corpus=alone))
+    lines = report.summary(found.scores, known.scores if known else None)
     for line in lines:
         log.debug("test: %s", line)  # into log.txt; the terminal gets it on stdout
     print("\n".join(lines))

@@ -127,8 +127,8 @@ def _plane(embeddings: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64]
     return TSNE(2, perplexity=perplexity, init=start, random_state=0).fit_transform(principal[:, :30]), "t-SNE"
 
 
-def summary(scores: Scores) -> list[str]:
-    """The scores in a few lines for a terminal."""
+def summary(scores: Scores, known: Scores | None = None) -> list[str]:
+    """The scores in a few lines for a terminal; behind them those with speakers ``known``."""
     recalls = ", ".join(f"{name} {100 * value:.0f} %" for name, value in scores.recalls.items() if value is not None)
     lines = [
         f"UAR {scores.uar}   accuracy {scores.accuracy}   macro-F1 {scores.macro_f1}   ECE {scores.ece:.3f}   ({scores.n} utterances)",
@@ -136,4 +136,6 @@ def summary(scores: Scores) -> list[str]:
     ]
     if scores.sexes:
         lines.append("UAR by sex: " + ", ".join(f"{name} {100 * value:.1f} %" for name, value in scores.sexes.items()))
+    if known:
+        lines += [ENROLLED_SAID, *summary(known)]
     return lines

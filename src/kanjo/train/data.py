@@ -101,6 +101,14 @@ class Windows(Dataset[Batch]):
         """Each item's label."""
         return [self.labels[index] for index in self.indices]
 
+    @property
+    def speaker_of(self) -> list[int]:
+        """Each item's speaker, counted; -1 where it is not known."""
+        return [self._person(index)[0] for index in self.indices]
+
+    def _person(self, index: int) -> tuple[int, int]:
+        return self.people[index] if self.people else (-1, 0)
+
     def __len__(self) -> int:
         return len(self.indices)
 
@@ -121,7 +129,7 @@ class Windows(Dataset[Batch]):
                 clip = shifted(clip, round(self.shift * (2 * _chance() - 1)))
             valid[row] = self._put(clip, signal[row])
         label = torch.tensor([self.labels[self.indices[place]] for place in places])
-        people = torch.tensor([self.people[self.indices[place]] if self.people else (-1, 0) for place in places])
+        people = torch.tensor([self._person(self.indices[place]) for place in places])
         return {
             "signal": torch.from_numpy(signal), "valid": torch.from_numpy(valid), "label": label,
             "speaker": people[:, 0], "corpus": people[:, 1],

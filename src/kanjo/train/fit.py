@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from kanjo.splits import Fold
-from kanjo.train.data import Items, loader
+from kanjo.train.data import Items, Windows, loader
 from kanjo.train.features import cached_features
 from kanjo.train.frontend import LogMel
 from kanjo.train.init import initialise
@@ -77,7 +77,7 @@ def fit(
     whole: Any = checks.dataset  # all of it, whatever share of it this process has checked
     batches = loader(whole, material.recipe.training.batch_size, shuffle=False)
     logits, labels = predicted_logits(module, batches)
-    speakers = speakers_of(batches)
+    speakers = torch.tensor(whole.speaker_of) if isinstance(whole, Windows) else None
     enrolled = _enrolled(system, batches) if takes_speakers(material.recipe) else None
     fitted = Fitted(system, fit_temperature(logits, labels, speakers), best.epoch, best.validation_uar, best.minutes, enrolled)
     if enrolled:
@@ -138,12 +138,6 @@ def _enrolled(system: System, batches: DataLoader[Any]) -> Enrolled:
         mean, known = others_mean(embedding, speaker)
         logits = network.classify(embedding, mean, known.to(embedding.dtype))
     return Enrolled(fit_temperature(logits, label, speaker), uar(label, logits.argmax(1), logits.shape[1]))
-
-
-def speakers_of(batches: DataLoader[Any]) -> Tensor | None:
-    """Each item's speaker (U,), counted; None where the batches don't say."""
-    found = [batch.get("speaker") for batch in batches]
-    return None if any(part is None for part in found) else torch.cat(found)
 
 
 def fit_temperature(logits: Tensor, labels: Tensor, speakers: Tensor | None = None) -> float:
