@@ -5,7 +5,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,7 +47,7 @@ def test_nemo_layout_keeps_quotes_and_drops_stray_spaces(tmp_path: Path) -> None
 
 def test_emotiontts_layout(tmp_path: Path) -> None:
     rows = read_corpus("emotiontts", tiny.emotiontts(tmp_path)).utterances
-    assert [row.emotion for row in rows if row.speaker == "ema"] == ["neutral", "happiness", "anger", "sadness"]
+    assert [row.emotion for row in rows if row.speaker == "ema"] == ["neutral", "happiness", "sadness", "anger"]
     assert {row.sex for row in rows if row.speaker == "neo"} == {"male"}
     assert {row.text for row in rows} == {"안녕하세요."}
 
@@ -199,6 +201,24 @@ def test_the_real_corpora_are_all_there(corpora: Path, name: str, folder: str, u
     rows = read_corpus(name, corpora / folder).utterances
     assert len(rows) == utterances
     assert all(row.text and row.sex and row.speaker for row in rows)
+
+
+def test_korean_labels_are_what_scripts_and_voices_say(corpora: Path) -> None:
+    """The corpus's README has anger and sadness the other way round."""
+    root = corpora / "emotiontts_ko"
+    rows = read_corpus("emotiontts", root).utterances
+    texts = {row.text: row.emotion for row in rows if "emotional-to" in row.file}
+    assert texts["입영 통지서를 받았거든, 너무 우울해."] == "sadness"  # called up for the army, so depressed
+    assert texts["시험이 코앞인데 공부는 안 하고 놀기만 할 거니?"] == "anger"  # exams tomorrow, and you do nothing but play?
+    bright: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        signal, rate = soundfile.read(root / row.file)
+        power, hz = np.abs(np.fft.rfft(signal)) ** 2, np.fft.rfftfreq(len(signal), 1 / rate)
+        share = power[(hz > 1000) & (hz < 5000)].sum() / power[(hz > 50) & (hz < 1000)].sum()
+        bright.setdefault((row.speaker, row.emotion), []).append(10 * np.log10(share))
+    speakers = {speaker for speaker, _ in bright}
+    wins = sum(np.mean(bright[speaker, "anger"]) > np.mean(bright[speaker, "sadness"]) for speaker in speakers)
+    assert len(speakers) == 15 and wins >= 13  # softer voices have less above 1 kHz
 
 
 def test_the_real_esd_part(corpora: Path) -> None:

@@ -102,6 +102,7 @@ def run_fold(
     untested: bool = False,
 ) -> None:
     """One fold from recipe to report, to its validation scores (``untested``), or one of its two stages; of several processes (torchrun) the first tests and reports."""
+    from kanjo.train.fit import fit
     from kanjo.train.shares import rank_and_size
 
     rank, size = rank_and_size()
@@ -118,7 +119,10 @@ def run_fold(
             if stage == FINETUNE:
                 say(f"extractor: {extractor}   next: kanjo train {run} --stage train -o {run}")
                 return
-            fitted = _fit(material, fold, run, extractor, resume, threads, silent)
+            shown = not silent and sys.stderr.isatty()
+            fitted = fit(
+                material, fold, run, extractor=extractor, resume=resume, threads=threads, progress=shown, refit=not untested
+            )
         except KeyboardInterrupt:
             say(f"kanjo: stopped; go on with --resume -o {run}")
             raise typer.Exit(130) from None
@@ -235,13 +239,6 @@ def _draw_stage(material: Material, made: Finetuned) -> None:
     report.write_stage(made.path.parent, metrics.score(material.emotions, truths, shares, made.speakers))
 
 
-def _fit(material: Material, fold: Fold, run: Path, extractor: Path | None, resume: bool, threads: int, silent: bool) -> Fitted:
-    from kanjo.train.fit import fit
-
-    shown = not silent and sys.stderr.isatty()
-    return fit(material, fold, run, extractor=extractor, resume=resume, threads=threads, progress=shown)
-
-
 def _test(material: Material, fold: Fold, sentences: list[str], fitted: Fitted, run: Path, threads: int, silent: bool) -> None:
     """Export, then answer the test utterances with what was exported, as users will."""
     from kanjo.evaluation import evaluate as scoring
@@ -327,9 +324,10 @@ def protocol_of(experiment: Recipe, what: str) -> str:
 
 
 def _said(fitted: Fitted) -> str:
+    again = " Then trained anew, on the validation speakers too: that one is tested and kept." if fitted.first else ""
     return (
         f"Best epoch {fitted.best_epoch} by validation UAR ({100 * fitted.validation_uar:.1f} %), temperature {fitted.temperature:.2f}, "
-        f"{fitted.minutes:.1f} minutes of training."
+        f"{fitted.minutes:.1f} minutes of training.{again}"
     )
 
 

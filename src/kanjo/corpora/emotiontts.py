@@ -10,7 +10,10 @@ from kanjo.corpora._base import Corpus, Named, by_name
 from kanjo.corpora.manifest import Utterance
 
 _STEM = re.compile(r"(?P<speaker>(?:em|ne)[a-z])(?P<number>\d{5})")
-_EMOTIONS = ("일반", "기쁨", "화남", "슬픔")  # neutral, happy, angry, sad: a hundred numbers each
+#: Neutral, happy, sad, angry: a hundred numbers each. **The corpus's own README has the last two the other way round, and is wrong**: in the scripts
+#: that were written for the emotions, 201 ("정말 마음이 아프다", my heart really aches) to 300 are sad, and 301 ("억지 주장을 하고 있으니", with such
+#: absurd claims) to 400 angry; and by voice, 201 to 300 are the lowest, the softest and the slowest of all four in both parts.
+_EMOTIONS = ("일반", "기쁨", "슬픔", "화남")
 _FEMALE = frozenset(["ema", "emb", "nea", "neb", "nec", "ned", "nee"])
 
 
@@ -48,5 +51,6 @@ EMOTIONTTS = Corpus(
     n_speakers=15,
     sample_rate=22_050,
     read=read,
+    notes="Its README says that 201 to 300 are angry and 301 to 400 sad. It is the other way round: scripts and voices say so, and so does kanjo.",
     folders=("emotiontts_ko", "emotiontts", "emotiontts_open_db"),
 )

@@ -120,7 +120,9 @@ def export(
     recipe = material.recipe
     before = inherited(recipe)
     enrolled = fitted.enrolled.temperature if fitted.enrolled else None
-    graph = familiarised(to_onnx(fitted.system, fitted.temperature, recipe.audio.window, enrolled), material, fold)
+    window = recipe.audio.window
+    first = None if fitted.first is None else to_onnx(fitted.first, fitted.temperature, window)
+    graph = familiarised(to_onnx(fitted.system, fitted.temperature, window, enrolled), material, fold, first)
     facts = bundle.Facts(
         name=recipe.name,
         version=kanjo.__version__,

@@ -8,7 +8,7 @@ music or noise, which excite a network less than speech does, nothing is noticed
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -41,10 +41,17 @@ class Plane:
     limit: float
 
 
-def familiarised(graph: bytes, material: Material, fold: Fold) -> bytes:
-    """The graph with the output ``distance`` (B,): the plane from training windows, the unit from validation speakers'."""
-    known, held_out = (embeddings_of(graph, material, indices) for indices in (fold.train, fold.validation))
-    return with_distance(graph, plane_of(known, held_out))
+def familiarised(graph: bytes, material: Material, fold: Fold, first: bytes | None = None) -> bytes:
+    """The graph with the output ``distance`` (B,): the plane from training windows, the unit from validation speakers'.
+
+    ``first``: the graph of the same network before it was refitted on validation speakers too; they are new only to that one, whose unit is taken.
+    """
+    known, held_out = (embeddings_of(first or graph, material, indices) for indices in (fold.train, fold.validation))
+    plane = plane_of(known, held_out)
+    if first:
+        everybody = embeddings_of(graph, material, (*fold.train, *fold.validation))
+        plane = replace(plane_of(everybody, everybody), limit=plane.limit)
+    return with_distance(graph, plane)
 
 
 def embeddings_of(graph: bytes, material: Material, indices: tuple[int, ...] | list[int]) -> Embeddings:

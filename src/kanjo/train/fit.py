@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,17 @@ from kanjo.train.voices import others_mean
 
 log = logging.getLogger("kanjo")
 
+#: The folder, in a run's, of what is trained on validation utterances too.
+REFIT = "refit"
+
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted system with the weights of its best epoch."""
+    """A fitted system with the weights of its best epoch.
+
+    ``first``: of a system that was refitted on training and validation speakers together, the one before, which has not heard the latter; epoch,
+    temperature and UAR are that one's.
+    """
 
     system: System
     temperature: float
@@ -42,6 +49,7 @@ class Fitted:
     validation_uar: float
     minutes: float
     enrolled: Enrolled | None = None
+    first: System | None = None
 
 
 @dataclass(frozen=True)
@@ -61,10 +69,12 @@ def fit(
     resume: bool = False,
     threads: int = 0,
     progress: bool = False,
+    refit: bool = True,
 ) -> Fitted:
     """Train on one fold in the run folder; go on from its last epoch when ``resume``. Raises KanjoError, RecipeError.
 
-    The epoch is chosen by validation UAR and the temperature by validation cross-entropy; test utterances are not read.
+    The epoch is chosen by validation UAR and the temperature by validation cross-entropy; test utterances are not read. A recipe that says
+    ``training.refit`` has the system trained anew afterwards, on validation utterances too, unless ``refit`` is false.
     ``extractor``: the deep CNN that a first stage has finetuned (see kanjo.train.finetune), for networks that have one;
     without it the CNN has the weights that the recipe names. ``threads``: cores that torch may use (0: all).
     """
@@ -86,7 +96,23 @@ def fit(
         "best epoch %d, validation UAR %.1f %%, temperature %.2f, %.1f minutes",
         best.epoch, 100 * best.validation_uar, fitted.temperature, best.minutes,
     )  # fmt: skip
+    if refit and material.recipe.training.refit:
+        return _refitted(fitted, material, fold, run, resume, progress)
     return fitted
+
+
+def _refitted(first: Fitted, material: Material, fold: Fold, run: Path, resume: bool, progress: bool) -> Fitted:
+    """The system trained anew on all but the test utterances, in the run's folder ``refit``.
+
+    Nothing is left to choose an epoch by: a falling learning rate ends as its schedule does, another where the first system was best.
+    """
+    training = material.recipe.training
+    everybody = replace(fold, train=tuple(sorted((*fold.train, *fold.validation))))
+    log.info("refit on %d utterances, the %d that validated among them", len(everybody.train), len(fold.validation))
+    system, module, batches, _ = begun(material, everybody, run / REFIT, None, resume)
+    epochs = training.epochs if training.schedule == "cosine" else first.best_epoch
+    done = optimise(module, batches, None, run / REFIT, items=len(everybody.train), epochs=epochs, resume=resume, progress=progress)
+    return replace(first, system=system.cpu().float().eval(), minutes=first.minutes + done.minutes, first=first.system)
 
 
 def best_of(material: Material, fold: Fold, run: Path, watchers: Sequence[L.Callback]) -> Best:

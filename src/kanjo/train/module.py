@@ -116,6 +116,10 @@ class EmotionModule(L.LightningModule, ABC):
         logits = self.logits(batch).float()
         self._note("validation", F.cross_entropy(logits, batch["label"], weight=self.class_weights), batch["label"], logits)
 
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.trainer.is_last_batch and not self.trainer.enable_validation:
+            self._summarise("train")
+
     def on_validation_epoch_end(self) -> None:
         # the epoch's training steps are all done here, and callbacks run before the module's own on_train_epoch_end
         self._summarise("train")
@@ -163,9 +167,9 @@ class EmotionModule(L.LightningModule, ABC):
         self._seen[side].clear()
         parts = gathered([torch.stack(losses), torch.cat(labels), torch.cat(predicted)])
         loss, label, answered = (torch.cat(part) for part in zip(*parts, strict=True))
-        self.log(f"{side}/loss", loss.sum() / len(label), sync_dist=together())
-        score = uar(label, answered, self.n_emotions)
-        self.log(f"{side}/uar", score, prog_bar=side == "validation", sync_dist=together())
+        kept: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": together()}
+        self.log(f"{side}/loss", loss.sum() / len(label), **kept)
+        self.log(f"{side}/uar", uar(label, answered, self.n_emotions), prog_bar=side == "validation", **kept)
 
 
 class WindowModule(EmotionModule):
@@ -288,6 +292,8 @@ def augmented(system: System, batch: Batch, settings: AugmentSection) -> tuple[T
     features, frames = system.features(signal)
     if settings.warp and isinstance(system.frontend, LogMel):
         features = augment.warp_frequencies(features, settings.warp, system.sample_rate, *system.frontend.band)
+    if settings.mixstyle:
+        features = augment.mix_styles(features, frames, settings.mixstyle)
     if settings.frequency_masks or settings.time_masks:
         features = augment.mask_features(features, settings)
     return features, frames

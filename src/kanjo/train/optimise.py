@@ -60,19 +60,20 @@ def keep_freed_memory() -> None:
 def optimise(
     module: EmotionModule,
     train: DataLoader[Any],
-    validation: DataLoader[Any],
+    validation: DataLoader[Any] | None,
     run: Path,
     *,
     items: int,
     unit: str = "clips",
+    epochs: int | None = None,
     resume: bool = False,
     progress: bool = False,
     watchers: Sequence[L.Callback] = (),
 ) -> Best:
-    """Train a module in a folder, and leave it with the weights of the epoch that did best on the validation batches.
+    """Train a module in a folder, and leave it with the weights of the epoch that did best on the validation batches; without any, of the last.
 
     Goes on from the folder's last checkpoint when ``resume`` and one is there. ``items``: how many of which
-    ``unit`` an epoch has, for the log; ``watchers``: further callbacks of Lightning's. Raises KanjoError when the folder can't
+    ``unit`` an epoch has, for the log; ``epochs``: no more than so many of the schedule's; ``watchers``: further callbacks of Lightning's. Raises KanjoError when the folder can't
     be written, KeyboardInterrupt for Ctrl-C.
     """
     training, last = module.training_settings, checkpoint(run)
@@ -82,9 +83,10 @@ def optimise(
     best = ModelCheckpoint(last.parent, "best", save_weights_only=not training.ema, **watch, **saving)
     newest = ModelCheckpoint(last.parent, last.stem, **saving)  # Lightning's save_last skips epochs that are no best
     stop = EarlyStopping(patience=training.patience, check_on_train_epoch_end=True, **watch)
-    history = History(run / "metrics.csv", training.epochs, items, unit)
+    history = History(run / "metrics.csv", epochs or training.epochs, items, unit)
     averaging = [EMAWeightAveraging(decay=training.ema)] if training.ema else []
-    trainer = _trainer(training, run, [history, stop, *averaging, best, newest, *watchers], progress)
+    choosing: list[L.Callback] = [] if validation is None else [stop, best]
+    trainer = _trainer(training, run, [history, *averaging, *choosing, newest, *watchers], epochs or training.epochs, progress)
     log.info("%s on %s, %s", trainer.precision, trainer.strategy.root_device, f"{items:,} {unit} an epoch")
     if trainer.strategy.root_device.type == "cpu":
         keep_freed_memory()
@@ -99,7 +101,7 @@ def optimise(
             if not trainer.interrupted:
                 raise
             raise KeyboardInterrupt from error
-    state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
+    state = torch.load(best.best_model_path or last, weights_only=True, map_location="cpu")
     module.load_state_dict(state["state_dict"])
     module.cpu().float().eval()
     score = float(best.best_model_score) if best.best_model_score is not None else float("nan")
@@ -136,10 +138,12 @@ class History(L.Callback):
         lines = [",".join(self.columns)] + [",".join(f"{old[name]:.6g}" for name in self.columns) for old in self.rows]
         if trainer.is_global_zero:
             files.write_text(self.path, "\n".join(lines) + "\n")
+        checked = ""
+        if "validation_uar" in row:
+            checked = f"; validation loss {row['validation_loss']:.3f}, UAR {100 * row['validation_uar']:.1f} %"
         log.info(
-            "epoch %d of %d: train loss %.3f, UAR %.1f %%; validation loss %.3f, UAR %.1f %% (%.1f s, %.0f %s/s)",
-            row["epoch"], self.epochs, row["train_loss"], 100 * row["train_uar"], row["validation_loss"],
-            100 * row["validation_uar"], seconds, self.items / seconds, self.unit,
+            "epoch %d of %d: train loss %.3f, UAR %.1f %%%s (%.1f s, %.0f %s/s)",
+            row["epoch"], self.epochs, row["train_loss"], 100 * row["train_uar"], checked, seconds, self.items / seconds, self.unit,
         )  # fmt: skip
 
 
@@ -151,7 +155,7 @@ class WholeCheckpoints(TorchCheckpointIO):
             super().save_checkpoint(checkpoint, temporary, storage_options)
 
 
-def _trainer(training: TrainingSection, run: Path, callbacks: list[L.Callback], progress: bool) -> L.Trainer:
+def _trainer(training: TrainingSection, run: Path, callbacks: list[L.Callback], epochs: int, progress: bool) -> L.Trainer:
     _, size = rank_and_size()
     several: dict[str, Any] = {}
     if size > 1:
@@ -166,7 +170,7 @@ def _trainer(training: TrainingSection, run: Path, callbacks: list[L.Callback], 
         silence_lightning()
         return L.Trainer(
             **several,
-            max_epochs=training.epochs,
+            max_epochs=epochs,
             precision="bf16-mixed" if in_bf16(training.precision) else "32-true",
             gradient_clip_val=training.gradient_clip or None,
             callbacks=[*callbacks, *([TQDMProgressBar()] if progress else [])],

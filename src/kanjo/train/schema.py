@@ -122,8 +122,9 @@ class AugmentSection(Section):
     """Changes to training clips only; every value 0 leaves them as they are.
 
     ``speed``: played up to this share faster or slower, the pitch moving along; ``shift_s``: moved in time, up to so many
-    seconds either way; ``warp``: frequencies times up to so much more or less, as vocal tracts differ; ``gain_db``, ``noise_db``: see kanjo.train.augment. ``background``, ``reverberation``, ``band``, ``codec``: the share of
-    clips that get background noise, a room, a narrower band, a telephone.
+    seconds either way; ``warp``: frequencies times up to so much more or less, as vocal tracts differ; ``gain_db``, ``noise_db``: see
+    kanjo.train.augment. ``background``, ``reverberation``, ``band``, ``codec``: the share of clips that get background noise, a room, a narrower
+    band, a telephone; ``mixstyle``: the share that gets another clip's level and spread in each mel band.
     """
 
     speed: Annotated[float, Field(ge=0, le=0.5)] = 0.0
@@ -135,6 +136,7 @@ class AugmentSection(Section):
     reverberation: Part = 0.0
     band: Part = 0.0
     codec: Part = 0.0
+    mixstyle: Part = 0.0
     frequency_masks: Annotated[int, Field(ge=0)] = 0
     frequency_width: Count = 16
     time_masks: Annotated[int, Field(ge=0)] = 0
@@ -149,7 +151,8 @@ class TrainingSection(Section):
     never below ``floor`` of where it began). ``balance`` of the emotions: "weights" in the loss, "sampling" of the batches, "none";
     or of corpora and emotions: "corpora" samples each emotion of each corpus by the inverse root of its number. ``patience``: epochs without a better validation UAR before it stops. ``ema``: weights are averaged over the steps, each step's
     share so many times the next one's (0: not), and the average is what is checked and kept. ``masked``: of several corpora, an utterance
-    is only told from the emotions that its own corpus has. ``teachers``: bundles (``{fold}`` is the fold's number) whose mean answer is
+    is only told from the emotions that its own corpus has. ``refit``: afterwards the same is trained anew on training and validation utterances
+    together, to the schedule's end, and kept: see kanjo.train.fit. ``teachers``: bundles (``{fold}`` is the fold's number) whose mean answer is
     ``taught``, so much of each target: see kanjo.train.teachers.
     """
 
@@ -169,6 +172,7 @@ class TrainingSection(Section):
     patience: Count = 12
     ema: Share = 0.0
     masked: bool = False
+    refit: bool = False
     teachers: tuple[str, ...] = ()
     taught: Part = 0.7
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -215,6 +219,10 @@ class Recipe(Section):
             raise ValueError(f"finetune is for networks of two stages; {self.network.type} has one")
         if self.training.teachers and (staged or isinstance(self.frontend, WaveformSection)):
             raise ValueError(f"training.teachers is for networks of one stage over log-mels, not for {self.network.type}")
+        if self.training.refit and staged:
+            raise ValueError("training.refit is for networks of one stage: a first stage would have to be trained anew too")
+        if self.finetune and self.finetune.refit:
+            raise ValueError("finetune.refit: a first stage is kept as its best epoch left it; set it to false")
         if staged and self.augment.mixup:
             raise ValueError("augment.mixup blends whole utterances, which the first stage never sees; set it to 0")
         if self.audio.crop_s and not isinstance(self.network, MobileNetSection | CrnnSection):
@@ -225,8 +233,8 @@ class Recipe(Section):
         raw = isinstance(self.frontend, WaveformSection)
         if raw != isinstance(self.network, CnnLstm1dSection | CnnLstmMergedSection):
             raise ValueError(f"frontend.type {self.frontend.type} is not what {self.network.type} hears")
-        if raw and (self.augment.frequency_masks or self.augment.warp):
-            raise ValueError("augment.frequency_masks and warp are for log-mels; raw samples have no frequencies to mask or warp")
+        if raw and (self.augment.frequency_masks or self.augment.warp or self.augment.mixstyle):
+            raise ValueError("augment.frequency_masks, warp and mixstyle are for log-mels; raw samples have no frequencies to mask, warp or mix")
         if staged and self.audio.window < self.network.segment.frames * self.frontend.hop_length:  # type: ignore[union-attr]
             raise ValueError(f"audio.window_s {self.audio.window_s} is shorter than one segment")
         return self

@@ -76,16 +76,17 @@ function detail(item) {
     canvas.ariaValueText = clock(player.currentTime);
     draw(canvas, item.outline, p.duration_s ? player.currentTime / p.duration_s : 0);
   };
-  const seek = (seconds, play) => {
+  const play = () => player.play().catch((error) => { if (error.name !== "AbortError") throw error; }); // paused before it began
+  const seek = (seconds, andPlay) => {
     player.currentTime = Math.max(0, Math.min(seconds, p.duration_s));
-    if (play) player.play();
+    if (andPlay) play();
     redraw();
   };
   canvas.onclick = (event) => seek((event.offsetX / canvas.clientWidth) * p.duration_s, true);
   canvas.onkeydown = (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity }[event.key];
     if (step !== undefined) seek(Math.max(0, Math.min(player.currentTime + step, p.duration_s)), false);
-    else if (event.key === " ") player.paused ? player.play() : player.pause();
+    else if (event.key === " ") player.paused ? play() : player.pause();
     else return;
     event.preventDefault();
   };
