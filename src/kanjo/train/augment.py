@@ -166,6 +166,8 @@ def mask_features(features: Tensor, settings: AugmentSection) -> Tensor:
 
     (B, C, M, T) -> (B, C, M, T); what is masked becomes 0, the training set's mean after corpus normalisation.
     """
+    if not settings.frequency_masks and not settings.time_masks:
+        return features
     b, _, m, t = features.shape
     keep = torch.ones(b, 1, m, t, dtype=torch.bool, device=features.device)
     for n_masks, width, size, axis in (

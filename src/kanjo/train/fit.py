@@ -20,7 +20,7 @@ from kanjo.train.data import Items, Windows, loader
 from kanjo.train.features import cached_features
 from kanjo.train.frontend import LogMel
 from kanjo.train.init import initialise
-from kanjo.train.material import Material, class_weights, emotions_of, shares_of, sides, statistics
+from kanjo.train.material import Material, class_weights, emotions_of, functional_statistics, shares_of, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of, uar
 from kanjo.train.network_sections import DcnnBlstmSection, MobileNetSection
 from kanjo.train.networks.weights import published_of, read_weights
@@ -133,6 +133,9 @@ def begun(
         initialise(system, material, fold)
     elif isinstance(frontend, LogMel) and frontend.normalization == "corpus" and not (resume and checkpoint(run).is_file()):
         frontend.fit_statistics(*statistics(frontend, material, fold))
+    functionals = getattr(system.network, "functionals", None)
+    if functionals is not None and not recipe.init:
+        functionals.fit_statistics(*functional_statistics(system, material, fold))
     if isinstance(recipe.network, DcnnBlstmSection):
         source = str(extractor) if extractor else recipe.network.weights
         read_weights(deep_network(system).extractor, source, published_of(recipe.network))

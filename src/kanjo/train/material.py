@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,9 @@ from kanjo.train.data import Windows, loader
 from kanjo.train.frontend import LogMel
 from kanjo.train.pack import Pack, items_of, pack
 from kanjo.train.schema import CorpusSection, Recipe, SelectSection
+
+if TYPE_CHECKING:
+    from kanjo.train.module import System
 
 Progress = Callable[[int, int], None]
 
@@ -148,6 +152,16 @@ def statistics(frontend: LogMel, material: Material, fold: Fold) -> tuple[Tensor
             n += int(frames.clamp(max=features.shape[3]).sum())
     mean = total / n
     return mean.float(), (squares / n - mean.square()).clamp(min=0).sqrt().float()
+
+
+def functional_statistics(system: System, material: Material, fold: Fold) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (F,) of a network's functionals over training utterances as they are; of many, 2000 spread evenly."""
+    network: Any = system.network
+    step = max(1, len(fold.train) // 2000)
+    windows = Windows(material.pack, fold.train[::step], material.labels, material.recipe.audio.window)
+    with torch.inference_mode():
+        found = torch.cat([network.functionals(*system.features(batch["signal"])) for batch in loader(windows, 32, shuffle=False)])
+    return found.mean(0), found.std(0, correction=0)
 
 
 def _corpus(section: CorpusSection, corpus_root: str | None) -> Manifest:

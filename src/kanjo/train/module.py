@@ -206,29 +206,36 @@ class WindowModule(EmotionModule):
         return self.system(batch["signal"])[0]  # type: ignore[no-any-return]
 
     def training_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        features, frames = augmented(self.system, batch, self.augmentation)
+        network: Any = self.system.network
+        features, frames = varied(self.system, batch, self.augmentation)
+        told = getattr(network, "functionals", None)
+        said = None if told is None else told(features, frames)  # of what was heard, before it is masked and blended
+        features = augment.mask_features(features, self.augmentation)
         allowed = None if self.emotions is None else self.emotions[batch["corpus"]]
         blend = augment.blend(len(frames), self.augmentation.mixup, frames.device)
         targets = blend.of(self.targets(batch["label"], allowed))
         frames = torch.maximum(frames, frames[blend.order])
         features = features if blend.share == 1 else blend.of(features)
+        said = None if said is None else blend.of(said)
         if self.teachers:
             share = self.training_settings.taught
-            targets = (1 - share) * targets + share * taught(self.teachers, features, frames)
-        plain, centred, known = self._told(features, frames, batch["speaker"], blend)
+            targets = (1 - share) * targets + share * taught(self.teachers, features, frames, said)
+        plain, centred, known = self._told(features, frames, said, batch["speaker"], blend)
         logits, targets = torch.cat([plain, centred[known]]), torch.cat([targets, targets[known]])
         if allowed is not None:
             allowed = allowed | allowed[blend.order]
             logits = logits.float().masked_fill(~torch.cat([allowed, allowed[known]]), -1e4)
         return logits, targets
 
-    def _told(self, features: Tensor, frames: Tensor, speaker: Tensor, blend: augment.Blend) -> tuple[Tensor, Tensor, Tensor]:
+    def _told(
+        self, features: Tensor, frames: Tensor, said: Tensor | None, speaker: Tensor, blend: augment.Blend
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (B, E) of nobody known; of a network that takes speakers, also those with speakers known, and of whom something is (B,)."""
         network: Any = self.system.network
         if self.voices is None:
-            plain = network(features, frames)[0]
+            plain = answered(network, features, frames, said)
             return plain, plain, torch.zeros(len(plain), dtype=torch.bool, device=plain.device)
-        embedding = network.embed(features, frames)
+        embedding = network.embed(features, frames, said)
         mean, known = self.voices.of(speaker)
         plain = network.classify(embedding)
         centred = network.classify(embedding, blend.of(mean), torch.ones_like(embedding[:, :1]))
@@ -279,14 +286,29 @@ class FeatureModule(EmotionModule):
         return self.head(batch["features"].float(), batch["count"])[0]  # type: ignore[no-any-return]
 
 
-def taught(teachers: Sequence[System], features: Tensor, frames: Tensor) -> Tensor:
-    """What several systems say on average: features (B, C, M, T), frames (B,) -> probabilities (B, E)."""
+def answered(network: Any, features: Tensor, frames: Tensor, said: Tensor | None) -> Tensor:
+    """Logits (B, E) of features (B, C, M, T), frames heard (B,), and functionals (B, F) of their own where there are any."""
+    logits: Tensor = network(features, frames)[0] if said is None else network.classify(network.embed(features, frames, said))
+    return logits
+
+
+def taught(teachers: Sequence[System], features: Tensor, frames: Tensor, said: Tensor | None) -> Tensor:
+    """What several systems say on average: as :func:`answered` -> probabilities (B, E)."""
+    shares = []
     with torch.no_grad():
-        said = [teacher.network(features, frames)[0].float().softmax(1) for teacher in teachers]
-    return torch.stack(said).mean(0)
+        for teacher in teachers:
+            theirs = said if getattr(teacher.network, "functionals", None) is not None else None
+            shares.append(answered(teacher.network, features, frames, theirs).float().softmax(1))
+    return torch.stack(shares).mean(0)
 
 
 def augmented(system: System, batch: Batch, settings: AugmentSection) -> tuple[Tensor, Tensor]:
+    """Features (B, C, M, T) and frames (B,) of a training batch, signal and features varied, and masked."""
+    features, frames = varied(system, batch, settings)
+    return augment.mask_features(features, settings), frames
+
+
+def varied(system: System, batch: Batch, settings: AugmentSection) -> tuple[Tensor, Tensor]:
     """Features (B, C, M, T) and frames (B,) of a training batch, signal and features varied."""
     signal = augment.vary_signal(batch["signal"], batch["valid"], settings, system.sample_rate)
     features, frames = system.features(signal)
@@ -294,6 +316,4 @@ def augmented(system: System, batch: Batch, settings: AugmentSection) -> tuple[T
         features = augment.warp_frequencies(features, settings.warp, system.sample_rate, *system.frontend.band)
     if settings.mixstyle:
         features = augment.mix_styles(features, frames, settings.mixstyle)
-    if settings.frequency_masks or settings.time_masks:
-        features = augment.mask_features(features, settings)
     return features, frames

@@ -147,7 +147,8 @@ class MobileNetSection(Section):
 
     ``weights`` that its trunk starts from: "audioset" (EfficientAT's, fetched), "none" (random), a file, or "auto" (AudioSet's where they
     are at hand or can be fetched, else none). ``width``: the published files' share of channels (0.4: mn04_as). ``speaker``: it takes a
-    speaker's mean embedding as an input, and can do without (see kanjo.train.voices).
+    speaker's mean embedding as an input, and can do without (see kanjo.train.voices). ``functionals``: statistics of the log-mels stand beside
+    what its layers make of them (see kanjo.train.networks.functionals).
     """
 
     type: Literal["mobilenet"]
@@ -157,16 +158,18 @@ class MobileNetSection(Section):
     lstm_units: Count = 128
     dropout: Share = 0.3
     speaker: bool = False
+    functionals: bool = False
 
 
 class CrnnSection(Section):
-    """Four conv blocks, BLSTM, attention over its steps, from random weights: see kanjo.train.networks.crnn. ``speaker``: as MobileNet's."""
+    """Four conv blocks, BLSTM, attention over its steps, from random weights: see kanjo.train.networks.crnn. ``speaker``, ``functionals``: as MobileNet's."""
 
     type: Literal["crnn"]
     filters: tuple[Count, Count, Count, Count] = (32, 48, 96, 128)
     lstm_units: Count = 128
     dropout: Share = 0.3
     speaker: bool = False
+    functionals: bool = False
 
 
 NetworkSection = Annotated[

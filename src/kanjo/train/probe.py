@@ -31,7 +31,7 @@ _STEPS = 3
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run would take on this machine: ``minutes`` for all epochs (it may stop earlier), ``peak_mb`` of memory."""
+    """What a run would take on this machine: ``minutes`` for all epochs (it may stop earlier), a refit's too; ``peak_mb`` of memory."""
 
     parameters: int
     steps: int
@@ -79,6 +79,8 @@ def cost(material: Material, fold: Fold, threads: int = 0) -> Cost:
     seconds = len(batches) * step + len(checks) * float(np.median(checked))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
     parameters = sum(p.numel() for p in system.parameters())
+    if material.recipe.training.refit:
+        seconds += len(batches) * step * (1 + len(fold.validation) / len(fold.train))
     return Cost(parameters, len(batches), step, material.recipe.training.epochs * seconds / 60, peak)
 
 

@@ -124,7 +124,7 @@ class AugmentSection(Section):
     ``speed``: played up to this share faster or slower, the pitch moving along; ``shift_s``: moved in time, up to so many
     seconds either way; ``warp``: frequencies times up to so much more or less, as vocal tracts differ; ``gain_db``, ``noise_db``: see
     kanjo.train.augment. ``background``, ``reverberation``, ``band``, ``codec``: the share of clips that get background noise, a room, a narrower
-    band, a telephone; ``mixstyle``: the share that gets another clip's level and spread in each mel band.
+    band, a telephone; ``mixstyle``: the share of clips that get another clip's level and spread in each band.
     """
 
     speed: Annotated[float, Field(ge=0, le=0.5)] = 0.0

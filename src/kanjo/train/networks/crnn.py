@@ -31,11 +31,12 @@ class Crnn(Told):
         lstm_units: int = 128,
         dropout: float = 0.3,
         speaker: bool = False,
+        functionals: bool = False,
     ) -> None:
         channels, mels, steps = input_shape
         if mels < ROWS or steps < 16 * STRIDE:
             raise ValueError(f"features {input_shape}; expected at least {ROWS} mels and {16 * STRIDE} frames")
-        super().__init__(4 * lstm_units, n_emotions, dropout, speaker)
+        super().__init__(4 * lstm_units, n_emotions, dropout, speaker, mels if functionals else 0)
         sizes = (channels, *filters)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(sizes[n], sizes[n + 1], 3 if n else 5, 1 if n else 2, 1 if n else 2, bias=False) for n in range(4)
@@ -46,7 +47,7 @@ class Crnn(Told):
         self.lstm = nn.LSTM(filters[-1] * self.rows, lstm_units, batch_first=True, bidirectional=True)
         self.attention = AttentiveStatistics(2 * lstm_units)
 
-    def embed(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
+    def pool(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
         x = features
         for n, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             x = norm(convolution(x))

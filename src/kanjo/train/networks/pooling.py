@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from kanjo.train.networks.functionals import Functionals
+
 
 def within(steps: Tensor, heard: Tensor) -> Tensor:
     """Which of the steps (B, S, D) are no padding, of which each item has ``heard`` (B,): bool (B, S, 1)."""
@@ -34,19 +36,28 @@ class AttentiveStatistics(nn.Module):
 class Told(nn.Module, ABC):
     """A network that tells emotions from an embedding: ``output``; with ``speaker``, from how far it is from its speaker's mean instead: ``offset``.
 
-    Where the speaker is known, ``output`` has no say: on speakers never heard it is what a strange voice misleads.
+    Where the speaker is known, ``output`` has no say: on speakers never heard it is what a strange voice misleads. ``functionals``: of how many mels
+    statistics stand beside what is pooled (0: none do).
     """
 
-    def __init__(self, embedding_size: int, n_emotions: int, dropout: float, speaker: bool) -> None:
+    def __init__(self, pooled_size: int, n_emotions: int, dropout: float, speaker: bool, functionals: int = 0) -> None:
         super().__init__()
-        self.embedding_size = embedding_size
+        self.functionals = Functionals(functionals) if functionals else None
+        self.embedding_size = embedding_size = pooled_size + (self.functionals.size if self.functionals else 0)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(embedding_size, n_emotions)
         self.offset = nn.Linear(embedding_size, n_emotions, bias=False) if speaker else None
 
     @abstractmethod
-    def embed(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Features (B, C, M, T), frames heard (B,) -> (B, D)."""
+    def pool(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Features (B, C, M, T), frames heard (B,) -> what the layers make of them, pooled over time (B, D')."""
+
+    def embed(self, features: Tensor, frames: Tensor | None = None, said: Tensor | None = None) -> Tensor:
+        """Features (B, C, M, T), frames heard (B,) -> (B, D). ``said``: functionals (B, F) as they come, where others than these features' shall count."""
+        pooled = self.pool(features, frames)
+        if self.functionals is None:
+            return pooled
+        return torch.cat([pooled, self.functionals.standardised(self.functionals(features, frames) if said is None else said)], 1)
 
     def forward(
         self, features: Tensor, frames: Tensor | None = None, speaker: Tensor | None = None, known: Tensor | None = None

@@ -94,7 +94,7 @@ def read_weights(network: nn.Module, source: str, published: Published = IMAGENE
 
 
 #: What a network has behind a published trunk, and learns anew.
-HEADS = ("output.", "offset.", "attention.", "lstm.")
+HEADS = ("output.", "offset.", "attention.", "lstm.", "functionals.")
 
 
 def settled(source: str, published: Published = IMAGENET) -> tuple[str, str]:
