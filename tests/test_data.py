@@ -235,5 +235,3 @@ def test_styles_are_other_clips_and_what_was_not_heard_is_not_counted() -> None:
     torch.manual_seed(1)
     two = augment.mix_styles(noise, frames, 1.0)
     torch.testing.assert_close(one[..., :30], two[..., :30])
-
-

@@ -80,7 +80,9 @@ def test_they_are_standardised_by_training_speakers_alone(material: Material, tm
     assert len(whole) == len(fold.train)
     assert whole.mean(0).abs().max() < 0.1 and whole.abs().max() <= FURTHEST
     deviation = whole.std(0, correction=0)
-    assert ((deviation - 1).abs() < 0.1).float().mean() > 0.5 and deviation.max() < 1.01  # what hardly ever changes is not blown up
+    assert (
+        (deviation - 1).abs() < 0.1
+    ).float().mean() > 0.5 and deviation.max() < 1.01  # what hardly ever changes is not blown up
     assert len(checks.dataset) == len(fold.validation)  # type: ignore[arg-type]
     assert isinstance(module, WindowModule)
 

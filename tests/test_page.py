@@ -126,7 +126,9 @@ def test_play_from_any_point_by_mouse_and_keyboard(page: Page) -> None:
     page.mouse.click(box["x"] + 0.75 * box["width"], box["y"] + 20)
     until(page, "document.querySelector('audio').currentTime > 7")
     page.evaluate("document.querySelector('audio').pause()")
-    page.evaluate("document.querySelector('.wave').click(); document.querySelector('audio').pause()")  # before it can have begun: no error
+    page.evaluate(
+        "document.querySelector('.wave').click(); document.querySelector('audio').pause()"
+    )  # before it can have begun: no error
     page.locator(".wave").focus()
     for key, seconds in (("Home", 0), ("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1)):
         page.keyboard.press(key)

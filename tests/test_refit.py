@@ -72,8 +72,12 @@ def test_all_its_epochs_are_there_and_none_was_chosen(fitted: Fitted, run: Path)
     assert {row["validation_uar"] for row in rows} == {"nan"}
     assert all(0 <= float(row["train_uar"]) <= 1 and float(row["train_loss"]) > 0 for row in rows)
     last = torch.load(run / REFIT / "checkpoints" / "last.ckpt", weights_only=True)
-    assert fitted.first is not None and not (run / REFIT / "checkpoints" / "best.ckpt").exists()
-    key = "output.weight" if "system.network.output.weight" in last["state_dict"] else list(fitted.system.network.state_dict())[-1]
+    assert fitted.first is not None and not list(run.rglob("best.ckpt"))
+    assert fitted.best_epoch == 3  # the first is left at the end of its schedule too: its temperature is to fit the second
+    assert fitted.validation_uar == pytest.approx(float(table(run / "metrics.csv")[-1]["validation_uar"]), abs=1e-5)
+    key = (
+        "output.weight" if "system.network.output.weight" in last["state_dict"] else list(fitted.system.network.state_dict())[-1]
+    )
     kept, before = (system.network.state_dict()[key] for system in (fitted.system, fitted.first))
     torch.testing.assert_close(kept, last["state_dict"][f"system.network.{key}"])
     assert not torch.equal(kept, before)

@@ -324,11 +324,14 @@ def protocol_of(experiment: Recipe, what: str) -> str:
 
 
 def _said(fitted: Fitted) -> str:
-    again = " Then trained anew, on the validation speakers too: that one is tested and kept." if fitted.first else ""
-    return (
-        f"Best epoch {fitted.best_epoch} by validation UAR ({100 * fitted.validation_uar:.1f} %), temperature {fitted.temperature:.2f}, "
-        f"{fitted.minutes:.1f} minutes of training.{again}"
+    uar = f"{100 * fitted.validation_uar:.1f} %"
+    kept = (
+        f"Validation UAR {uar} at epoch {fitted.best_epoch}"
+        if fitted.first
+        else f"Best epoch {fitted.best_epoch} by validation UAR ({uar})"
     )
+    again = " Then trained anew, on the validation speakers too: that one is tested and kept." if fitted.first else ""
+    return f"{kept}, temperature {fitted.temperature:.2f}, {fitted.minutes:.1f} minutes of training.{again}"
 
 
 @contextmanager

@@ -82,7 +82,12 @@ def fit(
         torch.set_num_threads(threads)
     system, module, batches, checks = begun(material, fold, run, extractor, resume)
     log.info("%s", _describe(system, material))
-    best = optimise(module, batches, checks, run, items=len(fold.train), resume=resume, progress=progress)
+    training = material.recipe.training
+    refit = refit and training.refit
+    best = optimise(
+        module, batches, checks, run, items=len(fold.train), resume=resume, progress=progress,
+        to_the_end=refit and training.schedule == "cosine",
+    )  # fmt: skip
     system.cpu().float().eval()
     whole: Any = checks.dataset  # all of it, whatever share of it this process has checked
     batches = loader(whole, material.recipe.training.batch_size, shuffle=False)
@@ -93,10 +98,10 @@ def fit(
     if enrolled:
         log.info("with the speaker known: validation UAR %.1f %%", 100 * enrolled.validation_uar)
     log.info(
-        "best epoch %d, validation UAR %.1f %%, temperature %.2f, %.1f minutes",
-        best.epoch, 100 * best.validation_uar, fitted.temperature, best.minutes,
+        "%s epoch %d, validation UAR %.1f %%, temperature %.2f, %.1f minutes",
+        "last" if refit and training.schedule == "cosine" else "best", best.epoch, 100 * best.validation_uar, fitted.temperature, best.minutes,
     )  # fmt: skip
-    if refit and material.recipe.training.refit:
+    if refit:
         return _refitted(fitted, material, fold, run, resume, progress)
     return fitted
 
@@ -104,14 +109,17 @@ def fit(
 def _refitted(first: Fitted, material: Material, fold: Fold, run: Path, resume: bool, progress: bool) -> Fitted:
     """The system trained anew on all but the test utterances, in the run's folder ``refit``.
 
-    Nothing is left to choose an epoch by: a falling learning rate ends as its schedule does, another where the first system was best.
+    Nothing is left to choose an epoch by: where the learning rate falls as a cosine both systems end as the schedule does, elsewhere the second ends where the
+    first was best. So they have learnt alike, and the first one's temperature is the second's.
     """
     training = material.recipe.training
     everybody = replace(fold, train=tuple(sorted((*fold.train, *fold.validation))))
     log.info("refit on %d utterances, the %d that validated among them", len(everybody.train), len(fold.validation))
     system, module, batches, _ = begun(material, everybody, run / REFIT, None, resume)
     epochs = training.epochs if training.schedule == "cosine" else first.best_epoch
-    done = optimise(module, batches, None, run / REFIT, items=len(everybody.train), epochs=epochs, resume=resume, progress=progress)
+    done = optimise(
+        module, batches, None, run / REFIT, items=len(everybody.train), epochs=epochs, resume=resume, progress=progress
+    )
     return replace(first, system=system.cpu().float().eval(), minutes=first.minutes + done.minutes, first=first.system)
 
 

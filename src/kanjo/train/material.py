@@ -160,7 +160,9 @@ def functional_statistics(system: System, material: Material, fold: Fold) -> tup
     step = max(1, len(fold.train) // 2000)
     windows = Windows(material.pack, fold.train[::step], material.labels, material.recipe.audio.window)
     with torch.inference_mode():
-        found = torch.cat([network.functionals(*system.features(batch["signal"])) for batch in loader(windows, 32, shuffle=False)])
+        found = torch.cat(
+            [network.functionals(*system.features(batch["signal"])) for batch in loader(windows, 32, shuffle=False)]
+        )
     return found.mean(0), found.std(0, correction=0)
 
 

@@ -31,7 +31,7 @@ log = logging.getLogger("kanjo")
 
 @dataclass(frozen=True)
 class Best:
-    """The epoch (from 1) with the best validation UAR, that UAR, and how long all epochs took, those before a resume too."""
+    """The epoch (from 1) whose weights were kept, its validation UAR (NaN: none was measured), and how long all epochs took, those before a resume too."""
 
     epoch: int
     validation_uar: float
@@ -66,11 +66,12 @@ def optimise(
     items: int,
     unit: str = "clips",
     epochs: int | None = None,
+    to_the_end: bool = False,
     resume: bool = False,
     progress: bool = False,
     watchers: Sequence[L.Callback] = (),
 ) -> Best:
-    """Train a module in a folder, and leave it with the weights of the epoch that did best on the validation batches; without any, of the last.
+    """Train a module in a folder, and leave it with the weights of the epoch that did best on the validation batches; without any, or ``to_the_end``, of the last.
 
     Goes on from the folder's last checkpoint when ``resume`` and one is there. ``items``: how many of which
     ``unit`` an epoch has, for the log; ``epochs``: no more than so many of the schedule's; ``watchers``: further callbacks of Lightning's. Raises KanjoError when the folder can't
@@ -85,7 +86,7 @@ def optimise(
     stop = EarlyStopping(patience=training.patience, check_on_train_epoch_end=True, **watch)
     history = History(run / "metrics.csv", epochs or training.epochs, items, unit)
     averaging = [EMAWeightAveraging(decay=training.ema)] if training.ema else []
-    choosing: list[L.Callback] = [] if validation is None else [stop, best]
+    choosing: list[L.Callback] = [] if validation is None or to_the_end else [stop, best]
     trainer = _trainer(training, run, [history, *averaging, *choosing, newest, *watchers], epochs or training.epochs, progress)
     log.info("%s on %s, %s", trainer.precision, trainer.strategy.root_device, f"{items:,} {unit} an epoch")
     if trainer.strategy.root_device.type == "cpu":
@@ -104,8 +105,9 @@ def optimise(
     state = torch.load(best.best_model_path or last, weights_only=True, map_location="cpu")
     module.load_state_dict(state["state_dict"])
     module.cpu().float().eval()
-    score = float(best.best_model_score) if best.best_model_score is not None else float("nan")
-    return Best(int(state["epoch"]) + 1, score, sum(row["seconds"] for row in history.rows) / 60)
+    epoch = int(state["epoch"]) + 1
+    score = next(row["validation_uar"] for row in history.rows if row["epoch"] == epoch)
+    return Best(epoch, score, sum(row["seconds"] for row in history.rows) / 60)
 
 
 class History(L.Callback):

@@ -234,7 +234,9 @@ class Recipe(Section):
         if raw != isinstance(self.network, CnnLstm1dSection | CnnLstmMergedSection):
             raise ValueError(f"frontend.type {self.frontend.type} is not what {self.network.type} hears")
         if raw and (self.augment.frequency_masks or self.augment.warp or self.augment.mixstyle):
-            raise ValueError("augment.frequency_masks, warp and mixstyle are for log-mels; raw samples have no frequencies to mask, warp or mix")
+            raise ValueError(
+                "augment.frequency_masks, warp and mixstyle are for log-mels; raw samples have no frequencies to mask, warp or mix"
+            )
         if staged and self.audio.window < self.network.segment.frames * self.frontend.hop_length:  # type: ignore[union-attr]
             raise ValueError(f"audio.window_s {self.audio.window_s} is shorter than one segment")
         return self

@@ -63,7 +63,11 @@ class Functionals(nn.Module):
     def forward(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
         bands = nn.functional.avg_pool2d(features.float(), (self.pooled, 1))[:, 0]  # (B, M', T)
         steps = bands.shape[2]
-        n = torch.full_like(bands[:, :1, :1], steps) if frames is None else frames.clamp(max=steps).reshape(-1, 1, 1).to(bands.dtype)
+        n = (
+            torch.full_like(bands[:, :1, :1], steps)
+            if frames is None
+            else frames.clamp(max=steps).reshape(-1, 1, 1).to(bands.dtype)
+        )
         place = torch.arange(steps, device=bands.device)
         heard = (place < n).to(bands.dtype)  # (B, 1, T)
         changing = heard[..., 2:]
