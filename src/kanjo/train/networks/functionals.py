@@ -53,8 +53,10 @@ class Functionals(nn.Module):
         No deviation is taken to be less than half of its kind's median: bands above all that a corpus's recordings hold never vary there.
         """
         self.mean.copy_(mean)
-        parts = deviation.split(self.kinds)
-        self.deviation.copy_(torch.cat([part.clamp(min=max(float(part.median()) / 2, 1e-3)) for part in parts]))
+        kind = torch.repeat_interleave(torch.arange(len(self.kinds)), torch.tensor(self.kinds))
+        for n in range(len(self.kinds)):
+            one = deviation[kind == n]
+            self.deviation[kind == n] = one.clamp(min=max(float(one.median()) / 2, 1e-3))
 
     def standardised(self, found: Tensor) -> Tensor:
         """In the training set's deviations, 4 at most: (B, F) -> (B, F)."""
