@@ -115,7 +115,7 @@ def test_windows_without_speech_have_no_say() -> None:
     levels.feed(noise)
     assert not levels.silent
     alone, followed = (recognizer.predict_signal(signal, 16_000, hop_s=4.0) for signal in (voice, np.concatenate([voice, noise])))
-    assert followed.probabilities == pytest.approx(alone.probabilities, abs=0.08)  # speech ends softly
+    assert followed.probabilities == pytest.approx(alone.probabilities, abs=0.1)  # speech ends softly
     assert [s.label for s in followed.segments][-1] == "silence"
     assert followed.speech_s == pytest.approx(alone.speech_s, abs=0.6)
 

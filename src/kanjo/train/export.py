@@ -122,7 +122,8 @@ def export(
     enrolled = fitted.enrolled.temperature if fitted.enrolled else None
     window = recipe.audio.window
     first = None if fitted.first is None else to_onnx(fitted.first, fitted.temperature, window)
-    graph = familiarised(to_onnx(fitted.system, fitted.temperature, window, enrolled), material, fold, first)
+    heard = getattr(fitted.system.network, "pooled_size", None)
+    graph = familiarised(to_onnx(fitted.system, fitted.temperature, window, enrolled), material, fold, first, heard)
     facts = bundle.Facts(
         name=recipe.name,
         version=kanjo.__version__,

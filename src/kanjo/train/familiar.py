@@ -41,15 +41,17 @@ class Plane:
     limit: float
 
 
-def familiarised(graph: bytes, material: Material, fold: Fold, first: bytes | None = None) -> bytes:
+def familiarised(graph: bytes, material: Material, fold: Fold, first: bytes | None = None, heard: int | None = None) -> bytes:
     """The graph with the output ``distance`` (B,): the plane from training windows, the unit from validation speakers'.
 
     ``first``: the graph of the same network before it was refitted on validation speakers too; they are new only to that one, whose unit is taken.
+    ``heard``: how many numbers of the embedding are what layers have learnt to hear (default: all); functionals behind them, which bound whatever is
+    strange, have no say.
     """
-    known, held_out = (embeddings_of(first or graph, material, indices) for indices in (fold.train, fold.validation))
+    known, held_out = (embeddings_of(first or graph, material, indices)[:, :heard] for indices in (fold.train, fold.validation))
     plane = plane_of(known, held_out)
     if first:
-        everybody = embeddings_of(graph, material, (*fold.train, *fold.validation))
+        everybody = embeddings_of(graph, material, (*fold.train, *fold.validation))[:, :heard]
         plane = replace(plane_of(everybody, everybody), limit=plane.limit)
     return with_distance(graph, plane)
 
@@ -78,14 +80,16 @@ def with_distance(graph: bytes, plane: Plane) -> bytes:
     """The graph with nodes behind ``embedding`` that give ``distance``: the residual's length, in units of the limit's."""
     model = onnx.load_model_from_string(graph)
     constants = {"mean": plane.mean, "directions": plane.directions, "limit": np.float32(plane.limit)}
+    constants |= {"from": np.array([0], np.int64), "to": np.array([len(plane.mean)], np.int64)}
     constants |= {"zero": np.float32(0), "axis": np.array([1], np.int64), "shortest": SHORTEST}
     model.graph.initializer.extend(
         numpy_helper.from_array(np.asarray(value), f"familiar.{name}") for name, value in constants.items()
     )
     steps = [
-        ("ReduceL2", ["embedding", "familiar.axis"], "familiar.length"),
+        ("Slice", ["embedding", "familiar.from", "familiar.to", "familiar.axis"], "familiar.heard"),
+        ("ReduceL2", ["familiar.heard", "familiar.axis"], "familiar.length"),
         ("Max", ["familiar.length", "familiar.shortest"], "familiar.scale"),
-        ("Div", ["embedding", "familiar.scale"], "familiar.unit"),
+        ("Div", ["familiar.heard", "familiar.scale"], "familiar.unit"),
         ("Sub", ["familiar.unit", "familiar.mean"], "familiar.centred"),
         ("MatMul", ["familiar.centred", "familiar.directions"], "familiar.within"),
         ("ReduceSumSquare", ["familiar.centred", "familiar.axis"], "familiar.whole"),

@@ -48,9 +48,10 @@ def fp16_weights(graph: bytes) -> tuple[bytes, int]:
     """
     model = onnx.load_model_from_string(graph)
     kept, casts = [], []
+    inputs = {value.name for value in model.graph.input}  # an initializer of that name is what they are where they are left out
     for tensor in model.graph.initializer:
         large = tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims, dtype=np.int64) >= 1024
-        if not large or tensor.name.startswith(("frontend.", "familiar.")):
+        if not large or tensor.name in inputs or tensor.name.startswith(("frontend.", "familiar.")):
             kept.append(tensor)
             continue
         half = f"{tensor.name}.fp16"

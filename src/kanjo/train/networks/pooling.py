@@ -43,6 +43,7 @@ class Told(nn.Module, ABC):
     def __init__(self, pooled_size: int, n_emotions: int, dropout: float, speaker: bool, functionals: int = 0) -> None:
         super().__init__()
         self.functionals = Functionals(functionals) if functionals else None
+        self.pooled_size = pooled_size
         self.embedding_size = embedding_size = pooled_size + (self.functionals.size if self.functionals else 0)
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(embedding_size, n_emotions)
