@@ -37,6 +37,9 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(
     assert re.search(r"tiny: [\d,]+ parameters, emotions anger, calm", done.stdout)
     assert re.search(r"at most \d+ minutes for 25 epochs, \d\.\d GB of memory", done.stdout)
     assert not list(tmp_path.iterdir())
+    sound = _kanjo("train", "mobilenet", "--corpus-root", tiny_corpora, "--dry-run", "-s", "--set", "split.protocol=speakers-k")
+    assert sound.returncode == 0, sound.stderr  # its weights are "auto": not looked for, and not needed
+    assert "mobilenet: 533,865 parameters" in sound.stdout
     staged = _kanjo(
         "train", "dcnn-blstm-attention", "--corpus-root", tiny_corpora, "--dry-run", "--set", "split.protocol=speakers-k"
     )

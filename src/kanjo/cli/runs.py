@@ -64,16 +64,16 @@ def run_folder(experiment: Recipe, output: Path | None, resume: bool, kind: str,
     return output
 
 
-def settle(experiment: Recipe, run: Path, resume: bool) -> Recipe:
-    """The recipe with what "auto" comes to written in; a run that goes on keeps what it began with.
+def settle(experiment: Recipe, run: Path | None, resume: bool) -> Recipe:
+    """The recipe with what "auto" comes to written in; a run that goes on keeps what it began with (None: no run yet).
 
     Raises RecipeError when the run was begun with another recipe.
     """
     from kanjo.train.networks.weights import AUTO, NONE, published_of, settled
     from kanjo.train.recipe import load_recipe
 
-    stored = run / "recipe.yaml"
-    begun = load_recipe(str(stored)) if stored.is_file() else None
+    stored = run / "recipe.yaml" if run else None
+    begun = load_recipe(str(stored)) if stored and stored.is_file() else None
     source = getattr(experiment.network, "weights", "")
     if source == AUTO:
         known = getattr(begun.network, "weights", "") if begun else ""
@@ -155,7 +155,12 @@ def look_ahead(
 ) -> None:
     """What a run would be and cost; or, with ``find_lr``, the rate to begin with, its picture in ``output``."""
     from kanjo.train import probe
+    from kanjo.train.networks.weights import AUTO, NONE
 
+    if find_lr:
+        experiment = settle(experiment, None, False)
+    elif getattr(experiment.network, "weights", "") == AUTO:  # what a run costs doesn't depend on them, so they aren't fetched
+        experiment = experiment.model_copy(update={"network": experiment.network.model_copy(update={"weights": NONE})})
     with progress("decoding", silent) as show:
         material = prepared(experiment, corpus_root, show)
     fold = material.fold(experiment.split.fold)
