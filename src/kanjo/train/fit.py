@@ -82,12 +82,9 @@ def fit(
         torch.set_num_threads(threads)
     system, module, batches, checks = begun(material, fold, run, extractor, resume)
     log.info("%s", _describe(system, material))
-    training = material.recipe.training
-    refit = refit and training.refit
-    best = optimise(
-        module, batches, checks, run, items=len(fold.train), resume=resume, progress=progress,
-        to_the_end=refit and training.schedule == "cosine",
-    )  # fmt: skip
+    refit = refit and material.recipe.training.refit
+    to_the_end = refit and material.recipe.training.schedule == "cosine"
+    best = optimise(module, batches, checks, run, items=len(fold.train), to_the_end=to_the_end, resume=resume, progress=progress)
     system.cpu().float().eval()
     whole: Any = checks.dataset  # all of it, whatever share of it this process has checked
     batches = loader(whole, material.recipe.training.batch_size, shuffle=False)
@@ -99,7 +96,7 @@ def fit(
         log.info("with the speaker known: validation UAR %.1f %%", 100 * enrolled.validation_uar)
     log.info(
         "%s epoch %d, validation UAR %.1f %%, temperature %.2f, %.1f minutes",
-        "last" if refit and training.schedule == "cosine" else "best", best.epoch, 100 * best.validation_uar, fitted.temperature, best.minutes,
+        "last" if to_the_end else "best", best.epoch, 100 * best.validation_uar, fitted.temperature, best.minutes,
     )  # fmt: skip
     if refit:
         return _refitted(fitted, material, fold, run, resume, progress)

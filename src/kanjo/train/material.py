@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from kanjo import files
 from kanjo.corpora import OWN, Manifest, Utterance, find_root, read_corpus, read_manifest
@@ -139,11 +140,9 @@ def shares_of(material: Material, fold: Fold) -> list[float]:
 
 def statistics(frontend: LogMel, material: Material, fold: Fold) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each channel and mel over the training frames, padding left out; at most 2000 utterances."""
-    step = max(1, len(fold.train) // 2000)
-    windows = Windows(material.pack, fold.train[::step], material.labels, material.recipe.audio.window)
     total, squares, n = torch.zeros(()), torch.zeros(()), 0
     with torch.inference_mode():
-        for batch in loader(windows, 32, shuffle=False):
+        for batch in _sample(material, fold):
             features = frontend.features(batch["signal"], frontend.frames(batch["signal"])).double()
             frames = batch["valid"] // frontend.power.hop_length + 1
             mask = (torch.arange(features.shape[3])[None] < frames[:, None])[:, None, None]
@@ -155,15 +154,18 @@ def statistics(frontend: LogMel, material: Material, fold: Fold) -> tuple[Tensor
 
 
 def functional_statistics(system: System, material: Material, fold: Fold) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (F,) of a network's functionals over training utterances as they are; of many, 2000 spread evenly."""
+    """Mean and deviation (F,) of a network's functionals over the training utterances; at most 2000."""
     network: Any = system.network
+    with torch.inference_mode():
+        found = torch.cat([network.functionals(*system.features(batch["signal"])) for batch in _sample(material, fold)])
+    return found.mean(0), found.std(0, correction=0)
+
+
+def _sample(material: Material, fold: Fold) -> DataLoader[Any]:
+    """Training utterances as they are, in batches; of many, some 2000 spread evenly."""
     step = max(1, len(fold.train) // 2000)
     windows = Windows(material.pack, fold.train[::step], material.labels, material.recipe.audio.window)
-    with torch.inference_mode():
-        found = torch.cat(
-            [network.functionals(*system.features(batch["signal"])) for batch in loader(windows, 32, shuffle=False)]
-        )
-    return found.mean(0), found.std(0, correction=0)
+    return loader(windows, 32, shuffle=False)
 
 
 def _corpus(section: CorpusSection, corpus_root: str | None) -> Manifest:
