@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
+import onnx.numpy_helper
 import pytest
 
 from kanjo import bundle
@@ -122,3 +125,10 @@ def test_the_default_bundle_gives_its_weights(corpora: Path, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert "starts from the bundle default; emotions it knows: anger, happiness, neutral, sadness" in done.stderr
     assert "160 utterances train, 40 validate, 100 test" in done.stderr
+    from safetensors.torch import load_file
+
+    kept = load_file(tmp_path / "r" / "bundle" / bundle.WEIGHTS)
+    graph = onnx.load(bundle.read("default").graph)
+    theirs = next(onnx.numpy_helper.to_array(item) for item in graph.graph.initializer if item.name == "network.functionals.mean")
+    apart = (kept["network.functionals.mean"].numpy() - theirs) / kept["network.functionals.deviation"].numpy()
+    assert np.abs(apart).max() > 0.5, "the functionals are standardised by the clips' own statistics, not by the bundle's"

@@ -139,7 +139,7 @@ def begun(
     elif isinstance(frontend, LogMel) and frontend.normalization == "corpus" and not (resume and checkpoint(run).is_file()):
         frontend.fit_statistics(*statistics(frontend, material, fold))
     functionals = getattr(system.network, "functionals", None)
-    if functionals is not None and not recipe.init:
+    if functionals is not None:  # of a bundle that training starts from too: each corpus lies where its own recordings do
         functionals.fit_statistics(*functional_statistics(system, material, fold))
     if isinstance(recipe.network, DcnnBlstmSection):
         source = str(extractor) if extractor else recipe.network.weights
