@@ -13,6 +13,7 @@ import typer
 from kanjo import bundle
 from kanjo.cli._common import CorpusRoot, Run, Silent, progress, say
 from kanjo.cli.runs import prepared
+from kanjo.cli.scored import tested
 from kanjo.errors import BundleError, CorpusError
 
 if TYPE_CHECKING:
@@ -151,33 +152,12 @@ def _smaller(found: bundle.Bundle, facts: bundle.Facts, output: Path, weights: b
 
 def _measured(made: bundle.Bundle, corpus_root: str, conditions: bool, silent: bool) -> bundle.Facts:
     """The facts of a bundle with its scores on the test utterances of the fold that it was trained on."""
-    from kanjo.evaluation import evaluate as scoring
-    from kanjo.evaluation.conditions import under
-    from kanjo.recognizer import Recognizer
     from kanjo.train.recipe import recipe_from
 
     recipe = recipe_from(made.facts.recipe, str(made.folder))
     with progress("decoding", silent) as show:
         material = prepared(recipe, corpus_root, show)
-    test = material.fold(int(made.facts.split["fold"])).test
-    rows, paths = [material.rows[i] for i in test], [material.paths[i] for i in test]
-    recognizer = Recognizer(made)
-    with progress("testing", silent) as show:
-        found = scoring.evaluate(recognizer, rows, paths, show)
-    facts = replace(
-        made.facts,
-        scores=found.scores.as_dict(),
-        by_corpus={name: scores.as_dict() for name, scores in scoring.by_corpus(found.labels, found.answers).items()},
-        conditions={},
-    )
-    if facts.speaker_size:
-        with progress("testing with speakers known", silent) as show:
-            known = scoring.evaluate_enrolled(recognizer, rows, paths, progress=show)
-        facts = replace(facts, enrolled=known.scores.as_dict())
-    if conditions:
-        with progress("testing under conditions", silent) as show:
-            facts = replace(facts, conditions={name: vars(scores.uar) for name, scores in under(recognizer, rows, paths, show)})
-    return facts
+    return tested(made, material, material.fold(int(made.facts.split["fold"])), 0, silent, conditions).facts
 
 
 def _labelled(data: Path, corpus: str) -> Manifest:

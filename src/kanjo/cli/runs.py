@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ import typer
 
 from kanjo import bundle, files
 from kanjo.cli._common import progress, say
+from kanjo.cli.scored import tested
 from kanjo.errors import KanjoError, RecipeError
 
 if TYPE_CHECKING:
@@ -246,17 +246,13 @@ def _draw_stage(material: Material, made: Finetuned) -> None:
 
 def _test(material: Material, fold: Fold, sentences: list[str], fitted: Fitted, run: Path, threads: int, silent: bool) -> None:
     """Export, then answer the test utterances with what was exported, as users will."""
-    from kanjo.evaluation import evaluate as scoring
     from kanjo.evaluation import report
-    from kanjo.recognizer import Recognizer
     from kanjo.train.export import export as make_bundle
 
     experiment = material.recipe
     made = make_bundle(material, fold, fitted, run / "bundle", _split_facts(material, fold, sentences))
     log.info("bundle written; torch and ONNX Runtime agree to %.1e", made.facts.parity["largest_difference"])
-    test = [material.rows[i] for i in fold.test]
-    with progress("testing", silent) as show:
-        found = scoring.evaluate(Recognizer(made, threads or None), test, [material.paths[i] for i in fold.test], show)
+    done = tested(made, material, fold, threads, silent)
     facts = {
         "protocol": protocol_of(experiment, fold.name),
         "audit": sentences,
@@ -264,18 +260,13 @@ def _test(material: Material, fold: Fold, sentences: list[str], fitted: Fitted, 
         "training": _said(fitted),
         "minutes": fitted.minutes,
         "pictures": _seen(material, fold, fitted),
+        "enrolled": done.facts.enrolled,
     }
-    known, enrolled = None, None
-    if made.facts.speaker_size:
-        with progress("testing with speakers known", silent) as show:
-            paths = [material.paths[i] for i in fold.test]
-            known = scoring.evaluate_enrolled(Recognizer(made, threads or None), test, paths, progress=show)
-        report.write_enrolled(run, known)
-        enrolled = known.scores.as_dict()
-    report.write_run(run, f"{experiment.name}, {fold.name}", found, {**facts, "enrolled": enrolled})
-    alone = {name: scores.as_dict() for name, scores in scoring.by_corpus(found.labels, found.answers).items()}
-    bundle.rewrite_facts(made.folder, replace(made.facts, scores=found.scores.as_dict(), enrolled=enrolled, by_corpus=alone))
-    lines = report.summary(found.scores, known.scores if known else None)
+    if done.known:
+        report.write_enrolled(run, done.known)
+    report.write_run(run, f"{experiment.name}, {fold.name}", done.found, facts)
+    bundle.rewrite_facts(made.folder, done.facts)
+    lines = report.summary(done.found.scores, done.known.scores if done.known else None)
     for line in lines:
         log.debug("test: %s", line)  # into log.txt; the terminal gets it on stdout
     print("\n".join(lines))
