@@ -17,6 +17,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 HERE = Path(__file__).parent
 _SHARED = HERE.parent.parent / "shared"
+#: Taken away from what the tests run: with it, a command that is given no corpora would find some.
+_CORPORA = Path(os.environ.pop("KANJO_CORPORA", "") or _SHARED / "corpora")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -28,10 +30,9 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def corpora() -> Path:
     """The folder of real corpora, or a skip that says what is missing."""
-    root = Path(os.environ.get("KANJO_CORPORA") or _SHARED / "corpora")
-    if not (root / "ravdess").is_dir():
-        pytest.skip(f"real corpora are not at {root}; set KANJO_CORPORA to run this test")
-    return root
+    if not (_CORPORA / "ravdess").is_dir():
+        pytest.skip(f"real corpora are not at {_CORPORA}; set KANJO_CORPORA to run this test")
+    return _CORPORA
 
 
 @pytest.fixture(scope="session")
