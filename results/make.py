@@ -44,11 +44,12 @@ PARTS = {
     "nemo": "nEMO (Polish), leave one speaker out: 9 unseen speakers, 6 emotions, chance 16.7 %",
     "korean": "Open emotional TTS corpus (Korean), leave one speaker out: 15 unseen speakers, 4 emotions, chance 25 %",
     "cross": "Leave one corpus out: trained on two of RAVDESS, nEMO and the Korean corpus, tested on the third; 4 emotions, chance 25 %",
-    "pretrain": "What the network pre-trained on nEMO and Korean starts from: fold 1 of 8, 6 emotions, chance 16.7 %",
+    "pretrain": "What \"pre-trained on nEMO and Korean\" starts from: speakers-k, fold 1 of 8, 6 emotions, chance 16.7 %",
     "default": "The bundle in the box: speakers-k, fold 1 of 5, 7 emotions, chance 14.3 %",
 }
 NEMO, KOREAN = "--set corpora=[nemo] --set split.protocol=loso", "--set corpora=[emotiontts] --set split.protocol=loso"
-PRETRAIN = "--set split.protocol=speakers-k --set split.k=8 --set training.epochs=10 --set training.masked=true --set training.balance=corpora"
+SIX = "labels.keep=[anger,fear,happiness,neutral,sadness,surprise]"
+PRETRAIN = f"train default --set corpora=[nemo,emotiontts] --set {SIX} --set split.protocol=speakers-k --set split.k=8 --set training.epochs=8"
 CROSS = f"--set {THREE} --set split.protocol=cross-corpus --set {FOUR}"
 EXPERIMENTS = [
     *(
@@ -62,7 +63,7 @@ EXPERIMENTS = [
     Experiment("ravdess-crnn", "ravdess", "crnn, from random weights", "crossval crnn"),
     Experiment("ravdess-dcnn-blstm-mobilenet", "ravdess", "dcnn-blstm-mobilenet, fold 1 alone", "train dcnn-blstm-mobilenet --fold 1"),
     Experiment("ravdess-mobilenet", "ravdess", "mobilenet", "crossval mobilenet"),
-    Experiment("pretrain", "pretrain", "mobilenet", f"train mobilenet --set corpora=[nemo,emotiontts] {PRETRAIN}"),
+    Experiment("pretrain", "pretrain", "default on nEMO and Korean alone", PRETRAIN),
     Experiment("ravdess-pretrained", "ravdess", "mobilenet, pre-trained on nEMO and Korean too", "crossval mobilenet --set init=runs/results/pretrain"),
     Experiment("nemo-mobilenet", "nemo", "mobilenet", f"crossval mobilenet {NEMO} --set training.epochs=6"),
     Experiment("korean-mobilenet", "korean", "mobilenet", f"crossval mobilenet {KOREAN} --set training.epochs=30"),
@@ -216,6 +217,7 @@ def _effects() -> list[str]:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
         said = re.sub(r"^effects-?", "", path.stem) or "mobilenet"
+        said = f"results/{said}.yaml" if (HERE / f"{said}.yaml").is_file() else said
         lines += [f"## What single changes are worth: `{said}` on validation speakers", ""]
         lines += [
             "UAR of the last epoch on validation speakers, mean and standard deviation over seeds (each seed on a fold of its own; the difference is",
