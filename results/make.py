@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 RUNS = ROOT / "runs" / "results"
@@ -223,8 +225,10 @@ def _effects() -> list[str]:
         with path.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
         said = re.sub(r"^effects-?", "", path.stem) or "mobilenet"
-        said = f"results/{said}.yaml" if (HERE / f"{said}.yaml").is_file() else said
-        lines += [f"## What single changes are worth: `{said}` on validation speakers", ""]
+        own = HERE / f"{said}.yaml"
+        what = str(yaml.safe_load(own.read_text(encoding="utf-8"))["description"]) if own.is_file() else f"`{said}`"
+        said = f"results/{own.name}" if own.is_file() else said
+        lines += [f"## What single changes are worth: {what}; validation speakers", ""]
         lines += [
             "UAR of the last epoch on validation speakers, mean and standard deviation over seeds (each seed on a fold of its own; the difference is",
             f"seed by seed). No test speaker was heard. `kanjo ablate {said} --seeds {rows[0]['seeds']}`",

@@ -143,6 +143,8 @@ def test_a_recipe_takes_from_its_base_what_it_does_not_say(tmp_path: Path) -> No
     base, mine = load_recipe(str(tmp_path / "base.yaml")), load_recipe(str(tmp_path / "mine.yaml"))
     assert mine.training.epochs == 7 and mine.training.learning_rate == base.training.learning_rate
     assert mine.network.dropout == 0.5 and mine.network.lstm_units == 16  # type: ignore[union-attr]
+    (tmp_path / "own.yaml").write_text("name: own\nbase: mobilenet\nablations: {small batches: [training.batch_size=8]}\n")
+    assert list(load_recipe(str(tmp_path / "own.yaml")).ablations) == ["small batches"], "its own, not the base's beside them"
     (tmp_path / "raw.yaml").write_text("name: raw\nbase: mine.yaml\nfrontend: {type: waveform}\nnetwork: {type: cnn-lstm-1d}\n")
     raw = load_recipe(str(tmp_path / "raw.yaml"))
     assert raw.network.lstm_units == 64  # type: ignore[union-attr]  # another type takes nothing of the base's network

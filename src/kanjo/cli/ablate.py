@@ -104,14 +104,15 @@ def _over_seeds(folder: Path, variants: Variants, corpus_root: str | None, seeds
     writer.writeheader()
     writer.writerows(rows)
     files.write_text(folder / "effects.csv", buffer.getvalue())
-    print(f"{'validation UAR %':<28}{'mean':>7}{'spread':>8}{'seeds':>7}{'difference':>12}{'spread':>8}{'enrolled':>10}")
+    wide = max(28, *(len(row["variant"]) + 1 for row in rows))
+    print(f"{'validation UAR %':<{wide}}{'mean':>7}{'spread':>8}{'seeds':>7}{'difference':>12}{'spread':>8}{'enrolled':>10}")
     for row in rows:
         told = {
             key: "" if row[key] is None else f"{100 * row[key]:+.1f}" if key == "difference" else f"{100 * row[key]:.1f}"
             for key in _EFFECT
         }
         print(
-            f"{row['variant']:<28}{told['uar']:>7}{told['spread']:>8}{row['seeds']:>7}{told['difference']:>12}"
+            f"{row['variant']:<{wide}}{told['uar']:>7}{told['spread']:>8}{row['seeds']:>7}{told['difference']:>12}"
             f"{told['difference_spread']:>8}{told['enrolled']:>10}"
         )
     say(f"table: {folder / 'effects.csv'}; spread: standard deviation over seeds; no test speaker was heard")
@@ -168,14 +169,15 @@ def _print_ablations(folder: Path, done: list[Job], order: list[str]) -> None:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["variant", "uar", "uar_low", "uar_high", "accuracy", "macro_f1", "n"])
-    print(f"{'':<28}{'UAR %':>7}{'interval':>16}{'accuracy':>10}{'difference':>12}")
+    wide = max(28, *(len(name) + 1 for name in scores), 0)
+    print(f"{'':<{wide}}{'UAR %':>7}{'interval':>16}{'accuracy':>10}{'difference':>12}")
     whole = scores.get(WHOLE, {}).get("uar", {}).get("value")
     for name, found in scores.items():
         uar, accuracy = found["uar"], found["accuracy"]["value"]
         writer.writerow([name, uar["value"], uar["low"], uar["high"], accuracy, found["macro_f1"]["value"], found["n"]])
         span = f"[{100 * uar['low']:.1f}, {100 * uar['high']:.1f}]" if uar["low"] is not None else ""
         apart = f"{100 * (uar['value'] - whole):+.1f}" if whole is not None and name != WHOLE else ""
-        print(f"{name:<28}{100 * uar['value']:>7.1f}{span:>16}{100 * accuracy:>10.1f}{apart:>12}")
+        print(f"{name:<{wide}}{100 * uar['value']:>7.1f}{span:>16}{100 * accuracy:>10.1f}{apart:>12}")
     files.write_text(folder / "ablations.csv", buffer.getvalue())
     say(f"table: {folder / 'ablations.csv'}; one fold, one seed: differences of a few points are no more than luck")
     missing = [name for name in order if name not in scores]

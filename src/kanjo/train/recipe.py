@@ -80,12 +80,12 @@ def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _joined(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Keys over keys, group by group; a group of another ``type``, and a search's space, take nothing from the base's."""
+    """Keys over keys, group by group; a group of another ``type``, ablations and a search's space take nothing from the base's."""
     joined = dict(base)
     for key, value in over.items():
         known = base.get(key)
         same = isinstance(value, dict) and isinstance(known, dict) and value.get("type") in (None, known.get("type"))
-        same = same and key != "space"
+        same = same and key not in ("space", "ablations")
         joined[key] = _joined(known, value) if same else value  # type: ignore[arg-type]
     return joined
 
