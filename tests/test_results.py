@@ -36,9 +36,13 @@ def test_every_figure_belongs_to_an_experiment_that_can_be_run_again(make: Modul
     assert {path.stem for path in (ROOT / "results").glob("*.json")} <= names
     for experiment in make.EXPERIMENTS:
         words = experiment.words.split()
+        assert experiment.part in make.PARTS
+        if words[0] == "join":
+            ran = {f"runs/results/{before.name}" for before in make.EXPERIMENTS[: make.EXPERIMENTS.index(experiment)]}
+            assert set(words[1 : words.index("--name")]) <= ran, "what it joins is there by then"
+            continue
         overrides = [words[i + 1] for i, word in enumerate(words) if word == "--set" and not words[i + 1].startswith("init=")]
         load_recipe(words[2] if words[0] == "baseline" else words[1], overrides)
-        assert experiment.part in make.PARTS
 
 
 def test_a_row_says_what_was_measured(make: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

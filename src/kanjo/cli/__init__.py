@@ -9,7 +9,23 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli import ablate, baseline, corpus, embed, enroll, evaluate, listen, plot, predict, report, serve, tools, train, tune
+from kanjo.cli import (
+    ablate,
+    baseline,
+    corpus,
+    embed,
+    enroll,
+    evaluate,
+    join,
+    listen,
+    plot,
+    predict,
+    report,
+    serve,
+    tools,
+    train,
+    tune,
+)
 from kanjo.errors import KanjoError
 
 app = typer.Typer(
@@ -25,6 +41,7 @@ app.add_typer(tools.app, name="tools")
 app.add_typer(plot.app, name="plot")
 predict.register(app)
 train.register(app)
+join.register(app)
 ablate.register(app)
 report.register(app)
 tune.register(app)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -104,7 +105,7 @@ def _over_seeds(folder: Path, variants: Variants, corpus_root: str | None, seeds
     writer.writeheader()
     writer.writerows(rows)
     files.write_text(folder / "effects.csv", buffer.getvalue())
-    wide = max(28, *(len(row["variant"]) + 1 for row in rows))
+    wide = _width(found)
     print(f"{'validation UAR %':<{wide}}{'mean':>7}{'spread':>8}{'seeds':>7}{'difference':>12}{'spread':>8}{'enrolled':>10}")
     for row in rows:
         told = {
@@ -143,6 +144,11 @@ def _effect(name: str, scores: list[dict[str, Any] | None], whole: list[dict[str
     }  # fmt: skip
 
 
+def _width(names: Iterable[str]) -> int:
+    """Of a table's first column."""
+    return max(28, *(len(name) + 1 for name in names), 0)
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
@@ -169,7 +175,7 @@ def _print_ablations(folder: Path, done: list[Job], order: list[str]) -> None:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["variant", "uar", "uar_low", "uar_high", "accuracy", "macro_f1", "n"])
-    wide = max(28, *(len(name) + 1 for name in scores), 0)
+    wide = _width(scores)
     print(f"{'':<{wide}}{'UAR %':>7}{'interval':>16}{'accuracy':>10}{'difference':>12}")
     whole = scores.get(WHOLE, {}).get("uar", {}).get("value")
     for name, found in scores.items():

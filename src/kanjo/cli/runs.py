@@ -74,6 +74,8 @@ def settle(experiment: Recipe, run: Path | None, resume: bool) -> Recipe:
 
     stored = run / "recipe.yaml" if run else None
     begun = load_recipe(str(stored)) if stored and stored.is_file() else None
+    if experiment.network.type == "committee":
+        raise RecipeError(f"{experiment.name} is a committee, which isn't trained: train its members, and kanjo join joins them")
     source = getattr(experiment.network, "weights", "")
     if source == AUTO:
         known = getattr(begun.network, "weights", "") if begun else ""
@@ -109,11 +111,11 @@ def run_fold(
     if size > 1 and getattr(experiment.network, "freeze", None) is not None:
         raise RecipeError(f"{experiment.name} has two stages, which train in one process; start it without torchrun")
     silent = silent or rank > 0
-    with _logged(run, silent, rank == 0):
+    with logged(run, silent, rank == 0):
         with progress("decoding", silent) as show:
             material = prepared(experiment, corpus_root, show)
         fold = material.fold(experiment.split.fold)
-        sentences = _note_split(run, material, fold) if rank == 0 else []
+        sentences = note_split(run, material, fold) if rank == 0 else []
         try:
             extractor = _first_stage(material, fold, run, stage, resume, threads, silent)
             if stage == FINETUNE:
@@ -131,7 +133,7 @@ def run_fold(
         if untested:
             _note_validation(run, fitted)
             return
-        _test(material, fold, sentences, fitted, run, threads, silent)
+        score_run(material, fold, sentences, fitted, run, threads, silent)
     say(f"run folder: {run}   report: {run / 'report.html'}   try: kanjo predict --model {run} clip.wav")
 
 
@@ -183,7 +185,7 @@ def look_ahead(
     print(f"at most {found.minutes:.0f} minutes for {experiment.training.epochs} epochs, {found.peak_mb / 1024:.1f} GB of memory")
 
 
-def _note_split(run: Path, material: Material, fold: Fold) -> list[str]:
+def note_split(run: Path, material: Material, fold: Fold) -> list[str]:
     """Recipe and split into the run's folder; what the split leaks into the log, and returned."""
     from kanjo.train.material import write_split
 
@@ -199,17 +201,17 @@ def _inherited_leak(material: Material, fold: Fold) -> list[str]:
     """What the bundle that training starts from has heard of the test speakers."""
     from kanjo.train.init import inherited
 
-    before = inherited(material.recipe)
-    if before is None:
-        return []
-    heard = set(before.split.get("train_speakers", ()))
+    found = []
     test = {material.rows[i].speaker_key for i in fold.test} - {""}
-    shared = len(test & heard)
-    if shared:
-        return [
-            f"LEAK: the bundle {before.name}, which training starts from, was trained on {shared} of {len(test)} test speakers"
-        ]
-    return [f"the bundle {before.name}, which training starts from, has heard none of the test speakers"]
+    for before in inherited(material.recipe):
+        shared = len(test & set(before.split.get("train_speakers", ())))
+        part = "which training starts from" if material.recipe.init else "which is joined"
+        found.append(
+            f"LEAK: the bundle {before.name}, {part}, was trained on {shared} of {len(test)} test speakers"
+            if shared
+            else f"the bundle {before.name}, {part}, has heard none of the test speakers"
+        )
+    return list(dict.fromkeys(found))
 
 
 def _first_stage(material: Material, fold: Fold, run: Path, stage: str, resume: bool, threads: int, silent: bool) -> Path | None:
@@ -244,7 +246,16 @@ def _draw_stage(material: Material, made: Finetuned) -> None:
     report.write_stage(made.path.parent, metrics.score(material.emotions, truths, shares, made.speakers))
 
 
-def _test(material: Material, fold: Fold, sentences: list[str], fitted: Fitted, run: Path, threads: int, silent: bool) -> None:
+def score_run(
+    material: Material,
+    fold: Fold,
+    sentences: list[str],
+    fitted: Fitted,
+    run: Path,
+    threads: int,
+    silent: bool,
+    training: str = "",
+) -> None:
     """Export, then answer the test utterances with what was exported, as users will."""
     from kanjo.evaluation import report
     from kanjo.train.export import export as make_bundle
@@ -257,7 +268,7 @@ def _test(material: Material, fold: Fold, sentences: list[str], fitted: Fitted, 
         "protocol": protocol_of(experiment, fold.name),
         "audit": sentences,
         "recipe": experiment.text(),
-        "training": _said(fitted),
+        "training": training or _said(fitted),
         "minutes": fitted.minutes,
         "pictures": _seen(material, fold, fitted),
         "enrolled": done.facts.enrolled,
@@ -298,8 +309,7 @@ def prepared(experiment: Recipe, corpus_root: str | None, show: Any) -> Material
 def _split_facts(material: Material, fold: Fold, sentences: list[str]) -> dict[str, Any]:
     from kanjo.train.init import inherited
 
-    before = inherited(material.recipe)
-    heard = list(before.split.get("train_speakers", ())) if before else []
+    heard = [name for before in inherited(material.recipe) for name in before.split.get("train_speakers", ())]
 
     def speakers(part: tuple[int, ...]) -> list[str]:
         return sorted({material.rows[i].speaker_key for i in part} - {""})
@@ -331,7 +341,7 @@ def _said(fitted: Fitted) -> str:
 
 
 @contextmanager
-def _logged(run: Path, silent: bool, first: bool = True) -> Iterator[None]:
+def logged(run: Path, silent: bool, first: bool = True) -> Iterator[None]:
     """The run's log goes to ``log.txt`` (of several processes the ``first``'s) and, unless silent, to stderr."""
     handlers: list[logging.Handler] = []
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,8 +106,7 @@ def least_rate(paths: Sequence[Path]) -> int:
 
 def speaker_size(system: System) -> int:
     """D of the mean embeddings that a system takes; 0 where it takes none."""
-    network: Any = system.network
-    return int(network.embedding_size) if getattr(network, "offset", None) is not None else 0
+    return int(getattr(system.network, "speaker_size", 0))
 
 
 def export(
@@ -132,13 +131,13 @@ def export(
         window_s=recipe.audio.window_s,
         hop_s=recipe.audio.hop_s,
         sha256="",
-        licence=licence_of([section.name for section in recipe.corpora], before),
+        licence=licence_of([section.name for section in recipe.corpora], *before),
         temperature=fitted.temperature,
         speaker_size=speaker_size(fitted.system),
         least_rate=min(recipe.audio.sample_rate, least_rate([material.paths[i] for i in fold.train])),
         recipe=recipe.model_dump(mode="json"),
         paper=recipe.paper.model_dump() if recipe.paper else None,
-        corpora=(*(before.corpora if before else ()), *_corpus_facts(material, fold)),
+        corpora=tuple(_once([*(one for facts in before for one in facts.corpora), *_corpus_facts(material, fold)])),
         split=split,
         n_parameters=sum(p.numel() for p in fitted.system.parameters()),
     )
@@ -180,13 +179,18 @@ def check_parity(system: System, temperature: float, draft: bundle.Bundle, mater
     return {"clips": len(clips), "largest_difference": largest}
 
 
-def licence_of(corpora: Sequence[str], before: bundle.Facts | None = None) -> str:
-    """What the weights may be used for: licences pass on, the corpora's and those of the bundle that they started from."""
-    known = before.licence.split("; ") if before else []
+def licence_of(corpora: Sequence[str], *before: bundle.Facts) -> str:
+    """What the weights may be used for: licences pass on, the corpora's and those of the bundles that they came from."""
+    known = [licence for facts in before for licence in facts.licence.split("; ")]
     licences = dict.fromkeys(
         [*known, *(CORPORA[name].licence if name in CORPORA else "the licence of your own recordings" for name in corpora)]
     )
     return "; ".join(licences)
+
+
+def _once(corpora: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
+    """Each set of utterances once, in order: a committee's members have learnt from the same."""
+    return list({tuple(sorted(corpus.items())): corpus for corpus in corpora}.values())
 
 
 def _corpus_facts(material: Material, fold: Fold) -> list[dict[str, str]]:

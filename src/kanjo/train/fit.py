@@ -33,6 +33,8 @@ log = logging.getLogger("kanjo")
 
 #: The folder, in a run's, of what is trained on validation utterances too.
 REFIT = "refit"
+#: Utterances that are judged at once.
+_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,13 @@ class Enrolled:
 
     temperature: float
     validation_uar: float
+
+
+@dataclass(frozen=True)
+class Judged(Enrolled):
+    """What utterances say of a system: its temperature and UAR there; ``enrolled``: the same with their speakers known."""
+
+    enrolled: Enrolled | None
 
 
 def fit(
@@ -87,11 +96,15 @@ def fit(
     best = optimise(module, batches, checks, run, items=len(fold.train), to_the_end=to_the_end, resume=resume, progress=progress)
     system.cpu().float().eval()
     whole: Any = checks.dataset  # all of it, whatever share of it this process has checked
-    batches = loader(whole, material.recipe.training.batch_size, shuffle=False)
-    logits, labels = predicted_logits(module, batches)
-    speakers = torch.tensor(whole.speaker_of) if isinstance(whole, Windows) else None
-    enrolled = _enrolled(system, batches) if takes_speakers(material.recipe) else None
-    fitted = Fitted(system, fit_temperature(logits, labels, speakers), best.epoch, best.validation_uar, best.minutes, enrolled)
+    if isinstance(whole, Windows):
+        said = judged(system, whole)
+        temperature, enrolled = said.temperature, said.enrolled
+    else:
+        temperature = fit_temperature(
+            *predicted_logits(module, loader(whole, material.recipe.training.batch_size, shuffle=False))
+        )
+        enrolled = None
+    fitted = Fitted(system, temperature, best.epoch, best.validation_uar, best.minutes, enrolled)
     if enrolled:
         log.info("with the speaker known: validation UAR %.1f %%", 100 * enrolled.validation_uar)
     log.info(
@@ -163,15 +176,20 @@ def takes_speakers(recipe: Recipe) -> bool:
     return bool(getattr(recipe.network, "speaker", False))
 
 
-def _enrolled(system: System, batches: DataLoader[Any]) -> Enrolled:
-    """The temperature and UAR of answers to clips whose speaker is known by their other clips."""
+def judged(system: System, windows: Windows) -> Judged:
+    """How a system in evaluation mode answers utterances that it was not trained on."""
     network: Any = system.network
     with torch.inference_mode():
-        found = [(system(batch["signal"])[1], batch["speaker"], batch["label"]) for batch in batches]
-        embedding, speaker, label = (torch.cat(part) for part in zip(*found, strict=True))
-        mean, known = others_mean(embedding, speaker)
-        logits = network.classify(embedding, mean, known.to(embedding.dtype))
-    return Enrolled(fit_temperature(logits, label, speaker), uar(label, logits.argmax(1), logits.shape[1]))
+        found = [
+            (*system(batch["signal"]), batch["speaker"], batch["label"]) for batch in loader(windows, _AT_ONCE, shuffle=False)
+        ]
+        logits, embedding, speaker, label = (torch.cat(part) for part in zip(*found, strict=True))
+        enrolled = None
+        if getattr(network, "speaker_size", 0):
+            mean, known = others_mean(embedding, speaker)
+            told = network.classify(embedding, mean, known.to(embedding.dtype))
+            enrolled = Enrolled(fit_temperature(told, label, speaker), uar(label, told.argmax(1), told.shape[1]))
+    return Judged(fit_temperature(logits, label, speaker), uar(label, logits.argmax(1), logits.shape[1]), enrolled)
 
 
 def fit_temperature(logits: Tensor, labels: Tensor, speakers: Tensor | None = None) -> float:
@@ -204,7 +222,7 @@ def _task(system: System, material: Material, fold: Fold, cache: Path) -> tuple[
         emotions = emotions_of(material, fold) if training.masked else None
         n_speakers = len({row.speaker_key for row in material.rows}) if takes_speakers(recipe) else 0
         windowed = WindowModule(system, n_emotions, training, recipe.augment, weights, emotions, n_speakers)
-        windowed.teachers = teachers_of(material, fold)
+        windowed.learn_from(teachers_of(material, fold))
         module = windowed
     shares = shares_of(material, fold) if training.balance == "corpora" else None
     shuffled: dict[str, Any] = {

@@ -19,6 +19,7 @@ from kanjo.splits import Fold
 from kanjo.train.data import Windows, loader
 from kanjo.train.material import Material
 from kanjo.train.module import System, system_of
+from kanjo.train.network_sections import CommitteeSection
 from kanjo.train.networks.cnn_lstm import LocalFeatureLearningBlock2d
 from kanjo.train.recipe import recipe_from
 from kanjo.train.schema import Recipe
@@ -47,11 +48,10 @@ def initialise(system: System, material: Material, fold: Fold) -> None:
     clips = fold.train[:: max(1, len(fold.train) // _CLIPS)]
     windows = Windows(material.pack, clips, material.labels, recipe.audio.window)
     signal = torch.cat([batch["signal"] for batch in loader(windows, 16, shuffle=False)])
-    donor = system_of(theirs, len(found.facts.labels)).eval()
-    weights = found.folder / bundle.WEIGHTS
-    if weights.is_file():
-        donor.load_state_dict(load_file(weights))
+    if (found.folder / bundle.WEIGHTS).is_file():
+        donor = restored(found)
     else:
+        donor = system_of(theirs, len(found.facts.labels)).eval()
         _unfolded(donor, found.graph, signal)
     _check(donor, found, signal)
     state = donor.state_dict()
@@ -65,9 +65,20 @@ def initialise(system: System, material: Material, fold: Fold) -> None:
     log.info("starts from the bundle %s; emotions it knows: %s", found.facts.name, ", ".join(kept) or "none")
 
 
-def inherited(recipe: Recipe) -> bundle.Facts | None:
-    """The facts of the bundle that a recipe starts from: its licence and its training speakers pass on."""
-    return bundle.read(recipe.init).facts if recipe.init else None
+def restored(found: bundle.Bundle) -> System:
+    """A bundle's system in evaluation mode, with the weights beside its graph. Raises RecipeError where none lie there."""
+    weights = found.folder / bundle.WEIGHTS
+    if not weights.is_file():
+        raise RecipeError(f"{found.folder} has no {bundle.WEIGHTS} beside its graph")
+    system = system_of(recipe_from(found.facts.recipe, str(found.folder)), len(found.facts.labels))
+    system.load_state_dict(load_file(weights))
+    return system.eval()
+
+
+def inherited(recipe: Recipe) -> list[bundle.Facts]:
+    """The facts of the bundle that a recipe starts from, or of its committee's: their licences and their training speakers pass on."""
+    sources = recipe.network.of if isinstance(recipe.network, CommitteeSection) else [recipe.init] if recipe.init else []
+    return [bundle.read(source).facts for source in sources]
 
 
 def _same_network(ours: Recipe, theirs: Recipe, name: str) -> None:

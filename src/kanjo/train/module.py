@@ -47,7 +47,7 @@ def system_of(recipe: Recipe, n_emotions: int) -> System:
     """The untrained system that a recipe describes. Raises RecipeError for settings that don't fit each other."""
     rate, frontend = recipe.audio.sample_rate, frontend_of(recipe)
     shape = (frontend.channels, frontend.n_mels, frontend.n_frames(recipe.audio.window))
-    settings = recipe.network.model_dump(exclude={"weights", "freeze"})
+    settings = recipe.network.model_dump(exclude={"weights", "freeze", "of"})
     if isinstance(recipe.network, CnnLstmMergedSection):
         settings["mel"] = _log_mel(recipe.network.mel, rate)
     network = build(settings.pop("type"), n_emotions, shape, settings)
@@ -196,11 +196,20 @@ class WindowModule(EmotionModule):
         self.register_buffer("emotions", emotions, persistent=False)
         size = getattr(system.network, "embedding_size", 0)
         self.voices = Voices(n_speakers, size) if n_speakers else None
-        self.teachers: list[System] = []  # in a list, so that they are no part of this module or its checkpoints
+        # in lists, so that they are no part of this module or its checkpoints
+        self.teachers: list[nn.Module] = []
+        self._theirs: list[Voices | None] = []
+
+    def learn_from(self, teachers: Sequence[nn.Module]) -> None:
+        """Have networks over the same features teach; those that take speakers come to know them as this one does."""
+        n = 0 if self.voices is None else len(self.voices.counts)
+        sizes = [int(getattr(teacher, "speaker_size", 0)) for teacher in teachers]
+        self.teachers = list(teachers)
+        self._theirs = [Voices(n, size) if n and size else None for size in sizes]
 
     def on_fit_start(self) -> None:
-        for teacher in self.teachers:
-            teacher.to(self.device)
+        for part in (*self.teachers, *(voices for voices in self._theirs if voices is not None)):
+            part.to(self.device)
 
     def logits(self, batch: Batch) -> Tensor:
         return self.system(batch["signal"])[0]  # type: ignore[no-any-return]
@@ -208,8 +217,8 @@ class WindowModule(EmotionModule):
     def training_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
         network: Any = self.system.network
         features, frames = varied(self.system, batch, self.augmentation)
-        told = getattr(network, "functionals", None)
-        said = None if told is None else told(features, frames)  # of what was heard, before it is masked and blended
+        tell = next((tell for tell in (getattr(one, "functionals", None) for one in (network, *self.teachers)) if tell), None)
+        said = None if tell is None else tell(features, frames)  # of what was heard, before it is masked and blended
         features = augment.mask_features(features, self.augmentation)
         allowed = None if self.emotions is None else self.emotions[batch["corpus"]]
         blend = augment.blend(len(frames), self.augmentation.mixup, frames.device)
@@ -217,31 +226,29 @@ class WindowModule(EmotionModule):
         frames = torch.maximum(frames, frames[blend.order])
         features = features if blend.share == 1 else blend.of(features)
         said = None if said is None else blend.of(said)
+        plain, centred, known = answered(network, self.voices, features, frames, said, batch["speaker"], blend)
+        told = targets
         if self.teachers:
             share = self.training_settings.taught
-            targets = (1 - share) * targets + share * taught(self.teachers, features, frames, said)
-        plain, centred, known = self._told(features, frames, said, batch["speaker"], blend)
-        logits, targets = torch.cat([plain, centred[known]]), torch.cat([targets, targets[known]])
+            alone, knowing = self._taught(features, frames, said, batch["speaker"], blend)
+            targets, told = (1 - share) * targets + share * alone, (1 - share) * targets + share * knowing
+        logits, targets = torch.cat([plain, centred[known]]), torch.cat([targets, told[known]])
         if allowed is not None:
             allowed = allowed | allowed[blend.order]
             logits = logits.float().masked_fill(~torch.cat([allowed, allowed[known]]), -1e4)
         return logits, targets
 
-    def _told(
+    @torch.no_grad()
+    def _taught(
         self, features: Tensor, frames: Tensor, said: Tensor | None, speaker: Tensor, blend: augment.Blend
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (B, E) of nobody known; of a network that takes speakers, also those with speakers known, and of whom something is (B,)."""
-        network: Any = self.system.network
-        if self.voices is None:
-            plain = answered(network, features, frames, said)
-            return plain, plain, torch.zeros(len(plain), dtype=torch.bool, device=plain.device)
-        embedding = network.embed(features, frames, said)
-        mean, known = self.voices.of(speaker)
-        plain = network.classify(embedding)
-        centred = network.classify(embedding, blend.of(mean), torch.ones_like(embedding[:, :1]))
-        if max(blend.share, 1 - blend.share) > 0.8:  # nearly one clip's
-            self.voices.update(embedding.detach(), speaker if blend.share > 0.5 else speaker[blend.order])
-        return plain, centred, (known & known[blend.order])[:, 0]
+    ) -> tuple[Tensor, Tensor]:
+        """What the teachers say on average: probabilities (B, E) of nobody known, and of speakers whom the teachers know as the pupil does."""
+        alone, knowing = [], []
+        for teacher, voices in zip(self.teachers, self._theirs, strict=True):
+            plain, centred, known = answered(teacher, voices, features, frames, said, speaker, blend)
+            alone.append(plain.float().softmax(1))
+            knowing.append(torch.where(known.unsqueeze(1), centred, plain).float().softmax(1))
+        return torch.stack(alone).mean(0), torch.stack(knowing).mean(0)
 
 
 class SegmentModule(EmotionModule):
@@ -286,20 +293,31 @@ class FeatureModule(EmotionModule):
         return self.head(batch["features"].float(), batch["count"])[0]  # type: ignore[no-any-return]
 
 
-def answered(network: Any, features: Tensor, frames: Tensor, said: Tensor | None) -> Tensor:
-    """Logits (B, E) of features (B, C, M, T), frames heard (B,), and functionals (B, F) of their own where there are any."""
-    logits: Tensor = network(features, frames)[0] if said is None else network.classify(network.embed(features, frames, said))
-    return logits
+def answered(
+    network: Any,
+    voices: Voices | None,
+    features: Tensor,
+    frames: Tensor,
+    said: Tensor | None,
+    speaker: Tensor,
+    blend: augment.Blend,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits (B, E) of nobody known; of a network that has ``voices``, also those with speakers known, and of whom something is (B,).
 
-
-def taught(teachers: Sequence[System], features: Tensor, frames: Tensor, said: Tensor | None) -> Tensor:
-    """What several systems say on average: as :func:`answered` -> probabilities (B, E)."""
-    shares = []
-    with torch.no_grad():
-        for teacher in teachers:
-            theirs = said if getattr(teacher.network, "functionals", None) is not None else None
-            shares.append(answered(teacher.network, features, frames, theirs).float().softmax(1))
-    return torch.stack(shares).mean(0)
+    Features (B, C, M, T), frames heard (B,), functionals (B, F) of their own for networks that have any, speakers (B,), all blended alike. Of clips that are
+    nearly one speaker's the voices take note.
+    """
+    own = {"said": said} if getattr(network, "functionals", None) is not None else {}
+    if voices is None:
+        plain = network.classify(network.embed(features, frames, **own)) if own else network(features, frames)[0]
+        return plain, plain, torch.zeros(len(plain), dtype=torch.bool, device=plain.device)
+    embedding = network.embed(features, frames, **own)
+    mean, known = voices.of(speaker)
+    plain = network.classify(embedding)
+    centred = network.classify(embedding, blend.of(mean), torch.ones_like(embedding[:, :1]))
+    if max(blend.share, 1 - blend.share) > 0.8:  # nearly one clip's
+        voices.update(embedding.detach(), speaker if blend.share > 0.5 else speaker[blend.order])
+    return plain, centred, (known & known[blend.order])[:, 0]
 
 
 def augmented(system: System, batch: Batch, settings: AugmentSection) -> tuple[Tensor, Tensor]:

@@ -172,7 +172,26 @@ class CrnnSection(Section):
     functionals: bool = False
 
 
+class CommitteeSection(Section):
+    """Several networks whose answers are averaged: see kanjo.train.networks.committee. ``of``: the runs' folders that ``kanjo join`` took them from."""
+
+    type: Literal["committee"]
+    members: Annotated[tuple[Annotated[MobileNetSection | CrnnSection, Field(discriminator="type")], ...], Field(min_length=2)]
+    of: tuple[str, ...] = ()
+
+    @property
+    def speaker(self) -> bool:
+        """Whether all members take a speaker's mean embedding."""
+        return all(member.speaker for member in self.members)
+
+
 NetworkSection = Annotated[
-    CnnLstm2dSection | CnnLstm1dSection | CnnLstmMergedSection | DcnnBlstmSection | MobileNetSection | CrnnSection,
+    CnnLstm2dSection
+    | CnnLstm1dSection
+    | CnnLstmMergedSection
+    | DcnnBlstmSection
+    | MobileNetSection
+    | CrnnSection
+    | CommitteeSection,
     Field(discriminator="type"),
 ]

@@ -21,12 +21,14 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
 from kanjo import files
-from kanjo.errors import KanjoError
-from kanjo.train.module import EmotionModule
+from kanjo.errors import KanjoError, RecipeError
+from kanjo.train.module import EmotionModule, System
 from kanjo.train.schema import TrainingSection
 from kanjo.train.shares import local_size, rank_and_size
 
 log = logging.getLogger("kanjo")
+#: What a system's weights are called by, among its module's.
+_SYSTEM = "system."
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,21 @@ class Best:
 def checkpoint(run: Path) -> Path:
     """The checkpoint that a run goes on from."""
     return run / "checkpoints" / "last.ckpt"
+
+
+def kept(system: System, run: Path) -> System:
+    """A system with the weights that a finished run was left with before any refit. Raises RecipeError where they are gone."""
+    best = checkpoint(run).with_name("best.ckpt")
+    path = best if best.is_file() else checkpoint(run)
+    if not path.is_file():
+        raise RecipeError(f"{run} has no {path.name} under checkpoints: what it had learnt before its refit is gone")
+    state = _read(path)["state_dict"]
+    system.load_state_dict({key.removeprefix(_SYSTEM): value for key, value in state.items() if key.startswith(_SYSTEM)})
+    return system
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True, map_location="cpu")  # type: ignore[no-any-return]
 
 
 def keep_freed_memory() -> None:
@@ -102,7 +119,7 @@ def optimise(
             if not trainer.interrupted:
                 raise
             raise KeyboardInterrupt from error
-    state = torch.load(best.best_model_path or last, weights_only=True, map_location="cpu")
+    state = _read(Path(best.best_model_path or last))
     module.load_state_dict(state["state_dict"])
     module.cpu().float().eval()
     epoch = int(state["epoch"]) + 1

@@ -6,22 +6,21 @@ would say no more than the labels do.
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from safetensors.torch import load_file
+from torch import nn
 
 from kanjo import bundle
 from kanjo.errors import RecipeError
 from kanjo.splits import Fold
+from kanjo.train.init import restored
 from kanjo.train.material import Material
-from kanjo.train.module import System, system_of
+from kanjo.train.networks.committee import Committee
 from kanjo.train.recipe import recipe_from
 
 
-def teachers_of(material: Material, fold: Fold) -> list[System]:
+def teachers_of(material: Material, fold: Fold) -> list[nn.Module]:
     """The networks that a recipe names for this fold. Raises RecipeError: another front end or emotions, or one that was trained on a test speaker."""
     recipe = material.recipe
-    found = []
+    found: list[nn.Module] = []
     for word in recipe.training.teachers:
         known = bundle.read(word.format(fold=fold.index))
         theirs = recipe_from(known.facts.recipe, str(known.folder))
@@ -35,10 +34,6 @@ def teachers_of(material: Material, fold: Fold) -> list[System]:
             raise RecipeError(
                 f"training.teachers: {word} was trained on {', '.join(sorted(both)[:3])}, who test here (fold {fold.index})"
             )
-        weights = Path(known.folder) / bundle.WEIGHTS
-        if not weights.is_file():
-            raise RecipeError(f"training.teachers: {word} has no {bundle.WEIGHTS} beside its graph")
-        system = system_of(theirs, len(material.emotions))
-        system.load_state_dict(load_file(weights))
-        found.append(system.eval().requires_grad_(False))
+        network = restored(known).requires_grad_(False).network
+        found += list(network.members) if isinstance(network, Committee) else [network]
     return found

@@ -12,9 +12,11 @@ from torch import nn
 
 from kanjo.errors import RecipeError
 from kanjo.train.networks.cnn_lstm import CnnLstm1d, CnnLstm2d, CnnLstmMerged
+from kanjo.train.networks.committee import Committee
 from kanjo.train.networks.crnn import Crnn
 from kanjo.train.networks.dcnn_blstm import DcnnBlstm
 from kanjo.train.networks.mobilenet import MobileNet
+from kanjo.train.networks.pooling import Told
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "cnn-lstm-2d": CnnLstm2d,
@@ -28,7 +30,16 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 
 def build(kind: str, n_emotions: int, input_shape: tuple[int, int, int], settings: dict[str, Any]) -> nn.Module:
     """The network of that name for features of ``input_shape`` (C, M, T). Raises RecipeError for settings that don't fit."""
+    if kind == "committee":
+        return Committee([_member(n_emotions, input_shape, dict(one)) for one in settings["members"]])
     try:
         return NETWORKS[kind](n_emotions, input_shape, **settings)
     except ValueError as error:
         raise RecipeError(f"network {kind}: {error}") from error
+
+
+def _member(n_emotions: int, input_shape: tuple[int, int, int], settings: dict[str, Any]) -> Told:
+    settings.pop("weights", None)  # what it started from is history
+    found = build(settings.pop("type"), n_emotions, input_shape, settings)
+    assert isinstance(found, Told), "the recipe's section has no other members"
+    return found

@@ -45,6 +45,7 @@ class Told(nn.Module, ABC):
         self.functionals = Functionals(functionals) if functionals else None
         self.pooled_size = pooled_size
         self.embedding_size = embedding_size = pooled_size + (self.functionals.size if self.functionals else 0)
+        self.speaker_size = embedding_size if speaker else 0
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(embedding_size, n_emotions)
         self.offset = nn.Linear(embedding_size, n_emotions, bias=False) if speaker else None
