@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def join(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Finished runs of one split, or cross-validations.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Finished runs of one split, or cross-validations.")],
     name: Annotated[str, typer.Option(help="What the new network is called.")] = "joined",
     corpus_root: CorpusRoot = None,
     output: Run = None,
@@ -62,6 +62,8 @@ def _folds(runs: Sequence[Path]) -> list[str]:
     """The runs' folders of folds, or "" where each is one fold itself. Raises RecipeError for what is not finished, or not alike."""
     if len(runs) < 2:
         raise RecipeError(f"{runs[0]} alone is nothing to join; name at least two runs")
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise RecipeError(f"{', '.join(map(str, runs))}: a run is named twice; with itself it answers as it does alone")
     found = [sorted((path.parent.name for path in run.glob("fold-*/recipe.yaml")), key=_number) for run in runs]
     for run, folds in zip(runs, found, strict=True):
         if not folds and not (run / "recipe.yaml").is_file():

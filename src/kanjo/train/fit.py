@@ -92,7 +92,7 @@ def fit(
     system, module, batches, checks = begun(material, fold, run, extractor, resume)
     log.info("%s", _describe(system, material))
     refit = refit and material.recipe.training.refit
-    to_the_end = refit and material.recipe.training.schedule == "cosine"
+    to_the_end = refit and material.recipe.training.to_the_end
     best = optimise(module, batches, checks, run, items=len(fold.train), to_the_end=to_the_end, resume=resume, progress=progress)
     system.cpu().float().eval()
     whole: Any = checks.dataset  # all of it, whatever share of it this process has checked
@@ -126,7 +126,7 @@ def _refitted(first: Fitted, material: Material, fold: Fold, run: Path, resume: 
     everybody = replace(fold, train=tuple(sorted((*fold.train, *fold.validation))))
     log.info("refit on %d utterances, the %d that validated among them", len(everybody.train), len(fold.validation))
     system, module, batches, _ = begun(material, everybody, run / REFIT, None, resume)
-    epochs = training.epochs if training.schedule == "cosine" else first.best_epoch
+    epochs = training.epochs if training.to_the_end else first.best_epoch
     done = optimise(
         module, batches, None, run / REFIT, items=len(everybody.train), epochs=epochs, resume=resume, progress=progress
     )

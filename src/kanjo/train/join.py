@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from kanjo import bundle
 from kanjo.errors import RecipeError
 from kanjo.splits import Fold
-from kanjo.train.fit import Fitted, judged
-from kanjo.train.init import restored
+from kanjo.train.fit import REFIT, Fitted, judged
 from kanjo.train.material import Material, sides
 from kanjo.train.module import System, system_of
 from kanjo.train.network_sections import CommitteeSection, CrnnSection, MobileNetSection
@@ -58,7 +57,7 @@ def joined_recipe(runs: Sequence[Path], name: str) -> Recipe:
 
 
 def joined(material: Material, fold: Fold, runs: Sequence[Path]) -> Fitted:
-    """The committee of finished runs on a fold; ``material`` has its recipe. Raises RecipeError, BundleError for runs that can't be read.
+    """The committee of finished runs on a fold; ``material`` has its recipe. Raises RecipeError for runs whose checkpoints are gone.
 
     Temperatures, the members' and the whole's, are chosen on validation speakers, by networks that have not heard them: of a run that was refitted with
     these, the one before.
@@ -66,14 +65,14 @@ def joined(material: Material, fold: Fold, runs: Sequence[Path]) -> Fitted:
     windows = sides(material, fold)[1]
     last, first, minutes = [], [], 0.0
     for run in runs:
-        system = restored(bundle.read(run))
         recipe = load_recipe(str(run / "recipe.yaml"))
-        before = kept(system_of(recipe, len(material.emotions)), run) if recipe.training.refit else system
-        last.append(system.eval())
-        first.append(before.eval())
+        training, blank = recipe.training, partial(system_of, recipe, len(material.emotions))
+        before = kept(blank(), run, training.to_the_end).eval()
+        first.append(before)
+        last.append(kept(blank(), run / REFIT, True).eval() if training.refit else before)
         minutes += json.loads((run / "scores.json").read_text(encoding="utf-8")).get("minutes") or 0.0
     heats = torch.tensor([_heats(system, windows) for system in first])
-    committee, earlier = (_committee(material, systems, heats) for systems in (last, first))
+    committee, earlier = (_committee(systems, heats) for systems in (last, first))
     said = judged(earlier, windows)
     before_refit = earlier if material.recipe.training.refit else None
     return Fitted(committee, said.temperature, 0, said.validation_uar, minutes, said.enrolled, before_refit)
@@ -85,7 +84,7 @@ def _heats(system: System, windows: Any) -> list[float]:
     return [said.temperature, said.enrolled.temperature if said.enrolled else said.temperature]
 
 
-def _committee(material: Material, systems: Sequence[System], heats: torch.Tensor) -> System:
+def _committee(systems: Sequence[System], heats: torch.Tensor) -> System:
     members: list[Any] = [system.network for system in systems]
     network = Committee(members)
     network.temperatures.copy_(heats)

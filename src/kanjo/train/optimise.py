@@ -45,12 +45,14 @@ def checkpoint(run: Path) -> Path:
     return run / "checkpoints" / "last.ckpt"
 
 
-def kept(system: System, run: Path) -> System:
-    """A system with the weights that a finished run was left with before any refit. Raises RecipeError where they are gone."""
-    best = checkpoint(run).with_name("best.ckpt")
-    path = best if best.is_file() else checkpoint(run)
+def kept(system: System, run: Path, to_the_end: bool) -> System:
+    """A system with the weights of a finished training's best epoch, or (``to_the_end``) its last, as they were before any calibration.
+
+    Raises RecipeError where they are gone.
+    """
+    path = checkpoint(run) if to_the_end else checkpoint(run).with_name("best.ckpt")
     if not path.is_file():
-        raise RecipeError(f"{run} has no {path.name} under checkpoints: what it had learnt before its refit is gone")
+        raise RecipeError(f"{run} has no {path.name} under checkpoints: what it had learnt is gone, so it must be trained again")
     state = _read(path)["state_dict"]
     system.load_state_dict({key.removeprefix(_SYSTEM): value for key, value in state.items() if key.startswith(_SYSTEM)})
     return system

@@ -178,6 +178,11 @@ class TrainingSection(Section):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 0
 
+    @property
+    def to_the_end(self) -> bool:
+        """Whether what is refitted afterwards is left as its last epoch has it, not its best: where the rate falls as a cosine the refit ends so too."""
+        return self.refit and self.schedule == "cosine"
+
 
 class Recipe(Section):
     """One experiment, whole. ``finetune``: how a network of two stages trains its first (None: it is left out).
