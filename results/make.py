@@ -71,7 +71,7 @@ EXPERIMENTS = [
     Experiment("pretrain", "pretrain", "default on nEMO and Korean alone, 6 emotions", PRETRAIN),
     Experiment("pretrain-nemo", "pretrain", "default on RAVDESS and Korean alone, 7 emotions", f"train default --set corpora=[ravdess,emotiontts] {EIGHTH}"),
     Experiment("ravdess-pretrained", "ravdess", "mobilenet, pre-trained on nEMO and Korean too", "crossval mobilenet --set init=runs/results/pretrain"),
-    Experiment("ravdess-joined", "ravdess", "these two joined", "join runs/results/ravdess-mobilenet runs/results/ravdess-pretrained --name ravdess-joined"),
+    Experiment("ravdess-joined", "ravdess", "two mobilenets joined: these", "join runs/results/ravdess-mobilenet runs/results/ravdess-pretrained --name ravdess-joined"),
     Experiment("nemo-mobilenet", "nemo", "mobilenet, pre-trained on RAVDESS and Korean too", f"crossval mobilenet {NEMO} --set training.epochs=6 --set init=runs/results/pretrain-nemo"),
     Experiment("cross-mobilenet", "cross", "cross-corpus (mobilenet)", "crossval cross-corpus"),
     Experiment("korean-mobilenet", "korean", "mobilenet, pre-trained on RAVDESS and nEMO too", f"crossval mobilenet {KOREAN} {FEW}"),

@@ -16,13 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from kanjo.train.calibration import fit_temperature
 
 from kanjo.corpora import Manifest, Utterance
 from kanjo.errors import CorpusError, RecipeError
 from kanjo.splits import Fold
 from kanjo.train.data import Windows
-from kanjo.train.fit import fit
+from kanjo.train.fit import fit, fit_temperature
 from kanjo.train.material import Material, prepare
 from kanjo.train.module import uar
 from kanjo.train.pack import Item, pack

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from kanjo import bundle
 from kanjo.cli import app
 from kanjo.errors import KanjoError
 from kanjo.evaluation.evaluate import read_answers
-from kanjo.train.fit import begun
+from kanjo.train.fit import begun, fit
+from kanjo.train.join import joined as joined_runs
+from kanjo.train.join import joined_recipe
 from kanjo.train.material import prepare
 from kanjo.train.module import WindowModule
 from kanjo.train.networks.committee import Committee
@@ -48,12 +51,12 @@ def _refused(*words: object) -> str:
 
 @pytest.fixture(scope="module")
 def home(tiny_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two cross-validations whose first fold is done: ``one``, and ``two`` with another network, trained anew on everybody afterwards."""
+    """Two cross-validations whose first fold is done: ``one``, and ``two`` with another network."""
     folder = tmp_path_factory.mktemp("join")
     recipe = folder / "seat.yaml"
     recipe.write_text(RECIPE, encoding="utf-8")
-    again = ["--set", "training.refit=true", "--set", "training.seed=7", "--set", "network.lstm_units=6"]
-    for place, words in (("one/fold-1", []), ("two/fold-1", again)):
+    other = ["--set", "training.seed=7", "--set", "network.lstm_units=6"]
+    for place, words in (("one/fold-1", []), ("two/fold-1", other)):
         _run("train", recipe, "--corpus-root", tiny_corpora, "-s", "-o", folder / place, *words, code=0)
     return folder
 
@@ -147,6 +150,29 @@ def test_the_bundle_enrols_teaches_and_is_no_start_of_training(
     start = _refused("train", home / "seat.yaml", "--init", joined, "--corpus-root", tiny_corpora, "-o", tmp_path / "a")
     assert "holds another network" in start
     assert "is a committee, which isn't trained" in _refused("train", joined, "--corpus-root", tiny_corpora, "-o", tmp_path / "b")
+
+
+def test_of_a_run_that_was_refitted_the_last_network_answers_and_the_one_before_is_judged(
+    home: Path, tiny_corpora: Path, tmp_path: Path
+) -> None:
+    """Temperatures by the network that has not heard the validation speakers; answers by the one that was trained on them too."""
+    runs, fits = [tmp_path / "a", tmp_path / "b"], []
+    for run, changes in zip(runs, (["training.refit=true"], ["training.refit=true", "training.seed=7"]), strict=True):
+        material = prepare(load_recipe(str(home / "seat.yaml"), changes, str(tiny_corpora)), str(tiny_corpora))
+        fits.append(fit(material, material.fold(1), run))
+        (run / "recipe.yaml").write_text(material.recipe.text(), encoding="utf-8")
+        (run / "scores.json").write_text('{"minutes": 1.5}', encoding="utf-8")
+    together = replace(material, recipe=joined_recipe(runs, "both"))
+    made = joined_runs(together, material.fold(1), runs)
+    assert made.first is not None and made.minutes == 3.0
+    for committee, systems in ((made.system, [one.system for one in fits]), (made.first, [one.first for one in fits])):
+        network = committee.network
+        assert isinstance(network, Committee)
+        for member, system in zip(network.members, systems, strict=True):
+            assert system is not None
+            torch.testing.assert_close(dict(member.state_dict()), dict(system.network.state_dict()))
+        heats = [[one.temperature, one.enrolled.temperature] for one in fits if one.enrolled]
+        torch.testing.assert_close(network.temperatures, torch.tensor(heats))
 
 
 def test_what_is_done_stays(joined: Path, home: Path, tiny_corpora: Path) -> None:
