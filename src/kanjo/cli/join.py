@@ -85,18 +85,14 @@ def _number(fold: str) -> int:
 
 
 def _join(material: Material, recipe: Recipe, runs: Sequence[Path], place: Path, threads: int, silent: bool) -> None:
-    import torch
-
     from kanjo.train.join import joined
 
-    if threads:
-        torch.set_num_threads(threads)
     material = replace(material, recipe=recipe)
     fold = material.fold(recipe.split.fold)
     _same_split(runs)
     with logged(place, silent):
         sentences = note_split(place, material, fold)
-        fitted = joined(material, fold, runs)
+        fitted = joined(material, fold, runs, threads)
         said = f"{len(runs)} networks, joined after training ({', '.join(map(str, runs))}): their answers are averaged."
         score_run(material, fold, sentences, fitted, place, threads, silent, said)
 

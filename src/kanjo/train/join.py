@@ -56,12 +56,14 @@ def joined_recipe(runs: Sequence[Path], name: str) -> Recipe:
     return first.model_copy(update=changes)
 
 
-def joined(material: Material, fold: Fold, runs: Sequence[Path]) -> Fitted:
+def joined(material: Material, fold: Fold, runs: Sequence[Path], threads: int = 0) -> Fitted:
     """The committee of finished runs on a fold; ``material`` has its recipe. Raises RecipeError for runs whose checkpoints are gone.
 
     Temperatures, the members' and the whole's, are chosen on validation speakers, by networks that have not heard them: of a run that was refitted with
-    these, the one before.
+    these, the one before. ``threads``: cores that torch may use (0: all).
     """
+    if threads:
+        torch.set_num_threads(threads)
     windows = sides(material, fold)[1]
     last, first, minutes = [], [], 0.0
     for run in runs:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kanjo.train.networks.pooling import Told
+from kanjo.train.networks.pooling import Embedded, Told
 
 
-class Committee(nn.Module):
+class Committee(Embedded):
     """Members' probabilities, each at its own temperature, averaged: features (B, C, M, T), frames heard (B,) -> logits (B, E), embedding (B, D).
 
     Logits are the logarithm of the mean. The embedding is the members' side by side: what their layers hear first, then their functionals; so is a
@@ -29,19 +29,11 @@ class Committee(nn.Module):
         self.register_buffer("temperatures", torch.ones(len(members), 2))
 
     def embed(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
-        """As :meth:`Told.embed`."""
         found = [member.embed(features, frames) for member in self._told()]
         parts = [torch.split(one, [n, rest], 1) for one, n, rest in zip(found, self.pooled, self.beside, strict=True)]
         return torch.cat([*(pooled for pooled, _ in parts), *(rest for _, rest in parts)], 1)
 
-    def forward(
-        self, features: Tensor, frames: Tensor | None = None, speaker: Tensor | None = None, known: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        embedding = self.embed(features, frames)
-        return self.classify(embedding, speaker, known), embedding
-
     def classify(self, embedding: Tensor, speaker: Tensor | None = None, known: Tensor | None = None) -> Tensor:
-        """As :meth:`Told.classify`."""
         means = [None] * len(self.members) if speaker is None else self._parted(speaker)
         shares = []
         for member, temperature, own, mean in zip(self._told(), self.temperatures, self._parted(embedding), means, strict=True):

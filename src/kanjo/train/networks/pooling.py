@@ -33,7 +33,25 @@ class AttentiveStatistics(nn.Module):
         return torch.cat([mean, (spread + 1e-5).sqrt()], 1)
 
 
-class Told(nn.Module, ABC):
+class Embedded(nn.Module, ABC):
+    """A network that embeds first, and classifies then: features (B, C, M, T), frames heard (B,) -> logits (B, E), embedding (B, D)."""
+
+    @abstractmethod
+    def embed(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Features (B, C, M, T), frames heard (B,) -> (B, D)."""
+
+    @abstractmethod
+    def classify(self, embedding: Tensor, speaker: Tensor | None = None, known: Tensor | None = None) -> Tensor:
+        """Embeddings (B, D), their speakers' mean embeddings (B, D), 1 where these are known and 0 elsewhere (B, 1) -> logits (B, E)."""
+
+    def forward(
+        self, features: Tensor, frames: Tensor | None = None, speaker: Tensor | None = None, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        embedding = self.embed(features, frames)
+        return self.classify(embedding, speaker, known), embedding
+
+
+class Told(Embedded):
     """A network that tells emotions from an embedding: ``output``; with ``speaker``, from how far it is from its speaker's mean instead: ``offset``.
 
     Where the speaker is known, ``output`` has no say: on speakers never heard it is what a strange voice misleads. ``functionals``: of how many mels
@@ -61,14 +79,7 @@ class Told(nn.Module, ABC):
             return pooled
         return torch.cat([pooled, self.functionals.standardised(self.functionals(features, frames) if said is None else said)], 1)
 
-    def forward(
-        self, features: Tensor, frames: Tensor | None = None, speaker: Tensor | None = None, known: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        embedding = self.embed(features, frames)
-        return self.classify(embedding, speaker, known), embedding
-
     def classify(self, embedding: Tensor, speaker: Tensor | None = None, known: Tensor | None = None) -> Tensor:
-        """Embeddings (B, D), their speakers' mean embeddings (B, D), 1 where these are known and 0 elsewhere (B, 1) -> logits (B, E)."""
         logits: Tensor = self.output(self.dropout(embedding))
         if self.offset is None or speaker is None or known is None:
             return logits
