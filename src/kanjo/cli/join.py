@@ -48,9 +48,8 @@ def join(
     for fold in folds:
         place = folder / fold
         if not (place / "scores.json").is_file():
-            _join(
-                material, joined_recipe([run / fold for run in runs], name), [run / fold for run in runs], place, threads, silent
-            )
+            members = [run / fold for run in runs]
+            _join(material, joined_recipe(members, name), members, place, threads, silent)
     if folds == [""]:
         say(f"run folder: {folder}   report: {folder / 'report.html'}   try: kanjo predict --model {folder} clip.wav")
         return
