@@ -1,7 +1,7 @@
 // The page: record or drop, see the timeline, hear it, correct it, take it away.
 import { label, language, speak, word } from "/page/words.js";
 import * as service from "/page/service.js";
-import { draw, outline, record, wav } from "/page/sound.js";
+import { draw, microphone, outline, wav } from "/page/sound.js";
 import * as exports from "/page/exports.js";
 
 const $ = (id) => document.getElementById(id);
@@ -136,21 +136,19 @@ function bars(probabilities = {}) {
 }
 
 async function begin() {
-  const chunks = [];
-  let n = 0;
+  $("record").onclick = null; // a second click while the browser asks for the microphone is not a second recording
+  let source;
   try {
-    running = await record((samples) => {
-      chunks.push(samples);
-      n += samples.length;
-      $("clock").textContent = `${(n / running.sampleRate).toFixed(1)} s`;
-      running.stream.send(samples.buffer.slice(0));
-    });
+    source = await microphone();
   } catch (error) {
     say(() => word("microphone", error.message), true);
     return;
+  } finally {
+    $("record").onclick = toggle;
   }
-  const name = `${word("recording")}-${++recordings}.wav`;
-  running.stream = service.stream(running.sampleRate, async (message) => {
+  const chunks = [], rate = source.sampleRate, name = `${word("recording")}-${++recordings}.wav`;
+  let n = 0;
+  const stream = service.stream(rate, async (message) => {
     if (message.type === "level") {
       $("speech").value = message.speech;
       $("speech-value").textContent = percent(message.speech);
@@ -163,11 +161,18 @@ async function begin() {
     }
   }, (error) => {
     failed(name, error);
-    if (running) end(false);
+    if (running?.stream === stream) end(false);
   });
-  const rate = running.sampleRate;
+  running = { stop: source.stop, stream };
+  $("clock").textContent = "0.0 s";
   bars();
   recorder(true);
+  source.start((samples) => {
+    chunks.push(samples);
+    n += samples.length;
+    $("clock").textContent = `${(n / rate).toFixed(1)} s`;
+    stream.send(samples.buffer.slice(0));
+  });
 }
 
 async function end(tell = true) {
@@ -176,6 +181,10 @@ async function end(tell = true) {
   recorder(false);
   await stop();
   if (tell) stream.end();
+}
+
+function toggle() {
+  return running ? end() : begin();
 }
 
 function recorder(on) {
@@ -187,7 +196,7 @@ function recorder(on) {
 
 // --- the page itself
 
-$("record").onclick = () => (running ? end() : begin());
+$("record").onclick = toggle;
 $("choose").onclick = () => $("files").click();
 $("files").onchange = (event) => {
   hear([...event.target.files]);

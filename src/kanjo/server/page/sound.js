@@ -1,20 +1,23 @@
 // Samples: from the microphone, to a WAV file, and as the outline that is drawn.
 
-/** Record until `stop()`; every tenth of a second `heard(samples)`. Resolves once the microphone is there. */
-export async function record(heard) {
+/** The microphone, once it is there: `start(heard)` calls `heard(samples)` every tenth of a second until `stop()`, and not once after it. */
+export async function microphone() {
   const media = await navigator.mediaDevices.getUserMedia({
     audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false },
   });
   const context = new AudioContext();
   await context.audioWorklet.addModule("/page/worklet.js");
   const source = context.createMediaStreamSource(media), tap = new AudioWorkletNode(context, "tap");
-  tap.port.onmessage = (event) => heard(event.data);
-  source.connect(tap);
+  const start = (heard) => {
+    tap.port.onmessage = (event) => heard(event.data);
+    source.connect(tap);
+  };
   const stop = async () => {
+    tap.port.onmessage = null;
     for (const track of media.getTracks()) track.stop();
     await context.close();
   };
-  return { sampleRate: context.sampleRate, stop };
+  return { sampleRate: context.sampleRate, start, stop };
 }
 
 /** 16-bit mono WAV of chunks of samples. */
