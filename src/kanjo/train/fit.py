@@ -20,9 +20,10 @@ from kanjo.train.data import Items, Windows, loader
 from kanjo.train.features import cached_features
 from kanjo.train.frontend import LogMel
 from kanjo.train.init import initialise
-from kanjo.train.material import Material, class_weights, emotions_of, functional_statistics, shares_of, sides, statistics
+from kanjo.train.material import Material, class_weights, emotions_of, heard_statistics, shares_of, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of, uar
-from kanjo.train.network_sections import DcnnBlstmSection, MobileNetSection
+from kanjo.train.network_sections import DcnnBlstmSection, Ge2eSection, MobileNetSection
+from kanjo.train.networks.ge2e import Ge2e
 from kanjo.train.networks.weights import published_of, read_weights
 from kanjo.train.optimise import Best, checkpoint, in_bf16, optimise
 from kanjo.train.schema import Recipe
@@ -153,12 +154,14 @@ def begun(
         frontend.fit_statistics(*statistics(frontend, material, fold))
     functionals = getattr(system.network, "functionals", None)
     if functionals is not None:  # of a bundle that training starts from too: each corpus lies where its own recordings do
-        functionals.fit_statistics(*functional_statistics(system, material, fold))
+        functionals.fit_statistics(*heard_statistics(system, material, fold, functionals))
     if isinstance(recipe.network, DcnnBlstmSection):
         source = str(extractor) if extractor else recipe.network.weights
         read_weights(deep_network(system).extractor, source, published_of(recipe.network))
-    if isinstance(recipe.network, MobileNetSection) and not recipe.init:
+    if isinstance(recipe.network, MobileNetSection | Ge2eSection) and not recipe.init:
         read_weights(system.network, recipe.network.weights, published_of(recipe.network))
+    if isinstance(system.network, Ge2e):
+        system.network.norm.fit_statistics(*heard_statistics(system, material, fold, system.network.summary))
     return (system, *_task(system, material, fold, (extractor or run / "extractor").parent))
 
 

@@ -256,7 +256,7 @@ class LogMel(nn.Module):
             with_deltas,
             normalization,
         )
-        self.trim_db = trim_db
+        self.trim_db, self.sample_rate, self.mel_scale = trim_db, sample_rate, mel_scale
         self.band = (fmin, fmax or sample_rate / 2)
         self.channels = 3 if with_deltas else 1
         self.n_mels = n_mels

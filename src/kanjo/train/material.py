@@ -153,11 +153,12 @@ def statistics(frontend: LogMel, material: Material, fold: Fold) -> tuple[Tensor
     return mean.float(), (squares / n - mean.square()).clamp(min=0).sqrt().float()
 
 
-def functional_statistics(system: System, material: Material, fold: Fold) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (F,) of a network's functionals over the training utterances; at most 2000."""
-    network: Any = system.network
+def heard_statistics(
+    system: System, material: Material, fold: Fold, of: Callable[[Tensor, Tensor], Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Mean and deviation (D,) of what ``of`` makes of features and frames, (B, D), over the training utterances; at most 2000."""
     with torch.inference_mode():
-        found = torch.cat([network.functionals(*system.features(batch["signal"])) for batch in _sample(material, fold)])
+        found = torch.cat([of(*system.features(batch["signal"])) for batch in _sample(material, fold)])
     return found.mean(0), found.std(0, correction=0)
 
 

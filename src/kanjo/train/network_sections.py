@@ -172,11 +172,29 @@ class CrnnSection(Section):
     functionals: bool = False
 
 
+class Ge2eSection(Section):
+    """A speaker encoder's lower LSTM layers, trained on (Wan et al. 2018): see kanjo.train.networks.ge2e. ``speaker``, ``functionals``: as MobileNet's.
+
+    ``weights`` that the LSTM starts from: "voxceleb" (Resemblyzer's, fetched), "none" (random), a file, or "auto" (as MobileNet's). ``freeze``: it stays
+    as it was published.
+    """
+
+    type: Literal["ge2e"]
+    weights: str = "auto"
+    layers: Annotated[int, Field(ge=1, le=3)] = 2
+    freeze: bool = False
+    dropout: Share = 0.3
+    speaker: bool = False
+    functionals: bool = False
+
+
 class CommitteeSection(Section):
     """Several networks whose answers are averaged: see kanjo.train.networks.committee. ``of``: the runs' folders that ``kanjo join`` took them from."""
 
     type: Literal["committee"]
-    members: Annotated[tuple[Annotated[MobileNetSection | CrnnSection, Field(discriminator="type")], ...], Field(min_length=2)]
+    members: Annotated[
+        tuple[Annotated[MobileNetSection | CrnnSection | Ge2eSection, Field(discriminator="type")], ...], Field(min_length=2)
+    ]
     of: tuple[str, ...] = ()
 
     @property
@@ -192,6 +210,7 @@ NetworkSection = Annotated[
     | DcnnBlstmSection
     | MobileNetSection
     | CrnnSection
+    | Ge2eSection
     | CommitteeSection,
     Field(discriminator="type"),
 ]

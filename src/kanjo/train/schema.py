@@ -14,6 +14,7 @@ from kanjo.train.network_sections import (
     CnnLstm1dSection,
     CnnLstmMergedSection,
     CrnnSection,
+    Ge2eSection,
     DcnnBlstmSection,
     FrontendSection,
     LogMelSection,
@@ -217,7 +218,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        if self.init and self.network.type not in ("cnn-lstm-2d", "cnn-lstm-1d", "mobilenet", "crnn"):
+        if self.init and self.network.type not in ("cnn-lstm-2d", "cnn-lstm-1d", "mobilenet", "crnn", "ge2e"):
             raise ValueError(f"init: a network {self.network.type} can't start from a bundle")
         staged = isinstance(self.network, DcnnBlstmSection)
         if self.finetune and not staged:
@@ -230,7 +231,7 @@ class Recipe(Section):
             raise ValueError("finetune.refit: a first stage is kept as its best epoch left it; set it to false")
         if staged and self.augment.mixup:
             raise ValueError("augment.mixup blends whole utterances, which the first stage never sees; set it to 0")
-        if self.audio.crop_s and not isinstance(self.network, MobileNetSection | CrnnSection):
+        if self.audio.crop_s and not isinstance(self.network, MobileNetSection | CrnnSection | Ge2eSection):
             raise ValueError(f"audio.crop_s: a network {self.network.type} hears whole windows")
         sound = isinstance(self.network, DcnnBlstmSection) and self.network.extractor == "mobilenet"
         if sound and getattr(self.frontend, "with_deltas", False):

@@ -15,6 +15,7 @@ from kanjo.train.networks.cnn_lstm import CnnLstm1d, CnnLstm2d, CnnLstmMerged
 from kanjo.train.networks.committee import Committee
 from kanjo.train.networks.crnn import Crnn
 from kanjo.train.networks.dcnn_blstm import DcnnBlstm
+from kanjo.train.networks.ge2e import Ge2e
 from kanjo.train.networks.mobilenet import MobileNet
 from kanjo.train.networks.pooling import Told
 
@@ -25,21 +26,26 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "dcnn-blstm-attention": DcnnBlstm,
     "mobilenet": MobileNet,
     "crnn": Crnn,
+    "ge2e": Ge2e,
 }
 
 
-def build(kind: str, n_emotions: int, input_shape: tuple[int, int, int], settings: dict[str, Any]) -> nn.Module:
-    """The network of that name for features of ``input_shape`` (C, M, T). Raises RecipeError for settings that don't fit."""
+def build(
+    kind: str, n_emotions: int, input_shape: tuple[int, int, int], settings: dict[str, Any], frontend: nn.Module | None = None
+) -> nn.Module:
+    """The network of that name for features of ``input_shape`` (C, M, T), made by ``frontend``. Raises RecipeError for settings that don't fit."""
     if kind == "committee":
-        return Committee([_member(n_emotions, input_shape, dict(one)) for one in settings["members"]])
+        return Committee([_member(n_emotions, input_shape, dict(one), frontend) for one in settings["members"]])
+    if kind == "ge2e":
+        settings = {**settings, "frontend": frontend}
     try:
         return NETWORKS[kind](n_emotions, input_shape, **settings)
     except ValueError as error:
         raise RecipeError(f"network {kind}: {error}") from error
 
 
-def _member(n_emotions: int, input_shape: tuple[int, int, int], settings: dict[str, Any]) -> Told:
+def _member(n_emotions: int, input_shape: tuple[int, int, int], settings: dict[str, Any], frontend: nn.Module | None) -> Told:
     settings.pop("weights", None)  # what it started from is history
-    found = build(settings.pop("type"), n_emotions, input_shape, settings)
+    found = build(settings.pop("type"), n_emotions, input_shape, settings, frontend)
     assert isinstance(found, Told), "the recipe's section has no other members"
     return found
