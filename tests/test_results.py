@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shlex
 from pathlib import Path
 from types import ModuleType
 
@@ -35,7 +36,7 @@ def test_every_figure_belongs_to_an_experiment_that_can_be_run_again(make: Modul
     assert len(names) == len(make.EXPERIMENTS)
     assert {path.stem for path in (ROOT / "results").glob("*.json")} <= names
     for experiment in make.EXPERIMENTS:
-        words = experiment.words.split()
+        words = shlex.split(experiment.words)
         assert experiment.part in make.PARTS
         if words[0] == "join":
             ran = {f"runs/results/{before.name}" for before in make.EXPERIMENTS[: make.EXPERIMENTS.index(experiment)]}
