@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -342,17 +343,17 @@ def test_a_full_house_says_when_to_come_again() -> None:
 
 
 def test_memory_stays_flat() -> None:
-    """The soak in short: after a warm-up, another sixty requests leave the service as large as it was."""
+    """The soak in short: after a warm-up, forty requests leave the service as large as it was, at least once in four; a leak grows every time."""
     if not Path("/proc/self/status").exists():
         pytest.skip("memory is read from /proc, which this system doesn't have")
     content, sizes = MOODS.read_bytes(), []
     with service() as running, ThreadPoolExecutor(3) as pool:
         status = Path(f"/proc/{running.process.pid}/status")
-        for n in (60, 60, 60):
+        for n in (40,) * 5:
             answers = list(pool.map(lambda _: httpx.post(running.url + "/v1/predict", content=content, timeout=60), range(n)))
             assert all(answer.status_code == 200 for answer in answers)
             sizes.append(int(re.search(r"VmRSS:\s+(\d+)", status.read_text())[1]))  # type: ignore[index]
-    assert sizes[2] < 1.05 * sizes[1]
+    assert min(later / earlier for earlier, later in pairwise(sizes)) < 1.02, sizes
 
 
 def test_what_was_accepted_is_answered_before_it_stops() -> None:
