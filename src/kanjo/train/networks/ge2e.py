@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kanjo.train.frontend import LogMel, mel_filters
-from kanjo.train.networks.pooling import AttentiveStatistics, Told
+from kanjo.train.networks.pooling import AttentiveStatistics, Told, within
 
 #: What the encoder was trained on: 40 mel bands (Slaney's) of power at 16 kHz, frames of 25 ms every 10 ms, an RMS of -30 dB of full scale.
 RATE, BANDS, FRAME, HOP, LEVEL_DB = 16000, 40, 400, 160, -30.0
@@ -80,11 +80,11 @@ class Ge2e(Told):
         power = (torch.exp(5 * features[:, 0].float() - 4.5) - 1e-5).clamp(min=0)  # (B, M, T)
         n_steps = power.shape[2]
         heard = torch.full_like(power[:, 0, 0], n_steps, dtype=torch.long) if frames is None else frames.clamp(max=n_steps)
-        inside = torch.arange(n_steps, device=power.device) < heard.unsqueeze(1)  # (B, T)
-        level = ((self.loudness @ power) * inside).sum(1) / heard  # (B,)
+        inside = within(power.transpose(1, 2), heard)  # (B, T, 1)
+        level = ((self.loudness @ power) * inside[..., 0]).sum(1) / heard  # (B,)
         bands = (self.mels @ power) / level.clamp(min=_SHORTEST).reshape(-1, 1, 1)
         steps, _ = self.lstm(bands.transpose(1, 2))
-        return self.attention(steps, inside.unsqueeze(2))  # type: ignore[no-any-return]
+        return self.attention(steps, inside)  # type: ignore[no-any-return]
 
 
 def bands_from(frontend: LogMel) -> tuple[Tensor, Tensor]:
