@@ -15,7 +15,7 @@ from kanjo.splits import Fold
 from kanjo.train.fit import REFIT, Fitted, judged
 from kanjo.train.material import Material, sides
 from kanjo.train.module import System, system_of
-from kanjo.train.network_sections import CommitteeSection, CrnnSection, Ge2eSection, MobileNetSection
+from kanjo.train.network_sections import CommitteeSection, ToldSection
 from kanjo.train.networks.committee import Committee
 from kanjo.train.optimise import kept
 from kanjo.train.recipe import load_recipe
@@ -30,7 +30,7 @@ def joined_recipe(runs: Sequence[Path], name: str) -> Recipe:
     recipes = [load_recipe(str(run / "recipe.yaml")) for run in runs]
     first, members = recipes[0], []
     for run, recipe in zip(runs, recipes, strict=True):
-        if not isinstance(recipe.network, MobileNetSection | CrnnSection | Ge2eSection):
+        if not isinstance(recipe.network, ToldSection):
             raise RecipeError(f"{run}: a committee's members are mobilenet, crnn or ge2e, and this is {recipe.network.type}")
         members.append(recipe.network)
         apart = [key for key in _SHARED if getattr(recipe, key) != getattr(first, key)]

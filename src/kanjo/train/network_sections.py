@@ -188,13 +188,15 @@ class Ge2eSection(Section):
     functionals: bool = False
 
 
+#: Networks that tell emotions from an embedding (kanjo.train.networks.pooling.Told): they hear crops, and can be a committee's members.
+ToldSection = MobileNetSection | CrnnSection | Ge2eSection
+
+
 class CommitteeSection(Section):
     """Several networks whose answers are averaged: see kanjo.train.networks.committee. ``of``: the runs' folders that ``kanjo join`` took them from."""
 
     type: Literal["committee"]
-    members: Annotated[
-        tuple[Annotated[MobileNetSection | CrnnSection | Ge2eSection, Field(discriminator="type")], ...], Field(min_length=2)
-    ]
+    members: Annotated[tuple[Annotated[ToldSection, Field(discriminator="type")], ...], Field(min_length=2)]
     of: tuple[str, ...] = ()
 
     @property

@@ -13,13 +13,11 @@ from kanjo.splits import PROTOCOLS
 from kanjo.train.network_sections import (
     CnnLstm1dSection,
     CnnLstmMergedSection,
-    CrnnSection,
     DcnnBlstmSection,
     FrontendSection,
-    Ge2eSection,
     LogMelSection,
-    MobileNetSection,
     NetworkSection,
+    ToldSection,
     WaveformSection,
 )
 from kanjo.train.sections import Count, Part, Positive, Section, Share, TuneSection
@@ -231,7 +229,7 @@ class Recipe(Section):
             raise ValueError("finetune.refit: a first stage is kept as its best epoch left it; set it to false")
         if staged and self.augment.mixup:
             raise ValueError("augment.mixup blends whole utterances, which the first stage never sees; set it to 0")
-        if self.audio.crop_s and not isinstance(self.network, MobileNetSection | CrnnSection | Ge2eSection):
+        if self.audio.crop_s and not isinstance(self.network, ToldSection):
             raise ValueError(f"audio.crop_s: a network {self.network.type} hears whole windows")
         sound = isinstance(self.network, DcnnBlstmSection) and self.network.extractor == "mobilenet"
         if sound and getattr(self.frontend, "with_deltas", False):
