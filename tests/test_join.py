@@ -189,7 +189,7 @@ def test_what_cannot_be_joined(home: Path, joined: Path, tiny_run: Path, tiny_co
     assert "alone is nothing to join" in _refused("join", one, *out, tmp_path / "a")
     assert "a run is named twice" in _refused("join", one, two, one, *out, tmp_path / "a")
     assert "no run folder" in _refused("join", one, tmp_path, *out, tmp_path / "a")
-    assert "members are mobilenet, crnn or ge2e, and this is cnn-lstm-2d" in _refused("join", one, tiny_run, *out, tmp_path / "a")
+    assert "members are mobilenet, crnn, ge2e or whisper, and this is cnn-lstm-2d" in _refused("join", one, tiny_run, *out, tmp_path / "a")
     assert "and this is committee" in _refused("join", one, joined, *out, tmp_path / "a")
     assert "join runs of the same folds" in _refused("join", home / "one", two, *out, tmp_path / "a")
     broken = tmp_path / "broken"

@@ -22,8 +22,8 @@ from kanjo.train.frontend import LogMel
 from kanjo.train.init import initialise
 from kanjo.train.material import Material, class_weights, emotions_of, heard_statistics, shares_of, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of, uar
-from kanjo.train.network_sections import DcnnBlstmSection, Ge2eSection, MobileNetSection
-from kanjo.train.networks.ge2e import Ge2e
+from kanjo.train.network_sections import DcnnBlstmSection, Ge2eSection, MobileNetSection, WhisperSection
+from kanjo.train.networks.encoder import Encoder
 from kanjo.train.networks.weights import published_of, read_weights
 from kanjo.train.optimise import Best, checkpoint, in_bf16, optimise
 from kanjo.train.schema import Recipe
@@ -158,9 +158,9 @@ def begun(
     if isinstance(recipe.network, DcnnBlstmSection):
         source = str(extractor) if extractor else recipe.network.weights
         read_weights(deep_network(system).extractor, source, published_of(recipe.network))
-    if isinstance(recipe.network, MobileNetSection | Ge2eSection) and not recipe.init:
+    if isinstance(recipe.network, MobileNetSection | Ge2eSection | WhisperSection) and not recipe.init:
         read_weights(system.network, recipe.network.weights, published_of(recipe.network))
-    if isinstance(system.network, Ge2e):
+    if isinstance(system.network, Encoder):
         system.network.norm.fit_statistics(*heard_statistics(system, material, fold, system.network.summary))
     return (system, *_task(system, material, fold, (extractor or run / "extractor").parent))
 

@@ -191,6 +191,11 @@ def heard_frames(signal: Tensor, hop_length: int) -> Tensor:
     return torch.amax(hops * place, 1).clamp(min=1)
 
 
+def all_frames(features: Tensor) -> Tensor:
+    """How many frames each item of features (B, ..., T) has heard where none are said to be padding: all, int64 (B,)."""
+    return torch.full((features.shape[0],), features.shape[-1], dtype=torch.long, device=features.device)
+
+
 def held(features: Tensor, frames: Tensor) -> Tensor:
     """Frames from ``frames`` (B,) on replaced by the last before them: (B, M, T) -> (B, M, T)."""
     last = (frames - 1).reshape(-1, 1, 1)

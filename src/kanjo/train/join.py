@@ -31,7 +31,9 @@ def joined_recipe(runs: Sequence[Path], name: str) -> Recipe:
     first, members = recipes[0], []
     for run, recipe in zip(runs, recipes, strict=True):
         if not isinstance(recipe.network, ToldSection):
-            raise RecipeError(f"{run}: a committee's members are mobilenet, crnn or ge2e, and this is {recipe.network.type}")
+            raise RecipeError(
+                f"{run}: a committee's members are mobilenet, crnn, ge2e or whisper, and this is {recipe.network.type}"
+            )
         members.append(recipe.network)
         apart = [key for key in _SHARED if getattr(recipe, key) != getattr(first, key)]
         apart += [

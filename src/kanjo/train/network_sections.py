@@ -188,8 +188,25 @@ class Ge2eSection(Section):
     functionals: bool = False
 
 
+class WhisperSection(Section):
+    """Whisper-tiny's lower encoder layers, trained on (Radford et al. 2022): see kanjo.train.networks.whisper. ``speaker``, ``functionals``: as MobileNet's.
+
+    ``weights`` that they start from: "smart-turn" (pipecat's, fetched), "none" (random), a file, or "auto" (as MobileNet's). ``hidden``: how many of a
+    layer's 1536 hidden units stay, those of the largest weights. ``freeze``: all stay as they were published.
+    """
+
+    type: Literal["whisper"]
+    weights: str = "auto"
+    layers: Annotated[int, Field(ge=1, le=4)] = 1
+    hidden: Annotated[int, Field(ge=1, le=1536)] = 1024
+    freeze: bool = False
+    dropout: Share = 0.3
+    speaker: bool = False
+    functionals: bool = False
+
+
 #: Networks that tell emotions from an embedding (kanjo.train.networks.pooling.Told): they hear crops, and can be a committee's members.
-ToldSection = MobileNetSection | CrnnSection | Ge2eSection
+ToldSection = MobileNetSection | CrnnSection | Ge2eSection | WhisperSection
 
 
 class CommitteeSection(Section):
@@ -213,6 +230,7 @@ NetworkSection = Annotated[
     | MobileNetSection
     | CrnnSection
     | Ge2eSection
+    | WhisperSection
     | CommitteeSection,
     Field(discriminator="type"),
 ]

@@ -216,7 +216,7 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        if self.init and self.network.type not in ("cnn-lstm-2d", "cnn-lstm-1d", "mobilenet", "crnn", "ge2e"):
+        if self.init and self.network.type not in ("cnn-lstm-2d", "cnn-lstm-1d", "mobilenet", "crnn", "ge2e", "whisper"):
             raise ValueError(f"init: a network {self.network.type} can't start from a bundle")
         staged = isinstance(self.network, DcnnBlstmSection)
         if self.finetune and not staged:

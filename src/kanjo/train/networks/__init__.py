@@ -18,6 +18,7 @@ from kanjo.train.networks.dcnn_blstm import DcnnBlstm
 from kanjo.train.networks.ge2e import Ge2e
 from kanjo.train.networks.mobilenet import MobileNet
 from kanjo.train.networks.pooling import Told
+from kanjo.train.networks.whisper import Whisper
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "cnn-lstm-2d": CnnLstm2d,
@@ -27,6 +28,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mobilenet": MobileNet,
     "crnn": Crnn,
     "ge2e": Ge2e,
+    "whisper": Whisper,
 }
 
 
@@ -36,7 +38,7 @@ def build(
     """The network of that name for features of ``input_shape`` (C, M, T), made by ``frontend``. Raises RecipeError for settings that don't fit."""
     if kind == "committee":
         return Committee([_member(n_emotions, input_shape, dict(one), frontend) for one in settings["members"]])
-    if kind == "ge2e":
+    if kind in ("ge2e", "whisper"):  # they make what they hear of what the front end makes
         settings = {**settings, "frontend": frontend}
     try:
         return NETWORKS[kind](n_emotions, input_shape, **settings)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kanjo.train.frontend import all_frames
 from kanjo.train.networks.pooling import AttentiveStatistics, Told, within
 
 #: Frames that become one step.
@@ -55,8 +55,7 @@ class Crnn(Told):
                 x = F.max_pool2d(x, (4, 1) if n == 3 else (2, 2))  # before ELU: the same, and a fraction of the work
             x = F.elu(x)
         steps = x.permute(0, 3, 1, 2).flatten(2)  # (B, S, C' M')
-        n_steps = steps.shape[1]
-        heard = torch.full_like(steps[:, 0, 0], n_steps, dtype=torch.long) if frames is None else (frames + STRIDE - 1) // STRIDE
+        heard = ((all_frames(features) if frames is None else frames) + STRIDE - 1) // STRIDE
         steps, _ = self.lstm(self.norm(steps))
         embedding: Tensor = self.attention(steps, within(steps, heard))
         return embedding

@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from kanjo.train.frontend import all_frames
+
 #: Bands that statistics are taken of, at most; cepstral coefficients; groups of bands and of modulation frequencies.
 BANDS = 64
 CEPSTRA = 20
@@ -65,11 +67,7 @@ class Functionals(nn.Module):
     def forward(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
         bands = nn.functional.avg_pool2d(features.float(), (self.pooled, 1))[:, 0]  # (B, M', T)
         steps = bands.shape[2]
-        n = (
-            torch.full_like(bands[:, :1, :1], steps)
-            if frames is None
-            else frames.clamp(max=steps).reshape(-1, 1, 1).to(bands.dtype)
-        )
+        n = (all_frames(bands) if frames is None else frames.clamp(max=steps)).reshape(-1, 1, 1).to(bands.dtype)
         place = torch.arange(steps, device=bands.device)
         heard = (place < n).to(bands.dtype)  # (B, 1, T)
         changing = heard[..., 2:]

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kanjo.train.frontend import all_frames
 from kanjo.train.networks.pooling import AttentiveStatistics, Told, within
 
 Pooling = Literal["mean", "attention", "blstm"]
@@ -152,8 +153,7 @@ class MobileNet(Told):
 
     def pool(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
         steps = self.features(features).mean(2).transpose(1, 2)  # (B, S, C')
-        n = steps.shape[1]
-        heard = torch.full_like(steps[:, 0, 0], n, dtype=torch.long) if frames is None else (frames + STRIDE - 1) // STRIDE
+        heard = ((all_frames(features) if frames is None else frames) + STRIDE - 1) // STRIDE
         inside = within(steps, heard)
         if self.lstm is not None:
             steps, _ = self.lstm(steps)

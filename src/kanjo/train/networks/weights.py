@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from kanjo.errors import RecipeError
 from kanjo.files import reason, sha256
+from kanjo.train.networks.onnx_weights import read_onnx
+from kanjo.train.networks.whisper import Whisper
 
 AUTO, NONE = "auto", "none"
 
@@ -25,6 +28,7 @@ class Published:
 
     ``last``: how the names of the layers begin that are left out where their shapes differ; they once told other things apart.
     ``spare``: of those that are left out where the network has none of that name. ``file``: its name here, if not the url's last part.
+    ``within``: the part of a whole network that is meant: how its names begin in the file; the others are left out.
     """
 
     word: str
@@ -34,6 +38,7 @@ class Published:
     last: tuple[str, ...]
     spare: tuple[str, ...] = ()
     file: str = ""
+    within: str = ""
 
     @property
     def name(self) -> str:
@@ -66,8 +71,18 @@ VOXCELEB = Published(
     ("lstm.", "linear.", "similarity_"),
     "resemblyzer_pretrained.pt",
 )
+#: pipecat's smart-turn v3.2 (BSD 2-clause): Whisper-tiny's encoder, trained on to tell whether someone has finished speaking; int8. Its wheel has the same file.
+SMART_TURN = Published(
+    "smart-turn",
+    "pipecat's smart-turn v3.2",
+    "https://huggingface.co/pipecat-ai/smart-turn-v3/resolve/f766f81d3cfdf7737ac64aad813d91bbfd56bf93/smart-turn-v3.2-cpu.onnx",
+    "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
+    (),
+    ("layers.", "layer_norm.", "embed_positions."),
+    within="inner.encoder.",
+)
 #: Network -> what "auto" means for it.
-PUBLISHED = {"alexnet": IMAGENET, "mobilenet": AUDIOSET, "ge2e": VOXCELEB}
+PUBLISHED = {"alexnet": IMAGENET, "mobilenet": AUDIOSET, "ge2e": VOXCELEB, "whisper": SMART_TURN}
 _WORDS = (AUTO, NONE, *(known.word for known in PUBLISHED.values()))
 
 
@@ -77,7 +92,7 @@ def published_of(network: Any) -> Published:
 
 
 def read_weights(network: nn.Module, source: str, published: Published = IMAGENET) -> None:
-    """Put weights into a network: the word of what is published, "none" (it stays as it is) or a .pth, .pt or .safetensors file.
+    """Put weights into a network: the word of what is published, "none" (it stays as it is) or a .pth, .pt, .safetensors or .onnx file.
 
     Last layers of other sizes are left out, the network's own stay. Raises RecipeError in one line for weights that can't
     be had, that are not a plain state dict, or whose names or shapes aren't the network's.
@@ -86,6 +101,10 @@ def read_weights(network: nn.Module, source: str, published: Published = IMAGENE
         return
     found = fetch(published) if source == published.word else _read(Path(source))
     own = network.state_dict()
+    if any(key.startswith(published.within) for key in found):
+        found = {key.removeprefix(published.within): value for key, value in found.items() if key.startswith(published.within)}
+    if isinstance(network, Whisper):
+        found = network.adapted(found)
     for key in [
         key for key in found if key.startswith(published.last) and (key not in own or found[key].shape != own[key].shape)
     ]:
@@ -155,9 +174,16 @@ def digest(source: str) -> str:
         raise RecipeError(f"network.weights {source}: {reason(error)}; expected {', '.join(_WORDS)} or a file") from error
 
 
+def _unpickled(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {".safetensors": load_file, ".onnx": read_onnx}
+
+
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        found: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        found: Any = _READERS.get(path.suffix, _unpickled)(path)
     except FileNotFoundError as error:
         raise RecipeError(f"network.weights {path}: no such file; expected {', '.join(_WORDS)} or a file") from error
     except pickle.UnpicklingError as error:

@@ -1,0 +1,123 @@
+"""The lower layers of Whisper-tiny's encoder, which learnt to hear speech in many languages (Radford et al. 2022, arXiv 2212.04356; smart-turn's weights).
+
+Two convolutions and the first transformer layers. A linear SVM on one layer's mean and deviation over time, as they are, tells RAVDESS's validation
+speakers' emotions with a UAR of 67 % (76 where each speaker is standardised): more than any other frozen features tried here.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kanjo.train.networks.encoder import Encoder
+
+#: What the encoder was trained on: 80 mel bands of power, an RMS of 1, the logarithm floored 80 dB below the loudest.
+BANDS, LEVEL_DB, FLOOR = 80, 0.0, 8.0
+SIZE, HEADS = 384, 6
+
+
+class SelfAttention(nn.Module):
+    """Every step from all steps heard, by 6 heads: (B, S, D), heard (B, S, 1) -> (B, S, D)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q_proj = nn.Linear(SIZE, SIZE)
+        self.k_proj = nn.Linear(SIZE, SIZE, bias=False)
+        self.v_proj = nn.Linear(SIZE, SIZE)
+        self.out_proj = nn.Linear(SIZE, SIZE)
+
+    def forward(self, steps: Tensor, inside: Tensor) -> Tensor:
+        q, k, v = (self._heads(rows(one, steps)) for one in (self.q_proj, self.k_proj, self.v_proj))
+        scores = (q @ k.transpose(2, 3)) * (SIZE // HEADS) ** -0.5
+        scores = scores.float().masked_fill(~inside[:, None, :, 0].unsqueeze(2), float("-inf"))
+        found = torch.softmax(scores, 3).to(v.dtype) @ v
+        return rows(self.out_proj, found.transpose(1, 2).flatten(2))
+
+    def _heads(self, steps: Tensor) -> Tensor:
+        return steps.reshape(-1, steps.shape[1], HEADS, SIZE // HEADS).transpose(1, 2)
+
+
+class Layer(nn.Module):
+    """A transformer layer, normalised before: (B, S, D), heard (B, S, 1) -> (B, S, D)."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.self_attn_layer_norm = nn.LayerNorm(SIZE)
+        self.self_attn = SelfAttention()
+        self.final_layer_norm = nn.LayerNorm(SIZE)
+        self.fc1 = nn.Linear(SIZE, hidden)
+        self.fc2 = nn.Linear(hidden, SIZE)
+
+    def forward(self, steps: Tensor, inside: Tensor) -> Tensor:
+        steps = steps + self.self_attn(self.self_attn_layer_norm(steps), inside)
+        return steps + rows(self.fc2, F.gelu(rows(self.fc1, self.final_layer_norm(steps))))
+
+
+class Whisper(Encoder):
+    """Two convolutions and the lower ``layers`` of the encoder, 50 steps a second: an embedding (B, 768).
+
+    ``hidden``: how many of a layer's 1536 hidden units stay, those of the largest weights. ``freeze``: all stay as they were published.
+    """
+
+    positions: Tensor
+
+    def __init__(
+        self,
+        n_emotions: int,
+        input_shape: tuple[int, int, int],
+        *,
+        layers: int = 1,
+        hidden: int = 1024,
+        freeze: bool = False,
+        **settings: Any,
+    ) -> None:
+        super().__init__(n_emotions, input_shape, SIZE, bands=BANDS, level_db=LEVEL_DB, **settings)
+        self.conv1 = nn.Conv1d(BANDS, SIZE, 3, padding=1)
+        self.conv2 = nn.Conv1d(SIZE, SIZE, 3, stride=2, padding=1)
+        self.register_buffer("positions", sinusoids(-(-input_shape[2] // 2), SIZE), persistent=False)
+        self.hidden = hidden
+        self.layers = nn.ModuleList(Layer(hidden) for _ in range(layers))
+        for part in (self.conv1, self.conv2, self.layers):
+            part.requires_grad_(not freeze)
+
+    def adapted(self, published: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Published weights with as many hidden units as this network has: of each layer those whose weights, in and out, are the largest."""
+        found = dict(published)
+        for n in range(len(self.layers)):
+            into, out = f"layers.{n}.fc1", f"layers.{n}.fc2.weight"
+            if not {f"{into}.weight", f"{into}.bias", out} <= found.keys():
+                continue  # what is missing is said where weights are read
+            size = found[f"{into}.weight"].norm(dim=1) * found[out].norm(dim=0)
+            largest = size.topk(min(len(size), self.hidden)).indices.sort().values
+            found |= {f"{into}.{kind}": found[f"{into}.{kind}"][largest] for kind in ("weight", "bias")}
+            found[out] = found[out][:, largest]
+        return found
+
+    def encode(self, power: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        bels = torch.log(power.clamp(min=1e-10)) / math.log(10)
+        heard = inside.transpose(1, 2)
+        loudest = bels.masked_fill(~heard, -10.0).amax((1, 2), keepdim=True)
+        bels = torch.maximum(bels, loudest - FLOOR).where(heard, loudest - FLOOR)
+        steps = F.gelu(self.conv2(F.gelu(self.conv1((bels + 4) / 4)))).transpose(1, 2)
+        steps = steps + self.positions[: steps.shape[1]]
+        inside = inside[:, ::2]
+        for layer in self.layers:
+            steps = layer(steps, inside)
+        return steps, inside
+
+
+def rows(layer: nn.Linear, steps: Tensor) -> Tensor:
+    """A dense layer over (B, S, D) as one product of all steps: what exports to a node that kanjo.train.quantize makes int8."""
+    found: Tensor = layer(steps.flatten(0, 1))
+    return found.reshape(-1, steps.shape[1], layer.out_features)
+
+
+def sinusoids(n: int, size: int) -> Tensor:
+    """The encoder's positions (n, size): sines, then cosines, of periods from 2 pi to 20,000 pi steps."""
+    speed = torch.exp(-math.log(10_000) / (size // 2 - 1) * torch.arange(size // 2))
+    angle = torch.arange(n)[:, None] * speed
+    return torch.cat([angle.sin(), angle.cos()], 1)
