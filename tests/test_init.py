@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import onnx.numpy_helper
 import pytest
 
 from kanjo import bundle
+from kanjo.train.quantize import fp16_weights
 from tests import corpora_fixtures as tiny
 from tests.conftest import TINY_RECIPE, table
 
@@ -47,13 +50,19 @@ def _train(recipe: Path, run: Path, *more: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True)
 
 
-@pytest.mark.parametrize("source", ["weights", "graph"])
+@pytest.mark.parametrize("source", ["weights", "graph", "fp16"])
 def test_training_starts_where_the_bundle_stands(tiny_run: Path, own: Path, tmp_path: Path, source: str) -> None:
     """After two epochs at next to no rate the emotions that the bundle knows are still known; a new one is in the labels."""
     donor = tmp_path / "donor"
     shutil.copytree(tiny_run / "bundle", donor)
-    if source == "graph":
+    if source != "weights":
         (donor / bundle.WEIGHTS).unlink()
+    if source == "fp16":
+        graph, n = fp16_weights((donor / bundle.GRAPH).read_bytes())
+        assert n, "some of its weights are large enough"
+        facts = replace(bundle.read(donor).facts, sha256=hashlib.sha256(graph).hexdigest())
+        donor = tmp_path / "half"
+        bundle.write(donor, graph, facts)
     recipe = _recipe(tmp_path, donor, own)
     done = _train(recipe, tmp_path / "run", "--set", "training.learning_rate=1e-9", "--set", "training.weight_decay=0")
     assert done.returncode == 0, done.stderr

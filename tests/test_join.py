@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 from typer.testing import CliRunner, Result
 
 import kanjo
@@ -94,6 +95,18 @@ def test_a_committee_answers_with_the_mean_of_its_members_probabilities() -> Non
         heats = [torch.where(known > 0, 0.7, 0.5), torch.where(known > 0, 3.0, 2.0)]
         mean = sum(torch.softmax(own / heat, 1) for own, heat in zip(told, heats, strict=True)) / 2
         torch.testing.assert_close(torch.softmax(committee(features, frames, speaker, known)[0], 1), mean)
+
+
+def test_training_starts_from_the_member_that_is_its_network(joined: Path, home: Path, tiny_corpora: Path) -> None:
+    """Not from the first: from the one with as many units; and another network is told which the committee has."""
+    words = ["--corpus-root", tiny_corpora, "-s", "--set", f"init={joined}", "--set", "training.epochs=1"]
+    words += ["--set", "training.learning_rate=1e-9", "--set", "training.weight_decay=0", "--set", "training.ema=0"]
+    _run("train", home / "seat.yaml", "-o", home / "second", *words, "--set", "network.lstm_units=6", code=0)
+    ours, theirs = (load_file(bundle.read(path).folder / bundle.WEIGHTS) for path in (home / "second", home / "two" / "fold-1"))
+    for name in ("network.lstm.weight_hh_l0", "network.convolutions.3.weight", "network.output.weight"):
+        torch.testing.assert_close(ours[name], theirs[name], atol=1e-5, rtol=0)
+    said = _refused("train", home / "seat.yaml", "-o", home / "third", *words, "--set", "network.lstm_units=5")
+    assert "the bundle duo holds another network: network.type is crnn, the bundle's committee" in said
 
 
 def test_joined_runs_are_a_run_with_a_bundle_of_its_own(joined: Path, home: Path) -> None:
@@ -189,7 +202,9 @@ def test_what_cannot_be_joined(home: Path, joined: Path, tiny_run: Path, tiny_co
     assert "alone is nothing to join" in _refused("join", one, *out, tmp_path / "a")
     assert "a run is named twice" in _refused("join", one, two, one, *out, tmp_path / "a")
     assert "no run folder" in _refused("join", one, tmp_path, *out, tmp_path / "a")
-    assert "members are mobilenet, crnn, ge2e or whisper, and this is cnn-lstm-2d" in _refused("join", one, tiny_run, *out, tmp_path / "a")
+    assert "members are mobilenet, crnn, ge2e or whisper, and this is cnn-lstm-2d" in _refused(
+        "join", one, tiny_run, *out, tmp_path / "a"
+    )
     assert "and this is committee" in _refused("join", one, joined, *out, tmp_path / "a")
     assert "join runs of the same folds" in _refused("join", home / "one", two, *out, tmp_path / "a")
     broken = tmp_path / "broken"

@@ -93,10 +93,17 @@ def export(
     name: Annotated[str, typer.Option(help="The bundle's name (default: its recipe's).")] = "",
     weights: Annotated[bool, typer.Option("--weights/--no-weights", help="With the weights to train on from.")] = True,
     int8: Annotated[
-        bool, typer.Option("--int8", help="Fully connected layers in int8: a third of the size. What it costs is measured.")
+        bool,
+        typer.Option(
+            "--int8", help="Large fully connected layers in int8: a quarter of their size, and faster. What it costs is measured."
+        ),
     ] = False,
     fp16: Annotated[
-        bool, typer.Option("--fp16", help="Weights stored in fp16: half of the size, as fast. What it costs is measured.")
+        bool,
+        typer.Option(
+            "--fp16",
+            help="Weights stored in fp16 (with --int8: the others): half of their size, as fast. What it costs is measured.",
+        ),
     ] = False,
     conditions: Annotated[
         bool, typer.Option("--conditions", help="Score it faint, clipped, over a telephone, as MP3 and in noise, for its card.")
@@ -108,8 +115,6 @@ def export(
 
     Example: kanjo export runs/cnn-lstm-2d/20260101-120000-fold-1 -o my-bundle
     """
-    if int8 and fp16:
-        raise typer.BadParameter("--int8 and --fp16: choose one")
     found = bundle.read(run)
     if output.exists():
         raise BundleError(f"{output} is there already; choose another place, or remove it")
@@ -122,7 +127,7 @@ def export(
             "--int8, --fp16 and --conditions measure on the run's test speakers: give --corpus-root, or set KANJO_CORPORA"
         )
     made = (
-        _smaller(found, facts, output, content, int8)
+        _smaller(found, facts, output, content, int8, fp16)
         if smaller
         else bundle.write(output, found.graph.read_bytes(), facts, content)
     )
@@ -137,16 +142,19 @@ def export(
     print(f"{output}: {sizes[0]:.1f} MB -> {sizes[1]:.1f} MB, UAR {before:.1f} % -> {after:.1f} %")
 
 
-def _smaller(found: bundle.Bundle, facts: bundle.Facts, output: Path, weights: bytes | None, int8: bool) -> bundle.Bundle:
+def _smaller(
+    found: bundle.Bundle, facts: bundle.Facts, output: Path, weights: bytes | None, int8: bool, fp16: bool
+) -> bundle.Bundle:
     from kanjo.train.quantize import fp16_weights, int8_linear
 
-    graph, n = (int8_linear if int8 else fp16_weights)(found.graph.read_bytes())
-    said = (
-        f"{n} fully connected layers have int8 weights, a scale for each output"
-        if int8
-        else f"{n} tensors of weights are stored in fp16"
-    )
-    facts = replace(facts, sha256=hashlib.sha256(graph).hexdigest(), quantization=said)
+    graph, said = found.graph.read_bytes(), []
+    if int8:
+        graph, n = int8_linear(graph)
+        said.append(f"{n} fully connected layers have int8 weights, a scale for each output")
+    if fp16:
+        graph, n = fp16_weights(graph)
+        said.append(f"{n} tensors of weights are stored in fp16")
+    facts = replace(facts, sha256=hashlib.sha256(graph).hexdigest(), quantization="; ".join(said))
     return bundle.write(output, graph, facts, weights)
 
 

@@ -21,6 +21,7 @@ from kanjo.train.material import Material
 from kanjo.train.module import System, system_of
 from kanjo.train.network_sections import CommitteeSection
 from kanjo.train.networks.cnn_lstm import LocalFeatureLearningBlock2d
+from kanjo.train.networks.committee import Committee
 from kanjo.train.recipe import recipe_from
 from kanjo.train.schema import Recipe
 
@@ -37,23 +38,32 @@ Pair = tuple[str, nn.Conv2d, str, nn.BatchNorm2d]
 def initialise(system: System, material: Material, fold: Fold) -> None:
     """Give a system the weights of the bundle that its recipe names; of the last layer, those of emotions that both know.
 
-    What was rebuilt is checked against the bundle's graph on training clips. Raises RecipeError when the recipe describes another
-    network than the bundle's, BundleError when the weights can't be had.
+    Of a committee's bundle, those of its first member of the recipe's kind. What was rebuilt is checked against the bundle's graph on training clips.
+    Raises RecipeError when the recipe describes another network than the bundle's, BundleError when the weights can't be had.
     """
     recipe = material.recipe
     assert recipe.init is not None, "the caller has looked"
     found = bundle.read(recipe.init)
-    theirs = recipe_from(found.facts.recipe, str(found.folder))
+    whole = recipe_from(found.facts.recipe, str(found.folder))
+    theirs, member = _meant(whole, recipe)
     _same_network(recipe, theirs, found.facts.name)
     clips = fold.train[:: max(1, len(fold.train) // _CLIPS)]
     windows = Windows(material.pack, clips, material.labels, recipe.audio.window)
     signal = torch.cat([batch["signal"] for batch in loader(windows, 16, shuffle=False)])
+    places: list[int] | None = None
+    if member is not None:
+        committee = system_of(whole, len(found.facts.labels)).network
+        assert isinstance(committee, Committee)
+        places = committee.places(member)
     if (found.folder / bundle.WEIGHTS).is_file():
         donor = restored(found)
+        if member is not None:
+            assert isinstance(donor.network, Committee)
+            donor.network = donor.network.members[member]
     else:
         donor = system_of(theirs, len(found.facts.labels)).eval()
-        _unfolded(donor, found.graph, signal)
-    _check(donor, found, signal)
+        _unfolded(donor, found.graph, signal, "" if member is None else f"members.{member}.")
+    _check(donor, found, signal, places)
     state = donor.state_dict()
     fresh = system.state_dict()
     kept = [name for name in material.emotions if name in found.facts.labels]
@@ -81,13 +91,28 @@ def inherited(recipe: Recipe) -> list[bundle.Facts]:
     return [bundle.read(source).facts for source in sources]
 
 
+def _meant(theirs: Recipe, ours: Recipe) -> tuple[Recipe, int | None]:
+    """The bundle's recipe; of a committee's, that of its first member that is our network, and which that is."""
+    if not isinstance(theirs.network, CommitteeSection):
+        return theirs, None
+    for n, member in enumerate(theirs.network.members):
+        if _layers(member) == _layers(ours.network):
+            return theirs.model_copy(update={"network": member}), n
+    return theirs, None
+
+
+def _layers(network: Any) -> dict[str, Any]:
+    """What a network's section says of its layers."""
+    content = network.model_dump(mode="json", exclude={"dropout", "weights", "freeze", "of"})
+    return {f"network.{key}": value for key, value in content.items()}
+
+
 def _same_network(ours: Recipe, theirs: Recipe, name: str) -> None:
     def told(recipe: Recipe) -> dict[str, Any]:
         content = recipe.model_dump(mode="json")
-        network = {f"network.{key}": value for key, value in content["network"].items() if key not in ("dropout", "weights")}
         frontend = {f"frontend.{key}": value for key, value in content["frontend"].items()}
         audio = {f"audio.{key}": content["audio"][key] for key in ("sample_rate", "window_s")}
-        return {**audio, **frontend, **network}
+        return {**audio, **frontend, **_layers(recipe.network)}
 
     one, two = told(ours), told(theirs)
     apart = [key for key in {**one, **two} if one.get(key) != two.get(key)]
@@ -96,14 +121,18 @@ def _same_network(ours: Recipe, theirs: Recipe, name: str) -> None:
         raise RecipeError(f"init: the bundle {name} holds another network: {said}")
 
 
-def _unfolded(donor: System, graph: Path, signal: Tensor) -> None:
-    """Weights out of an ONNX graph, whose export has put each batch norm into the convolution before it.
+def _unfolded(donor: System, graph: Path, signal: Tensor, member: str) -> None:
+    """Weights out of an ONNX graph, of a committee's those whose names begin as ``member`` does. Its export has put each batch norm into the convolution before it.
 
     The norm is put back as what changes nothing: the statistics of its own input on ``signal`` (B, N), and a scale and shift that
     undo them. So training, which norms by the batch, starts where the graph stands. Raises BundleError.
     """
     model = onnx.load(graph)
     values = {item.name: torch.tensor(onnx.numpy_helper.to_array(item)) for item in model.graph.initializer}
+    for node in model.graph.node:  # weights that are stored in fp16
+        if node.op_type == "Cast" and node.input[0] in values:
+            values[node.output[0]] = values[node.input[0]].float()
+    values = {name.replace(f"network.{member}", "network.", 1): value for name, value in values.items()}
     state = donor.state_dict()
     taken = {key: values[key] for key, value in state.items() if key in values and values[key].shape == value.shape}
     pairs = list(_pairs(donor))
@@ -175,12 +204,17 @@ def _restore_norms(donor: System, pairs: Sequence[Pair], signal: Tensor) -> None
             norm.bias.add_(mean)
 
 
-def _check(donor: System, found: bundle.Bundle, signal: Tensor) -> None:
+def _check(donor: System, found: bundle.Bundle, signal: Tensor, places: Sequence[int] | None) -> None:
+    """That a rebuilt system answers as the bundle's graph; a committee's member: that it embeds as the graph does at these ``places``. Raises BundleError."""
     session = runtime.session(found.graph, torch.get_num_threads())
-    theirs = session.run(["probabilities"], {"signal": signal.numpy()})[0]
+    shares, embedding = session.run(["probabilities", "embedding"], {"signal": signal.numpy()})
     with torch.inference_mode():
-        ours = torch.softmax(donor(signal)[0] / found.facts.temperature, 1).numpy()
-    apart = float(np.abs(ours - theirs).max())
+        logits, own = donor(signal)
+        if places is None:
+            apart = float(np.abs(torch.softmax(logits / found.facts.temperature, 1).numpy() - shares).max())
+        else:
+            theirs = embedding[:, places]
+            apart = float(np.abs(own.numpy() - theirs).max() / np.abs(theirs).max())
     if not apart <= _PARITY:
         raise BundleError(
             f"{found.folder}: its weights don't make its graph's answers (they differ by {apart:.1e}); it is damaged"

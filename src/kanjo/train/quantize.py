@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import tempfile
 from pathlib import Path
 
@@ -11,16 +12,21 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+#: Weights from which on a fully connected layer is worth int8: what it saves is more than what turning its input into int8 takes.
+LARGE = 1 << 16
+
 
 def int8_linear(graph: bytes) -> tuple[bytes, int]:
-    """The graph with int8 weights (one scale an output) in its Gemm nodes, and how many these are.
+    """The graph with int8 weights (one scale an output) in its large Gemm nodes, and how many these are.
 
-    Activations are quantised as they come (dynamic quantisation). Convolutions, LSTM and front end stay in float32.
+    Activations are quantised as they come (dynamic quantisation). Convolutions, LSTM, front end and small layers stay in float32.
     """
     model = onnx.load_model_from_string(graph)
     del model.graph.value_info[:]  # the exporter's shapes; the quantiser turns Gemm into MatMul, which changes some
-    products = [node.name for node in model.graph.node if node.op_type == "MatMul"]
-    layers = sum(node.op_type == "Gemm" for node in model.graph.node)
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
+    products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
+    small = [node.name for node in products if node.op_type == "MatMul" or sizes.get(node.input[1], 0) < LARGE]
+    layers = len(products) - len(small)
     logger = logging.getLogger()
     before, logger.disabled = logger.disabled, True  # it recommends a preparation that only convolutions need
     try:
@@ -31,7 +37,7 @@ def int8_linear(graph: bytes) -> tuple[bytes, int]:
                 plain,
                 quantised,
                 op_types_to_quantize=["MatMul", "Gemm"],
-                nodes_to_exclude=products,
+                nodes_to_exclude=small,
                 per_channel=True,
                 weight_type=QuantType.QInt8,
             )

@@ -43,6 +43,11 @@ class Committee(Embedded):
             shares.append(torch.log_softmax(member.classify(own, mean, known) / warmth, 1))
         return torch.logsumexp(torch.stack(shares), 0)
 
+    def places(self, member: int) -> list[int]:
+        """Where a member's own embedding stands in the committee's."""
+        everything = torch.arange(self.embedding_size)[None]
+        return [int(place) for place in self._parted(everything)[member][0]]
+
     def _parted(self, embedding: Tensor) -> list[Tensor]:
         """Side by side (B, D) -> each member's own."""
         parts = torch.split(embedding, [*self.pooled, *self.beside], 1)

@@ -19,7 +19,7 @@ from kanjo.train.networks.pooling import AttentiveStatistics, Told, within
 RATE, FRAME, HOP = 16000, 400, 160
 _SHORTEST = 1e-9
 #: What the logarithm of silence is off by, and more.
-_ROUNDING = 1e-10
+_ROUNDING = 1e-7
 
 
 class Bands(nn.Module):
