@@ -16,12 +16,14 @@ from kanjo import audio, runtime
 from kanjo.errors import RecipeError
 from kanjo.train.export import Graph, to_onnx
 from kanjo.train.frontend import LogMel
+from kanjo.train.init import _unfolded
 from kanjo.train.module import System, system_of
 from kanjo.train.networks.encoder import bands_from
 from kanjo.train.networks.ge2e import Ge2e
 from kanjo.train.networks.onnx_weights import read_onnx
 from kanjo.train.networks.weights import SMART_TURN, VOXCELEB, Published, read_weights
 from kanjo.train.networks.whisper import Whisper, sinusoids
+from kanjo.train.quantize import fp16_weights, int8_linear
 from kanjo.train.recipe import load_recipe
 
 SPOKEN = Path(__file__).parent.parent / "examples" / "recordings"
@@ -94,6 +96,28 @@ def test_the_graph_is_the_network(system: System) -> None:
     np.testing.assert_allclose(shares, ours[0].numpy(), atol=1e-4)
     np.testing.assert_allclose(embedding[0], ours[1].numpy()[0], atol=2e-3)
     assert np.isfinite(shares[1]).all()  # silence
+
+
+def test_small_enough_for_the_box_and_back(tmp_path: Path) -> None:
+    """Whisper in int8 and fp16 is a third of the file and answers alike; its weights come out of the graph again, for training to start from."""
+    torch.manual_seed(0)
+    system = system_of(load_recipe("whisper", []), 8).eval()
+    with torch.no_grad():
+        for value in system.network.parameters():  # what training has moved; equal ones are one in a graph
+            value.add_(0.01 * torch.randn_like(value))
+    whole = to_onnx(system, 1.0, 128_000, 1.0)
+    small, n = int8_linear(whole)
+    small, halves = fp16_weights(small)
+    assert n == 8 and halves and len(small) < 0.34 * len(whole)
+    signal = audio.load(SPOKEN / "two-moods.flac", 32_000)[None, :128_000]
+    ours, theirs = (runtime.session(graph, 1).run(["probabilities"], {"signal": signal})[0] for graph in (small, whole))
+    np.testing.assert_allclose(ours, theirs, atol=0.02)
+    (tmp_path / "model.onnx").write_bytes(small)
+    donor = system_of(load_recipe("whisper", []), 8).eval()
+    assert _unfolded(donor, tmp_path / "model.onnx", torch.tensor(signal), "") is True
+    for name, value in system.network.state_dict().items():
+        apart = (donor.network.state_dict()[name] - value).abs().max() / value.abs().max().clamp(min=1e-9)
+        assert apart < 0.01, name
 
 
 def test_weights_are_read_as_they_were_published(tmp_path: Path) -> None:

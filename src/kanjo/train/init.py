@@ -27,8 +27,8 @@ from kanjo.train.schema import Recipe
 
 log = logging.getLogger("kanjo")
 
-#: The most that the rebuilt network's probabilities may differ from the bundle's graph's.
-_PARITY = 1e-4
+#: The most that the rebuilt network's probabilities may differ from the bundle's graph's; and where its weights come out of int8, whose inputs the graph rounds too.
+_PARITY, _ROUNDED = 1e-4, 0.1
 _CLIPS = 64
 _LAST = ("network.output.weight", "network.output.bias", "network.offset.weight")
 #: A convolution and the batch norm behind it, with their names.
@@ -60,10 +60,12 @@ def initialise(system: System, material: Material, fold: Fold) -> None:
         if member is not None:
             assert isinstance(donor.network, Committee)
             donor.network = donor.network.members[member]
+        allowed = _PARITY
     else:
         donor = system_of(theirs, len(found.facts.labels)).eval()
-        _unfolded(donor, found.graph, signal, "" if member is None else f"members.{member}.")
-    _check(donor, found, signal, places)
+        rounded = _unfolded(donor, found.graph, signal, "" if member is None else f"members.{member}.")
+        allowed = _ROUNDED if rounded else _PARITY
+    _check(donor, found, signal, places, allowed)
     state = donor.state_dict()
     fresh = system.state_dict()
     kept = [name for name in material.emotions if name in found.facts.labels]
@@ -121,11 +123,11 @@ def _same_network(ours: Recipe, theirs: Recipe, name: str) -> None:
         raise RecipeError(f"init: the bundle {name} holds another network: {said}")
 
 
-def _unfolded(donor: System, graph: Path, signal: Tensor, member: str) -> None:
+def _unfolded(donor: System, graph: Path, signal: Tensor, member: str) -> bool:
     """Weights out of an ONNX graph, of a committee's those whose names begin as ``member`` does. Its export has put each batch norm into the convolution before it.
 
     The norm is put back as what changes nothing: the statistics of its own input on ``signal`` (B, N), and a scale and shift that
-    undo them. So training, which norms by the batch, starts where the graph stands. Raises BundleError.
+    undo them. So training, which norms by the batch, starts where the graph stands. Returns whether weights were int8. Raises BundleError.
     """
     model = onnx.load(graph)
     values = {item.name: torch.tensor(onnx.numpy_helper.to_array(item)) for item in model.graph.initializer}
@@ -134,6 +136,17 @@ def _unfolded(donor: System, graph: Path, signal: Tensor, member: str) -> None:
             values[node.output[0]] = values[node.input[0]].float()
     values = {name.replace(f"network.{member}", "network.", 1): value for name, value in values.items()}
     state = donor.state_dict()
+    rounded = {name.removesuffix("_quantized") for name in values if name.endswith("_quantized")} & state.keys()
+    products = {
+        node.input[1].replace(f"network.{member}", "network.", 1) for node in model.graph.node if node.op_type == "MatMul"
+    }
+    for name in (
+        products & state.keys() & values.keys()
+    ):  # the quantiser makes these of dense layers, and transposes their weights
+        values[name] = values[name].T.contiguous()
+    for name in rounded:  # and these
+        whole = values[f"{name}_quantized"].float() - values[f"{name}_zero_point"].float()
+        values[name] = (whole * values[f"{name}_scale"]).T.contiguous()
     taken = {key: values[key] for key, value in state.items() if key in values and values[key].shape == value.shape}
     pairs = list(_pairs(donor))
     for convolved, _, normed, norm in pairs:
@@ -156,9 +169,13 @@ def _unfolded(donor: System, graph: Path, signal: Tensor, member: str) -> None:
         if node.input[3] in values:
             halves = values[node.input[3]].reshape(2, 4, module.hidden_size)[:, gates]
             taken[f"{name}.bias_ih_l0"], taken[f"{name}.bias_hh_l0"] = halves.reshape(2, -1)
-    for key in sorted(set(state) - set(taken)):  # dense layers over steps stand there transposed, under a name of the exporter's
+    for key in sorted(
+        set(state) - set(taken)
+    ):  # dense layers over steps may stand there transposed, under a name of the exporter's
+        if state[key].ndim != 2:
+            continue
         turned = [value for name, value in values.items() if name not in state and value.shape == state[key].T.shape]
-        if state[key].ndim == 2 and len(turned) == 1:
+        if len(turned) == 1:
             taken[key] = turned[0].T.contiguous()
     missing = sorted(set(state) - set(taken))
     if missing:
@@ -167,6 +184,7 @@ def _unfolded(donor: System, graph: Path, signal: Tensor, member: str) -> None:
         )
     donor.load_state_dict(taken)
     _restore_norms(donor, pairs, signal)
+    return bool(rounded)
 
 
 def _pairs(donor: System) -> Iterator[Pair]:
@@ -204,7 +222,7 @@ def _restore_norms(donor: System, pairs: Sequence[Pair], signal: Tensor) -> None
             norm.bias.add_(mean)
 
 
-def _check(donor: System, found: bundle.Bundle, signal: Tensor, places: Sequence[int] | None) -> None:
+def _check(donor: System, found: bundle.Bundle, signal: Tensor, places: Sequence[int] | None, allowed: float) -> None:
     """That a rebuilt system answers as the bundle's graph; a committee's member: that it embeds as the graph does at these ``places``. Raises BundleError."""
     session = runtime.session(found.graph, torch.get_num_threads())
     shares, embedding = session.run(["probabilities", "embedding"], {"signal": signal.numpy()})
@@ -215,7 +233,7 @@ def _check(donor: System, found: bundle.Bundle, signal: Tensor, places: Sequence
         else:
             theirs = embedding[:, places]
             apart = float(np.abs(own.numpy() - theirs).max() / np.abs(theirs).max())
-    if not apart <= _PARITY:
+    if not apart <= allowed:
         raise BundleError(
             f"{found.folder}: its weights don't make its graph's answers (they differ by {apart:.1e}); it is damaged"
         )

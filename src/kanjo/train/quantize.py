@@ -27,6 +27,7 @@ def int8_linear(graph: bytes) -> tuple[bytes, int]:
     products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
     small = [node.name for node in products if node.op_type == "MatMul" or sizes.get(node.input[1], 0) < LARGE]
     layers = len(products) - len(small)
+    small += [f"{name}_MatMul" for name in small]  # what the quantiser calls a Gemm when it has turned it
     logger = logging.getLogger()
     before, logger.disabled = logger.disabled, True  # it recommends a preparation that only convolutions need
     try:
@@ -56,8 +57,9 @@ def fp16_weights(graph: bytes) -> tuple[bytes, int]:
     kept, casts = [], []
     inputs = {value.name for value in model.graph.input}  # an initializer of that name is what they are where they are left out
     for tensor in model.graph.initializer:
-        large = tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims, dtype=np.int64) >= 1024
-        if not large or tensor.name in inputs or tensor.name.startswith(("frontend.", "familiar.")):
+        large = tensor.data_type == TensorProto.FLOAT and len(tensor.dims) > 1 and math.prod(tensor.dims) >= 1024
+        table = tensor.name.startswith(("frontend.", "familiar.")) or ".bands." in tensor.name
+        if not large or table or tensor.name in inputs:
             kept.append(tensor)
             continue
         half = f"{tensor.name}.fp16"

@@ -16,6 +16,15 @@ def within(steps: Tensor, heard: Tensor) -> Tensor:
     return torch.arange(n, device=steps.device).reshape(1, -1, 1) < heard.clamp(max=n).reshape(-1, 1, 1)
 
 
+def rows(layer: nn.Linear, steps: Tensor) -> Tensor:
+    """A dense layer over (B, S, D) as one product of all steps: (B, S, D').
+
+    So it keeps its name in an exported graph, and kanjo.train.quantize makes it int8 where it is large.
+    """
+    found = nn.functional.linear(steps.flatten(0, 1), layer.weight, layer.bias)
+    return found.reshape(-1, steps.shape[1], layer.out_features)
+
+
 class AttentiveStatistics(nn.Module):
     """Mean and deviation over the steps, weighted by learnt attention (Okabe et al. 2018, arXiv 1803.10963): (B, S, D) -> (B, 2 D)."""
 
@@ -26,7 +35,7 @@ class AttentiveStatistics(nn.Module):
         nn.init.zeros_(self.score.bias)
 
     def forward(self, steps: Tensor, inside: Tensor) -> Tensor:
-        scores = self.score(steps).masked_fill(~inside, float("-inf"))
+        scores = rows(self.score, steps).masked_fill(~inside, float("-inf"))
         weights = torch.softmax(scores.float(), 1).to(steps.dtype)
         mean = (weights * steps).sum(1)
         spread = (weights * (steps - mean.unsqueeze(1)).square()).sum(1)

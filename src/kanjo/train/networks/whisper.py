@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kanjo.train.networks.encoder import Encoder
+from kanjo.train.networks.pooling import rows
 
 #: What the encoder was trained on: 80 mel bands of power, an RMS of 1, the logarithm floored 80 dB below the loudest.
 BANDS, LEVEL_DB, FLOOR = 80, 0.0, 8.0
@@ -124,12 +125,6 @@ class Whisper(Encoder):
         for layer in self.layers:
             steps = layer(steps, inside)
         return steps, inside
-
-
-def rows(layer: nn.Linear, steps: Tensor) -> Tensor:
-    """A dense layer over (B, S, D) as one product of all steps: what exports to a node that kanjo.train.quantize makes int8."""
-    found = F.linear(steps.flatten(0, 1), layer.weight, layer.bias)
-    return found.reshape(-1, steps.shape[1], layer.out_features)
 
 
 def sinusoids(n: int, size: int) -> Tensor:
