@@ -110,8 +110,10 @@ def test_small_enough_for_the_box_and_back(tmp_path: Path) -> None:
     small, halves = fp16_weights(small)
     assert n == 8 and halves and len(small) < 0.34 * len(whole)
     signal = audio.load(SPOKEN / "two-moods.flac", 32_000)[None, :128_000]
-    ours, theirs = (runtime.session(graph, 1).run(["probabilities"], {"signal": signal})[0] for graph in (small, whole))
-    np.testing.assert_allclose(ours, theirs, atol=0.02)
+    speaker = np.append(np.random.default_rng(0).normal(size=768), 1)[None].astype(np.float32)
+    for given in ({"signal": signal}, {"signal": signal, "speaker": speaker}):
+        ours, theirs = (runtime.session(graph, 1).run(["probabilities"], given)[0] for graph in (small, whole))
+        np.testing.assert_allclose(ours, theirs, atol=0.02)
     (tmp_path / "model.onnx").write_bytes(small)
     donor = system_of(load_recipe("whisper", []), 8).eval()
     assert _unfolded(donor, tmp_path / "model.onnx", torch.tensor(signal), "") is True

@@ -113,6 +113,10 @@ def test_fp16_halves_the_file_and_says_what_it_costs(tiny_run: Path, tiny_corpor
     signal = corpora_fixtures.tone(0.8, 300)
     one, other = whole.predict_signal(signal, 16_000), half.predict_signal(signal, 16_000)
     assert one.probabilities == pytest.approx(other.probabilities, abs=0.01) and one.probabilities != other.probabilities
+    command = [*KANJO, "export", tiny_run, "-o", tmp_path / "none", "--int8", "--corpus-root", tiny_corpora]
+    none = subprocess.run(command, capture_output=True, text=True)
+    assert none.returncode == 1 and "no fully connected layer that is large enough" in none.stderr
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("both", [False, True])

@@ -150,6 +150,10 @@ def _smaller(
     graph, said = found.graph.read_bytes(), []
     if int8:
         graph, n = int8_linear(graph)
+        if not n:
+            raise BundleError(
+                f"--int8: {found.folder} has no fully connected layer that is large enough to become smaller; leave it out"
+            )
         said.append(f"{n} fully connected layers have int8 weights, a scale for each output")
     if fp16:
         graph, n = fp16_weights(graph)
