@@ -126,7 +126,18 @@ def run(experiment: Experiment) -> None:
         subprocess.run(command, check=True, cwd=ROOT)
     boxed = RUNS / "default-bundle"
     if experiment.name == "default" and not boxed.is_dir():  # what goes into the box: with its scores under other conditions
-        export = ["export", str(folder), "-o", str(boxed), "--int8", "--fp16", "--no-weights", "--conditions", "--corpus-root", corpora]
+        export = [
+            "export",
+            str(folder),
+            "-o",
+            str(boxed),
+            "--int8",
+            "--fp16",
+            "--no-weights",
+            "--conditions",
+            "--corpus-root",
+            corpora,
+        ]
         subprocess.run([sys.executable, "-m", "kanjo", *export], check=True, cwd=ROOT)
     content = figures(boxed if experiment.name == "default" else folder, folder) | {
         "command": " ".join(["kanjo", *(shlex.quote(word) if " " in word else word for word in words)]),
