@@ -55,7 +55,7 @@ class Crnn(Told):
                 x = F.max_pool2d(x, (4, 1) if n == 3 else (2, 2))  # before ELU: the same, and a fraction of the work
             x = F.elu(x)
         steps = x.permute(0, 3, 1, 2).flatten(2)  # (B, S, C' M')
-        heard = ((all_frames(features) if frames is None else frames) + STRIDE - 1) // STRIDE
+        heard = all_frames(steps.mT) if frames is None else (frames + STRIDE - 1) // STRIDE
         steps, _ = self.lstm(self.norm(steps))
         embedding: Tensor = self.attention(steps, within(steps, heard))
         return embedding

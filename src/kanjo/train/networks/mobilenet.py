@@ -153,7 +153,7 @@ class MobileNet(Told):
 
     def pool(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
         steps = self.features(features).mean(2).transpose(1, 2)  # (B, S, C')
-        heard = ((all_frames(features) if frames is None else frames) + STRIDE - 1) // STRIDE
+        heard = all_frames(steps.mT) if frames is None else (frames + STRIDE - 1) // STRIDE
         inside = within(steps, heard)
         if self.lstm is not None:
             steps, _ = self.lstm(steps)
