@@ -179,7 +179,9 @@ def test_any_bytes_are_refused_in_a_line(tmp_path_factory: pytest.TempPathFactor
 
 
 def test_a_missing_file_of_weights_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="no such file; expected auto, none, imagenet, audioset, voxceleb or a file"):
+    with pytest.raises(
+        RecipeError, match="no such file; expected auto, none, imagenet, audioset, voxceleb, smart-turn or a file"
+    ):
         weights.read_weights(AlexNet(8), str(tmp_path / "nothing.pth"))
 
 

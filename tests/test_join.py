@@ -140,9 +140,7 @@ def test_its_answers_lie_between_its_members(joined: Path, home: Path) -> None:
     assert nearer < 1.5 * np.abs(shares[0] - shares[1]).mean() + 0.05
 
 
-def test_the_bundle_enrols_teaches_and_is_no_start_of_training(
-    joined: Path, home: Path, tiny_corpora: Path, tmp_path: Path
-) -> None:
+def test_the_bundle_enrols_teaches_and_is_not_trained(joined: Path, home: Path, tiny_corpora: Path, tmp_path: Path) -> None:
     recognizer = kanjo.load(joined)
     clips = sorted((Path(__file__).parent.parent / "examples" / "recordings").glob("*.flac"))
     profile = recognizer.enroll("ana", clips)
@@ -160,8 +158,6 @@ def test_the_bundle_enrols_teaches_and_is_no_start_of_training(
     # what is taught of the same clips differs where the speaker is known: the teachers know them too
     n = len(second) - len(first)
     assert not torch.allclose(second[-n:], second[:n], atol=1e-3)
-    start = _refused("train", home / "seat.yaml", "--init", joined, "--corpus-root", tiny_corpora, "-o", tmp_path / "a")
-    assert "holds another network" in start
     assert "is a committee, which isn't trained" in _refused("train", joined, "--corpus-root", tiny_corpora, "-o", tmp_path / "b")
 
 
