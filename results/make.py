@@ -90,9 +90,9 @@ EXPERIMENTS = [
     Experiment("cross-box", "cross", "mobilenet and whisper joined, as in the box", f"join {OWN}/cross-mobilenet {OWN}/cross-whisper --name cross-box"),
     Experiment("cross-three", "cross", "mobilenet, ge2e and whisper joined", f"join {OWN}/cross-mobilenet {OWN}/cross-ge2e {OWN}/cross-whisper --name cross-three"),
     Experiment("korean-mobilenet", "korean", "mobilenet, pre-trained on RAVDESS and nEMO too", f"crossval mobilenet {KOREAN} {FEW}"),
-    Experiment("default-mobilenet", "default", "its mobilenet", "train default --fold 1"),
-    Experiment("default-whisper", "default", "its whisper", "train default-whisper --fold 1"),
-    Experiment("default", "default", "default: the two joined, int8 and fp16", f"join {OWN}/default-mobilenet {OWN}/default-whisper --name default"),
+    Experiment("default-mobilenet", "default", "default, a mobilenet: what is in the box", "train default --fold 1"),
+    Experiment("default-whisper", "default", "whisper on the same", "train default-whisper --fold 1"),
+    Experiment("default", "default", "the two joined, int8 and fp16", f"join {OWN}/default-mobilenet {OWN}/default-whisper --name default"),
 ]  # fmt: skip
 #: Who neither validated nor trained in the folds that settings for the Korean corpus were chosen on; each has as many clips of every emotion.
 UNSEEN = ("emb", "emf", "nea", "nec", "ned", "nee", "nen", "neo")
