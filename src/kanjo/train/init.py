@@ -134,17 +134,18 @@ def _unfolded(donor: System, graph: Path, signal: Tensor, member: str) -> bool:
     for node in model.graph.node:  # weights that are stored in fp16
         if node.op_type == "Cast" and node.input[0] in values:
             values[node.output[0]] = values[node.input[0]].float()
-    values = {name.replace(f"network.{member}", "network.", 1): value for name, value in values.items()}
+
+    def own(name: str) -> str:
+        return name.replace(f"network.{member}", "network.", 1)
+
+    values = {own(name): value for name, value in values.items()}
     state = donor.state_dict()
     rounded = {name.removesuffix("_quantized") for name in values if name.endswith("_quantized")} & state.keys()
-    products = {
-        node.input[1].replace(f"network.{member}", "network.", 1) for node in model.graph.node if node.op_type == "MatMul"
-    }
-    for name in (
-        products & state.keys() & values.keys()
-    ):  # the quantiser makes these of dense layers, and transposes their weights
+    # the quantiser makes products of dense layers, and transposes their weights, rounded or not
+    products = {own(node.input[1]) for node in model.graph.node if node.op_type == "MatMul"}
+    for name in products & state.keys() & values.keys():
         values[name] = values[name].T.contiguous()
-    for name in rounded:  # and these
+    for name in rounded:
         whole = values[f"{name}_quantized"].float() - values[f"{name}_zero_point"].float()
         values[name] = (whole * values[f"{name}_scale"]).T.contiguous()
     taken = {key: values[key] for key, value in state.items() if key in values and values[key].shape == value.shape}
