@@ -37,7 +37,7 @@ def test_json_is_read_too(tmp_path: Path) -> None:
         ("trianing.epochs=3", "unknown key 'trianing'; did you mean 'training'"),
         ("training.epochs=0", "training.epochs: .*greater than or equal to 1.*found 0"),
         ("training.epochs=many", "training.epochs: .*integer.*found 'many'"),
-        ("training.optimizer=lion", "training.optimizer: .*'adam', 'adamw' or 'sgd'.*found 'lion'"),
+        ("training.optimizer=lion", "training.optimizer: .*'adam', 'adamw', 'sgd' or 'lbfgs'.*found 'lion'"),
         ("audio.hop_s=99", "hop_s 99.0 is longer than window_s"),
         ("split.protocol=lose", "unknown protocol 'lose', expected one of cross-corpus, emobox"),
         ("labels.keep=[anger, hapiness]", "unknown emotion label 'hapiness'; did you mean 'happiness'"),

@@ -108,8 +108,9 @@ def run_fold(
     from kanjo.train.shares import rank_and_size
 
     rank, size = rank_and_size()
-    if size > 1 and getattr(experiment.network, "freeze", None) is not None:
-        raise RecipeError(f"{experiment.name} has two stages, which train in one process; start it without torchrun")
+    if size > 1 and (experiment.network.type == "dcnn-blstm-attention" or experiment.training.optimizer == "lbfgs"):
+        what = "fits its heads to all utterances at once" if experiment.training.optimizer == "lbfgs" else "has two stages"
+        raise RecipeError(f"{experiment.name} {what}, in one process; start it without torchrun")
     silent = silent or rank > 0
     with logged(run, silent, rank == 0):
         with progress("decoding", silent) as show:

@@ -17,10 +17,11 @@ from torch.utils.data import DataLoader
 
 from kanjo.splits import Fold
 from kanjo.train.data import Items, Windows, loader
-from kanjo.train.features import cached_features
+from kanjo.train.features import Features, cached_features
 from kanjo.train.frontend import LogMel
+from kanjo.train.heads import Embeddings, HeadsModule
 from kanjo.train.init import initialise
-from kanjo.train.material import Material, class_weights, emotions_of, heard_statistics, shares_of, sides, statistics
+from kanjo.train.material import Material, class_weights, emotions_of, heard_statistics, people_of, shares_of, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of, uar
 from kanjo.train.network_sections import DcnnBlstmSection, Ge2eSection, MobileNetSection, WhisperSection
 from kanjo.train.networks.encoder import Encoder
@@ -93,19 +94,20 @@ def fit(
     system, module, batches, checks = begun(material, fold, run, extractor, resume)
     log.info("%s", _describe(system, material))
     refit = refit and material.recipe.training.refit
-    to_the_end = refit and material.recipe.training.to_the_end
+    training = material.recipe.training
+    to_the_end = training.to_the_end and (refit or training.optimizer == "lbfgs")
     best = optimise(module, batches, checks, run, items=len(fold.train), to_the_end=to_the_end, resume=resume, progress=progress)
     system.cpu().float().eval()
     whole: Any = checks.dataset  # all of it, whatever share of it this process has checked
-    if isinstance(whole, Windows):
-        said = judged(system, whole)
+    if not isinstance(whole, Features):
+        said = judged(system, sides(material, fold)[1])
         temperature, enrolled = said.temperature, said.enrolled
     else:
         temperature = fit_temperature(
             *predicted_logits(module, loader(whole, material.recipe.training.batch_size, shuffle=False))
         )
         enrolled = None
-    fitted = Fitted(system, temperature, best.epoch, best.validation_uar, best.minutes, enrolled)
+    fitted = Fitted(system, temperature, best.epoch, best.validation_uar, best.minutes + _before(batches), enrolled)
     if enrolled:
         log.info("with the speaker known: validation UAR %.1f %%", 100 * enrolled.validation_uar)
     log.info(
@@ -131,7 +133,13 @@ def _refitted(first: Fitted, material: Material, fold: Fold, run: Path, resume: 
     done = optimise(
         module, batches, None, run / REFIT, items=len(everybody.train), epochs=epochs, resume=resume, progress=progress
     )
-    return replace(first, system=system.cpu().float().eval(), minutes=first.minutes + done.minutes, first=first.system)
+    minutes = first.minutes + done.minutes + _before(batches)
+    return replace(first, system=system.cpu().float().eval(), minutes=minutes, first=first.system)
+
+
+def _before(batches: DataLoader[Any]) -> float:
+    """Minutes that what a frozen encoder makes of the training utterances took to compute, before the first epoch."""
+    return batches.dataset.seconds / 60 if isinstance(batches.dataset, Embeddings) else 0.0
 
 
 def best_of(material: Material, fold: Fold, run: Path, watchers: Sequence[L.Callback]) -> Best:
@@ -212,6 +220,8 @@ def fit_temperature(logits: Tensor, labels: Tensor, speakers: Tensor | None = No
 def _task(system: System, material: Material, fold: Fold, cache: Path) -> tuple[EmotionModule, DataLoader[Any], DataLoader[Any]]:
     """What is trained, on which training and validation batches."""
     recipe, training, n_emotions = material.recipe, material.recipe.training, len(material.emotions)
+    if training.optimizer == "lbfgs":
+        return _heads_task(system, material, fold)
     windows = sides(material, fold)
     weights = class_weights(material, fold) if training.balance == "weights" else None
     module: EmotionModule
@@ -236,6 +246,22 @@ def _task(system: System, material: Material, fold: Fold, cache: Path) -> tuple[
     }
     batches = loader(train, training.batch_size, shared=True, **shuffled)
     return module, batches, loader(validation, training.batch_size, shuffle=False, shared=True)
+
+
+def _heads_task(system: System, material: Material, fold: Fold) -> tuple[EmotionModule, DataLoader[Any], DataLoader[Any]]:
+    """A frozen encoder's heads, and what it makes of training and validation utterances: each side one batch."""
+    recipe, training = material.recipe, material.recipe.training
+    changing, validation = sides(material, fold)
+    plain = Windows(material.pack, fold.train, material.labels, recipe.audio.window, people=people_of(material))
+    shares = shares_of(material, fold) if training.balance == "corpora" else None
+    weights = class_weights(material, fold) if training.balance in ("weights", "sampling") else None
+    bf16 = in_bf16(training.precision)
+    heard = Embeddings(system, plain, changing, training.versions, recipe.augment, shares, bf16)
+    module = HeadsModule(
+        system, len(material.emotions), training, weights, emotions_of(material, fold) if training.masked else None
+    )
+    checked = Embeddings(system, validation, bf16=bf16)
+    return module, loader(heard, len(heard), shuffle=False), loader(checked, len(checked), shuffle=False)
 
 
 def _describe(system: System, material: Material) -> str:

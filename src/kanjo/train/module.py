@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from kanjo.train import augment
 from kanjo.train.data import Batch, FeatureBatch, SegmentBatch
 from kanjo.train.frontend import LogMel, Waveform
-from kanjo.train.network_sections import CnnLstmMergedSection, DcnnBlstmSection, LogMelSection, WaveformSection
+from kanjo.train.network_sections import CnnLstmMergedSection, LogMelSection, WaveformSection
 from kanjo.train.networks import build
 from kanjo.train.networks.dcnn_blstm import DcnnBlstm
 from kanjo.train.schema import AugmentSection, Recipe, TrainingSection
@@ -47,9 +47,7 @@ def system_of(recipe: Recipe, n_emotions: int) -> System:
     """The untrained system that a recipe describes. Raises RecipeError for settings that don't fit each other."""
     rate, frontend = recipe.audio.sample_rate, frontend_of(recipe)
     shape = (frontend.channels, frontend.n_mels, frontend.n_frames(recipe.audio.window))
-    settings = recipe.network.model_dump(
-        exclude={"weights", "of"} | ({"freeze"} if isinstance(recipe.network, DcnnBlstmSection) else set())
-    )
+    settings = recipe.network.model_dump(exclude={"weights", "of", "freeze"})
     if isinstance(recipe.network, CnnLstmMergedSection):
         settings["mel"] = _log_mel(recipe.network.mel, rate)
     network = build(settings.pop("type"), n_emotions, shape, settings, frontend)

@@ -176,7 +176,7 @@ class Ge2eSection(Section):
     """A speaker encoder's lower LSTM layers, trained on (Wan et al. 2018): see kanjo.train.networks.ge2e. ``speaker``, ``functionals``: as MobileNet's.
 
     ``weights`` that the LSTM starts from: "voxceleb" (Resemblyzer's, fetched), "none" (random), a file, or "auto" (as MobileNet's). ``freeze``: it stays
-    as it was published.
+    as it was published, and the heads alone are fitted (``training.optimizer: lbfgs``: see kanjo.train.heads).
     """
 
     type: Literal["ge2e"]
@@ -192,12 +192,14 @@ class WhisperSection(Section):
     """Whisper-tiny's lower encoder layers, trained on (Radford et al. 2022): see kanjo.train.networks.whisper. ``speaker``, ``functionals``: as MobileNet's.
 
     ``weights`` that they start from: "smart-turn" (pipecat's, fetched), "none" (random), a file, or "auto" (as MobileNet's). ``hidden``: how many of a
-    layer's 1536 hidden units stay, those of the largest weights. ``freeze``: all stay as they were published.
+    layer's 1536 hidden units stay, those of the largest weights. ``read``: what is pooled, the last layer's steps or those of all, side by side.
+    ``freeze``: as Ge2e's.
     """
 
     type: Literal["whisper"]
     weights: str = "auto"
     layers: Annotated[int, Field(ge=1, le=4)] = 1
+    read: Literal["last", "all"] = "last"
     hidden: Annotated[int, Field(ge=1, le=1536)] = 1024
     freeze: bool = False
     dropout: Share = 0.3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import resource
 import sys
 import tempfile
@@ -21,8 +22,10 @@ from torch.nn import functional as F
 
 from kanjo.errors import KanjoError, RecipeError
 from kanjo.splits import Fold
+from kanjo.train.data import Windows, loader
 from kanjo.train.fit import begun
 from kanjo.train.material import Material
+from kanjo.train.module import System, system_of
 from kanjo.train.network_sections import DcnnBlstmSection
 from kanjo.train.optimise import in_bf16, keep_freed_memory, silence_lightning
 
@@ -55,6 +58,8 @@ def cost(material: Material, fold: Fold, threads: int = 0) -> Cost:
     if threads:
         torch.set_num_threads(threads)
     keep_freed_memory()
+    if material.recipe.training.optimizer == "lbfgs":
+        return _heads_cost(material, fold)
     system, module, batches, checks = begun(material, fold, Path(), None, False)
     module.train()
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], 1e-9)
@@ -77,16 +82,45 @@ def cost(material: Material, fold: Fold, threads: int = 0) -> Cost:
             checked.append(time.perf_counter() - started)
     step = float(np.median(taken[1:] or taken))  # the first makes what the others find made
     seconds = len(batches) * step + len(checks) * float(np.median(checked))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-    parameters = sum(p.numel() for p in system.parameters())
     if material.recipe.training.refit:
         seconds += len(batches) * step * (1 + len(fold.validation) / len(fold.train))
-    return Cost(parameters, len(batches), step, material.recipe.training.epochs * seconds / 60, peak)
+    return Cost(_parameters(system), len(batches), step, material.recipe.training.epochs * seconds / 60, _peak_mb())
+
+
+def _heads_cost(material: Material, fold: Fold) -> Cost:
+    """Of heads on a frozen encoder: to hear every utterance once, and each varied version; the fit itself takes seconds."""
+    recipe, training = material.recipe, material.recipe.training
+    system = system_of(recipe, len(material.emotions)).eval()
+    few = Windows(material.pack, fold.train[: (_STEPS + 1) * training.batch_size], material.labels, recipe.audio.window)
+    taken = []
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=in_bf16(training.precision)):
+        for batch in loader(few, training.batch_size, shuffle=False):
+            started = time.perf_counter()
+            system(batch["signal"])
+            taken.append(time.perf_counter() - started)
+    step = float(np.median(taken[1:] or taken))
+    heard = len(fold.train) * (1 + training.versions) + len(fold.validation)
+    if training.refit:
+        heard += (len(fold.train) + len(fold.validation)) * (1 + training.versions) + len(fold.validation)
+    steps = math.ceil(len(fold.train) * (1 + training.versions) / training.batch_size)
+    return Cost(_parameters(system), steps, step, heard / training.batch_size * step / 60, _peak_mb())
+
+
+def _parameters(system: System) -> int:
+    return sum(p.numel() for p in system.parameters())
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
 
 
 def learning_rates(material: Material, fold: Fold, threads: int = 0, steps: int = 100) -> Rates:
     """Train for ``steps`` steps while the rate climbs from 1e-6 to 1. Nothing of it is kept. Raises RecipeError, KanjoError."""
     _one_stage(material)
+    if material.recipe.training.optimizer == "lbfgs":
+        raise RecipeError(
+            f"{material.recipe.name} is fitted by L-BFGS, which finds how far to go by itself: there is no rate to look for"
+        )
     if threads:
         torch.set_num_threads(threads)
     _, module, batches, _ = begun(material, fold, Path(), None, False)

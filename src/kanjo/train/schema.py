@@ -15,10 +15,12 @@ from kanjo.train.network_sections import (
     CnnLstmMergedSection,
     DcnnBlstmSection,
     FrontendSection,
+    Ge2eSection,
     LogMelSection,
     NetworkSection,
     ToldSection,
     WaveformSection,
+    WhisperSection,
 )
 from kanjo.train.sections import Count, Part, Positive, Section, Share, TuneSection
 
@@ -152,12 +154,14 @@ class TrainingSection(Section):
     share so many times the next one's (0: not), and the average is what is checked and kept. ``masked``: of several corpora, an utterance
     is only told from the emotions that its own corpus has. ``refit``: afterwards the same is trained anew on training and validation utterances
     together, to the schedule's end, and kept: see kanjo.train.fit. ``teachers``: bundles (``{fold}`` is the fold's number) whose mean answer is
-    ``taught``, so much of each target: see kanjo.train.teachers.
+    ``taught``, so much of each target: see kanjo.train.teachers. ``optimizer``: "lbfgs" fits the heads of a frozen encoder, all utterances at once, to
+    what it makes of each as it is and of ``versions`` varied ones: see kanjo.train.heads.
     """
 
     epochs: Count = 40
     batch_size: Count = 32
-    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
+    optimizer: Literal["adam", "adamw", "sgd", "lbfgs"] = "adamw"
+    versions: Annotated[int, Field(ge=0)] = 0
     learning_rate: Positive = 1e-3
     momentum: Share = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -179,8 +183,11 @@ class TrainingSection(Section):
 
     @property
     def to_the_end(self) -> bool:
-        """Whether what is refitted afterwards is left as its last epoch has it, not its best: where the rate falls as a cosine the refit ends so too."""
-        return self.refit and self.schedule == "cosine"
+        """Whether what is fitted is left as its last epoch has it, not its best.
+
+        So is what ends in a minimum; and where the rate falls as a cosine what is refitted afterwards, as the refit ends so too.
+        """
+        return self.optimizer == "lbfgs" or (self.refit and self.schedule == "cosine")
 
 
 class Recipe(Section):
@@ -229,6 +236,7 @@ class Recipe(Section):
             raise ValueError("finetune.refit: a first stage is kept as its best epoch left it; set it to false")
         if staged and self.augment.mixup:
             raise ValueError("augment.mixup blends whole utterances, which the first stage never sees; set it to 0")
+        self._heads_alone()
         if self.audio.crop_s and not isinstance(self.network, ToldSection):
             raise ValueError(f"audio.crop_s: a network {self.network.type} hears whole windows")
         sound = isinstance(self.network, DcnnBlstmSection) and self.network.extractor == "mobilenet"
@@ -244,6 +252,29 @@ class Recipe(Section):
         if staged and self.audio.window < self.network.segment.frames * self.frontend.hop_length:  # type: ignore[union-attr]
             raise ValueError(f"audio.window_s {self.audio.window_s} is shorter than one segment")
         return self
+
+    def _heads_alone(self) -> None:
+        """That a frozen encoder's heads, and nothing else, are fitted all at once, and by settings that mean something then."""
+        alone = self.training.optimizer == "lbfgs"
+        frozen = isinstance(self.network, Ge2eSection | WhisperSection) and self.network.freeze
+        if alone != frozen:
+            raise ValueError(
+                "network.freeze: true, of ge2e and whisper, and training.optimizer: lbfgs go together: heads are fitted on what doesn't move"
+            )
+        if self.training.versions and not alone:
+            raise ValueError("training.versions is for training.optimizer lbfgs; others vary what they hear in every epoch")
+        stepped = {
+            "network.dropout": getattr(self.network, "dropout", 0),
+            "augment.mixup": self.augment.mixup,
+            "training.gradient_clip": self.training.gradient_clip,
+            "training.ema": self.training.ema,
+            "training.teachers": len(self.training.teachers),
+        }
+        odd = [key for key, value in stepped.items() if value]
+        if alone and odd:
+            raise ValueError(
+                f"{', '.join(odd)}: of no use where heads are fitted to all utterances at once; set to 0 (teachers: [])"
+            )
 
     def text(self) -> str:
         """The recipe, fully resolved, as YAML."""

@@ -47,7 +47,8 @@ def build(
 
 
 def _member(n_emotions: int, input_shape: tuple[int, int, int], settings: dict[str, Any], frontend: nn.Module | None) -> Told:
-    settings.pop("weights", None)  # what it started from is history
+    for history in ("weights", "freeze"):  # what it started from, and what of it was trained
+        settings.pop(history, None)
     found = build(settings.pop("type"), n_emotions, input_shape, settings, frontend)
     assert isinstance(found, Told), "the recipe's section has no other members"
     return found

@@ -19,14 +19,11 @@ UNITS = 256
 
 
 class Ge2e(Encoder):
-    """The lower ``layers`` of the speaker encoder's LSTM: an embedding (B, 512). ``freeze``: they stay as they were published."""
+    """The lower ``layers`` of the speaker encoder's LSTM: an embedding (B, 512)."""
 
-    def __init__(
-        self, n_emotions: int, input_shape: tuple[int, int, int], *, layers: int = 2, freeze: bool = False, **settings: Any
-    ) -> None:
+    def __init__(self, n_emotions: int, input_shape: tuple[int, int, int], *, layers: int = 2, **settings: Any) -> None:
         super().__init__(n_emotions, input_shape, UNITS, bands=BANDS, level_db=LEVEL_DB, **settings)
         self.lstm = nn.LSTM(BANDS, UNITS, layers, batch_first=True)
-        self.lstm.requires_grad_(not freeze)
 
     def encode(self, power: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         steps, _ = self.lstm(power.transpose(1, 2))

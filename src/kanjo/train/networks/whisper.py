@@ -72,9 +72,9 @@ class Layer(nn.Module):
 
 
 class Whisper(Encoder):
-    """Two convolutions and the lower ``layers`` of the encoder, 50 steps a second: an embedding (B, 768).
+    """Two convolutions and the lower ``layers`` of the encoder, 50 steps a second: an embedding (B, 768), of every layer if all are ``read``.
 
-    ``hidden``: how many of a layer's 1536 hidden units stay, those of the largest weights. ``freeze``: all stay as they were published.
+    ``hidden``: how many of a layer's 1536 hidden units stay, those of the largest weights.
     """
 
     positions: Tensor
@@ -85,18 +85,18 @@ class Whisper(Encoder):
         input_shape: tuple[int, int, int],
         *,
         layers: int = 1,
+        read: str = "last",
         hidden: int = 1024,
-        freeze: bool = False,
         **settings: Any,
     ) -> None:
-        super().__init__(n_emotions, input_shape, SIZE, bands=BANDS, level_db=LEVEL_DB, **settings)
+        size = SIZE * layers if read == "all" else SIZE
+        super().__init__(n_emotions, input_shape, size, bands=BANDS, level_db=LEVEL_DB, **settings)
+        self.read = read
         self.conv1 = Convolution(BANDS, SIZE, 1)
         self.conv2 = Convolution(SIZE, SIZE, 2)
         self.register_buffer("positions", sinusoids(-(-input_shape[2] // 2), SIZE), persistent=False)
         self.hidden = hidden
         self.layers = nn.ModuleList(Layer(hidden) for _ in range(layers))
-        for part in (self.conv1, self.conv2, self.layers):
-            part.requires_grad_(not freeze)
 
     def adapted(self, published: dict[str, Tensor]) -> dict[str, Tensor]:
         """Published weights as this network has them: convolutions as dense layers, of each layer's hidden units those whose weights are the largest."""
@@ -122,9 +122,10 @@ class Whisper(Encoder):
         steps = F.gelu(self.conv2(F.gelu(self.conv1((bels + 4).transpose(1, 2) / 4))))
         steps = steps + self.positions[: steps.shape[1]]
         inside = inside[:, ::2]
+        found = [steps]
         for layer in self.layers:
-            steps = layer(steps, inside)
-        return steps, inside
+            found.append(layer(found[-1], inside))
+        return found[-1] if self.read == "last" else torch.cat(found[1:], 2), inside
 
 
 def sinusoids(n: int, size: int) -> Tensor:

@@ -1,0 +1,203 @@
+"""Linear heads on a frozen encoder: the minimum that scikit-learn finds, on embeddings that nothing has moved."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from kanjo.errors import RecipeError
+from kanjo.splits import Fold
+from kanjo.train.data import Windows, loader
+from kanjo.train.fit import begun, fit
+from kanjo.train.heads import Embeddings, HeadsModule
+from kanjo.train.join import joined, joined_recipe
+from kanjo.train.material import Material, people_of, prepare, shares_of, sides
+from kanjo.train.networks.pooling import Told
+from kanjo.train.optimise import kept
+from kanjo.train.probe import cost, learning_rates
+from kanjo.train.recipe import load_recipe
+from kanjo.train.voices import others_mean
+from tests.conftest import table
+
+HERE = [
+    "split.protocol=speakers-k",
+    "split.k=4",
+    "network.weights=none",
+    "training.epochs=6",
+    "audio.window_s=1",
+    "audio.crop_s=0.5",
+]
+
+
+def _material(corpora: Path, recipe: str, *overrides: str) -> Material:
+    return prepare(load_recipe(recipe, [*HERE, *overrides]), str(corpora))
+
+
+@pytest.fixture(scope="module", params=["ge2e-linear", "whisper-linear"])
+def material(request: pytest.FixtureRequest, tiny_corpora: Path) -> Material:
+    return _material(tiny_corpora, request.param)
+
+
+def _plain(material: Material, fold: Fold) -> Windows:
+    return Windows(material.pack, fold.train, material.labels, material.recipe.audio.window, people=people_of(material))
+
+
+def test_the_heads_are_scikit_learns_and_nothing_else_has_moved(material: Material, tmp_path: Path) -> None:
+    """Both: of the embedding, and of how far it is from its speaker's mean over their other clips."""
+    fold = material.fold(1)
+    before, *_ = begun(material, fold, tmp_path / "begun", None, False)
+    trunk = {name: value.clone() for name, value in before.state_dict().items() if "output" not in name and "offset" not in name}
+    fitted = fit(material, fold, tmp_path / "run", refit=False)
+    network = fitted.system.network
+    assert isinstance(network, Told) and network.offset is not None
+    for name, value in trunk.items():
+        assert torch.equal(fitted.system.state_dict()[name], value), name
+    found = Embeddings(fitted.system, _plain(material, fold))
+    x, y = found.embedding.numpy(), found.label.numpy()
+    weight = len(y) * material.recipe.training.weight_decay
+    n_classes = len(material.emotions)
+    for head, rows, intercept in ((network.output, x, True), (network.offset, x - found.mean.numpy(), False)):
+        theirs = LogisticRegression(C=1 / weight, class_weight="balanced", fit_intercept=intercept, tol=1e-8, max_iter=5000).fit(
+            rows, y
+        )
+        weights, scores = head.weight.detach().numpy(), head(torch.tensor(rows)).detach().numpy()
+        assert weights.shape == theirs.coef_.shape == (n_classes, x.shape[1])
+        scale = np.abs(theirs.coef_).max()
+        np.testing.assert_allclose(weights - weights.mean(0), theirs.coef_ - theirs.coef_.mean(0), atol=0.02 * scale)
+        np.testing.assert_array_equal(scores.argmax(1), theirs.predict(rows))
+    rows_of = table(tmp_path / "run" / "metrics.csv")
+    assert len(rows_of) == 6 and fitted.best_epoch == 6 and fitted.minutes > 0
+    assert float(rows_of[-1]["train_loss"]) <= float(rows_of[0]["train_loss"]) + 1e-3
+
+
+def test_versions_stand_behind_the_clips_as_they_are(tiny_corpora: Path) -> None:
+    material = _material(tiny_corpora, "whisper-linear", "training.versions=2", "augment.speed=0.2", "augment.gain_db=20")
+    fold = material.fold(1)
+    system, module, batches, checks = begun(material, fold, Path(), None, False)
+    assert isinstance(module, HeadsModule)
+    (batch,), (check,) = list(batches), list(checks)
+    n = len(fold.train)
+    assert len(batch["embedding"]) == 3 * n and len(check["embedding"]) == len(fold.validation)
+    plain = Embeddings(system, _plain(material, fold))
+    torch.testing.assert_close(batch["embedding"][:n], plain.embedding)
+    for k in (1, 2):
+        assert torch.equal(batch["label"][k * n : (k + 1) * n], plain.label)
+        assert (batch["embedding"][k * n : (k + 1) * n] - plain.embedding).abs().mean() > 0.05
+    speaker = torch.tensor([people_of(material)[i][0] for i in fold.train]).repeat(3)
+    mean, known = others_mean(batch["embedding"], speaker)
+    torch.testing.assert_close(batch["mean"], mean)
+    assert bool(known.all()) and bool((batch["known"] == 1).all())
+
+
+def test_corpora_count_as_their_shares_say(tiny_corpora: Path) -> None:
+    material = _material(tiny_corpora, "whisper-linear", "training.balance=corpora", "training.versions=1")
+    fold = material.fold(1)
+    _, module, batches, _ = begun(material, fold, Path(), None, False)
+    (batch,) = list(batches)
+    share = torch.tensor(shares_of(material, fold))
+    torch.testing.assert_close(batch["share"], (share / share.mean()).repeat(2))
+    assert module.class_weights is None
+    half = {**batch, "share": torch.cat([2 * batch["share"][: len(share)], 0 * batch["share"][len(share) :]])}
+    first = {key: value[: len(share)] for key, value in batch.items()}
+    torch.testing.assert_close(module.training_step(half, 0), module.training_step(first, 0))
+
+
+def test_an_emotion_that_a_corpus_has_not_is_no_answer_there(tiny_corpora: Path) -> None:
+    """Masked: what a head says of it makes no difference to the loss of that corpus's clips."""
+    material = _material(tiny_corpora, "whisper-linear", "training.masked=true")
+    fold = material.fold(1)
+    _, module, batches, _ = begun(material, fold, Path(), None, False)
+    assert isinstance(module, HeadsModule) and module.emotions is not None
+    (batch,) = list(batches)
+    module.emotions[:, 0] = False
+    batch = {key: value[batch["label"] != 0] for key, value in batch.items()}
+    loss = module.training_step(batch, 0).item()
+    with torch.no_grad():
+        module.network.output.bias[0] += 5
+    assert module.training_step(batch, 0).item() == pytest.approx(loss, abs=1e-6)
+    with torch.no_grad():
+        module.network.output.bias[1] += 5
+    assert module.training_step(batch, 0).item() > loss + 0.1
+
+
+def test_heads_are_refitted_resumed_and_joined(tiny_corpora: Path, tmp_path: Path) -> None:
+    """A run as any other: its checkpoints make it again, and a committee of it and another answers as their mean."""
+    runs, systems = [], []
+    for recipe in ("ge2e-linear", "whisper-linear"):
+        material, run = _material(tiny_corpora, recipe), tmp_path / recipe
+        run.mkdir()
+        (run / "recipe.yaml").write_text(material.recipe.text(), encoding="utf-8")
+        fitted = fit(material, material.fold(1), run)
+        assert fitted.first is not None
+        for folder, system in ((run, fitted.first), (run / "refit", fitted.system)):
+            again = kept(begun(material, material.fold(1), folder, None, False)[0], folder, True)
+            for name, value in system.state_dict().items():
+                torch.testing.assert_close(again.state_dict()[name], value)
+        resumed = fit(material, material.fold(1), run, resume=True)
+        assert resumed.temperature == pytest.approx(fitted.temperature) and resumed.validation_uar == fitted.validation_uar
+        (run / "scores.json").write_text('{"minutes": 1}', encoding="utf-8")
+        runs.append(run)
+        systems.append(fitted.system)
+    whole = prepare(joined_recipe(runs, "both"), str(tiny_corpora))
+    both = joined(whole, whole.fold(1), runs)
+    batch = next(iter(loader(sides(whole, whole.fold(1))[1], 4, shuffle=False)))
+    with torch.inference_mode():
+        members = zip(systems, both.system.network.temperatures, strict=True)
+        shares = [torch.softmax(system(batch["signal"])[0] / temperatures[0], 1) for system, temperatures in members]
+        torch.testing.assert_close(
+            torch.softmax(both.system(batch["signal"])[0], 1), torch.stack(shares).mean(0), atol=1e-4, rtol=0
+        )
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "said"),
+    [
+        ("whisper-linear", "training.optimizer=adamw", "network.freeze: true, of ge2e and whisper, and training.optimizer: lbfgs go together"),
+        ("whisper", "network.freeze=true", "go together"),
+        ("crnn", "training.optimizer=lbfgs", "go together"),
+        ("whisper-linear", "augment.mixup=0.3", "augment.mixup: of no use where heads are fitted to all utterances at once; set to 0"),
+        ("ge2e-linear", "training.ema=0.9", "training.ema: of no use"),
+        ("ge2e-linear", "network.dropout=0.1", "network.dropout: of no use"),
+        ("mobilenet", "training.versions=2", "training.versions is for training.optimizer lbfgs"),
+    ],
+)  # fmt: skip
+def test_settings_without_a_meaning_are_refused(recipe: str, change: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        load_recipe(recipe, [change])
+
+
+def test_what_it_costs_is_measured_and_there_is_no_rate_to_look_for(tiny_corpora: Path) -> None:
+    one, three = (_material(tiny_corpora, "whisper-linear", f"training.versions={n}") for n in (0, 2))
+    n = len(one.fold(1).train)
+    found, more = cost(one, one.fold(1)), cost(three, three.fold(1))
+    assert found.steps == -(-n // 32) and more.steps == -(-3 * n // 32)
+    assert 0 < found.minutes < 1 and more.minutes / more.seconds_a_step > 1.5 * found.minutes / found.seconds_a_step
+    with pytest.raises(RecipeError, match="fitted by L-BFGS, which finds how far to go by itself"):
+        learning_rates(one, one.fold(1))
+
+
+def test_one_process_fits_them(tiny_corpora: Path, tmp_path: Path) -> None:
+    words = [
+        sys.executable,
+        "-m",
+        "kanjo",
+        "train",
+        "whisper-linear",
+        "--set",
+        "network.weights=none",
+        "-o",
+        str(tmp_path / "run"),
+    ]
+    several = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    done = subprocess.run(
+        words, capture_output=True, text=True, env={**os.environ, **several, "KANJO_CORPORA": str(tiny_corpora)}
+    )
+    assert done.returncode == 1
+    assert "whisper-linear fits its heads to all utterances at once, in one process; start it without torchrun" in done.stderr
