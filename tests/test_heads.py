@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 
-from kanjo.errors import RecipeError
-from kanjo.splits import Fold
+from kanjo.errors import KanjoError, RecipeError
 from kanjo.train.data import Windows, loader
 from kanjo.train.fit import begun, fit
-from kanjo.train.heads import Embeddings, HeadsModule
+from kanjo.train.heads import HeadsModule
 from kanjo.train.join import joined, joined_recipe
 from kanjo.train.material import Material, people_of, prepare, shares_of, sides
+from kanjo.train.module import System
 from kanjo.train.networks.pooling import Told
 from kanjo.train.optimise import kept
 from kanjo.train.probe import cost, learning_rates
@@ -27,11 +29,13 @@ from kanjo.train.voices import others_mean
 from tests.conftest import table
 
 HERE = [
+    "training.precision=fp32",
     "split.protocol=speakers-k",
     "split.k=4",
     "network.weights=none",
     "training.epochs=6",
     "audio.window_s=1",
+    "audio.hop_s=0.5",
     "audio.crop_s=0.5",
 ]
 
@@ -42,11 +46,23 @@ def _material(corpora: Path, recipe: str, *overrides: str) -> Material:
 
 @pytest.fixture(scope="module", params=["ge2e-linear", "whisper-linear"])
 def material(request: pytest.FixtureRequest, tiny_corpora: Path) -> Material:
-    return _material(tiny_corpora, request.param)
+    return _material(tiny_corpora, request.param, "training.versions=0")
 
 
-def _plain(material: Material, fold: Fold) -> Windows:
-    return Windows(material.pack, fold.train, material.labels, material.recipe.audio.window, people=people_of(material))
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that nobody has filled."""
+    monkeypatch.setenv("KANJO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def _heard(system: System, material: Material, indices: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """What the system itself says of utterances: embeddings, labels, speakers."""
+    windows = Windows(material.pack, indices, material.labels, material.recipe.audio.window, people=people_of(material))
+    with torch.inference_mode():
+        batches = [(system(batch["signal"])[1], batch["label"], batch["speaker"]) for batch in loader(windows, 8, shuffle=False)]
+    embedding, label, speaker = (torch.cat(part) for part in zip(*batches, strict=True))
+    return embedding.clone(), label, speaker
 
 
 def test_the_heads_are_scikit_learns_and_nothing_else_has_moved(material: Material, tmp_path: Path) -> None:
@@ -59,11 +75,11 @@ def test_the_heads_are_scikit_learns_and_nothing_else_has_moved(material: Materi
     assert isinstance(network, Told) and network.offset is not None
     for name, value in trunk.items():
         assert torch.equal(fitted.system.state_dict()[name], value), name
-    found = Embeddings(fitted.system, _plain(material, fold))
-    x, y = found.embedding.numpy(), found.label.numpy()
+    (batch,) = begun(material, fold, tmp_path / "begun", None, False)[2]
+    x, y, mean = batch["embedding"].numpy(), batch["label"].numpy(), batch["mean"].numpy()
     weight = len(y) * material.recipe.training.weight_decay
     n_classes = len(material.emotions)
-    for head, rows, intercept in ((network.output, x, True), (network.offset, x - found.mean.numpy(), False)):
+    for head, rows, intercept in ((network.output, x, True), (network.offset, x - mean, False)):
         theirs = LogisticRegression(C=1 / weight, class_weight="balanced", fit_intercept=intercept, tol=1e-8, max_iter=5000).fit(
             rows, y
         )
@@ -78,22 +94,56 @@ def test_the_heads_are_scikit_learns_and_nothing_else_has_moved(material: Materi
 
 
 def test_versions_stand_behind_the_clips_as_they_are(tiny_corpora: Path) -> None:
-    material = _material(tiny_corpora, "whisper-linear", "training.versions=2", "augment.speed=0.2", "augment.gain_db=20")
+    material = _material(tiny_corpora, "whisper-linear", "augment.speed=0.2")
     fold = material.fold(1)
     system, module, batches, checks = begun(material, fold, Path(), None, False)
     assert isinstance(module, HeadsModule)
     (batch,), (check,) = list(batches), list(checks)
     n = len(fold.train)
     assert len(batch["embedding"]) == 3 * n and len(check["embedding"]) == len(fold.validation)
-    plain = Embeddings(system, _plain(material, fold))
-    torch.testing.assert_close(batch["embedding"][:n], plain.embedding)
+    plain, label, speaker = _heard(system, material, fold.train)
+    torch.testing.assert_close(batch["embedding"][:n], plain, atol=1e-4, rtol=1e-4)
     for k in (1, 2):
-        assert torch.equal(batch["label"][k * n : (k + 1) * n], plain.label)
-        assert (batch["embedding"][k * n : (k + 1) * n] - plain.embedding).abs().mean() > 0.05
-    speaker = torch.tensor([people_of(material)[i][0] for i in fold.train]).repeat(3)
-    mean, known = others_mean(batch["embedding"], speaker)
+        assert torch.equal(batch["label"][k * n : (k + 1) * n], label)
+        assert (batch["embedding"][k * n : (k + 1) * n] - plain).abs().mean() > 0.05
+    checked, _, _ = _heard(system, material, fold.validation)
+    torch.testing.assert_close(check["embedding"], checked, atol=1e-4, rtol=1e-4)
+    mean, known = others_mean(batch["embedding"], speaker.repeat(3))
     torch.testing.assert_close(batch["mean"], mean)
     assert bool(known.all()) and bool((batch["known"] == 1).all())
+
+
+def test_what_is_heard_is_computed_once_for_all_folds(
+    tiny_corpora: Path, tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And anew for another encoder, window or augmentation; a fold's scale is its own."""
+    material = _material(tiny_corpora, "whisper-linear", "training.versions=1")
+    caplog.set_level("INFO", "kanjo")
+    first, second = (fit(material, material.fold(k), tmp_path / f"fold-{k}", refit=False) for k in (1, 2))
+    assert sum("embeddings of" in line for line in caplog.messages) == 2 == len(list(cache.rglob("*.npy")))
+    assert not torch.equal(first.system.network.norm.mean, second.system.network.norm.mean)
+    for change, fresh in (
+        ("training.versions=2", 1),
+        ("augment.band=0", 1),
+        ("audio.window_s=0.9", 2),
+        ("network.hidden=100", 2),
+    ):
+        caplog.clear()
+        other = _material(tiny_corpora, "whisper-linear", "training.versions=1", change)
+        begun(other, other.fold(1), tmp_path, None, False)
+        assert sum("embeddings of" in line for line in caplog.messages) == fresh, change
+
+
+def test_a_damaged_cache_is_said(tiny_corpora: Path, tmp_path: Path, cache: Path) -> None:
+    material = _material(tiny_corpora, "ge2e-linear", "training.versions=0")
+    begun(material, material.fold(1), tmp_path, None, False)
+    (kept_at,) = cache.rglob("plain.npy")
+    kept_at.write_bytes(kept_at.read_bytes()[:200])
+    with pytest.raises(KanjoError, match=r"plain.npy can't be read \(.*\); delete it, and it is made anew"):
+        begun(material, material.fold(1), tmp_path, None, False)
+    np.save(kept_at, np.zeros((3, 4), np.float32))
+    with pytest.raises(KanjoError, match=r"plain.npy is \(3, 4\), expected 64 rows"):
+        begun(material, material.fold(1), tmp_path, None, False)
 
 
 def test_corpora_count_as_their_shares_say(tiny_corpora: Path) -> None:
@@ -164,6 +214,7 @@ def test_heads_are_refitted_resumed_and_joined(tiny_corpora: Path, tmp_path: Pat
         ("crnn", "training.optimizer=lbfgs", "go together"),
         ("whisper-linear", "augment.mixup=0.3", "augment.mixup: of no use where heads are fitted to all utterances at once; set to 0"),
         ("ge2e-linear", "training.ema=0.9", "training.ema: of no use"),
+        ("ge2e-linear", "augment.mixstyle=0.5", "augment.mixstyle: of no use"),
         ("ge2e-linear", "network.dropout=0.1", "network.dropout: of no use"),
         ("mobilenet", "training.versions=2", "training.versions is for training.optimizer lbfgs"),
     ],
@@ -175,7 +226,7 @@ def test_settings_without_a_meaning_are_refused(recipe: str, change: str, said: 
 
 def test_what_it_costs_is_measured_and_there_is_no_rate_to_look_for(tiny_corpora: Path) -> None:
     one, three = (_material(tiny_corpora, "whisper-linear", f"training.versions={n}") for n in (0, 2))
-    n = len(one.fold(1).train)
+    n = len(one.rows)
     found, more = cost(one, one.fold(1)), cost(three, three.fold(1))
     assert found.steps == -(-n // 32) and more.steps == -(-3 * n // 32)
     assert 0 < found.minutes < 1 and more.minutes / more.seconds_a_step > 1.5 * found.minutes / found.seconds_a_step

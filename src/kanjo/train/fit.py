@@ -17,11 +17,12 @@ from torch.utils.data import DataLoader
 
 from kanjo.splits import Fold
 from kanjo.train.data import Items, Windows, loader
-from kanjo.train.features import Features, cached_features
+from kanjo.train.embeddings import heard
+from kanjo.train.features import cached_features
 from kanjo.train.frontend import LogMel
 from kanjo.train.heads import Embeddings, HeadsModule
 from kanjo.train.init import initialise
-from kanjo.train.material import Material, class_weights, emotions_of, heard_statistics, people_of, shares_of, sides, statistics
+from kanjo.train.material import Material, class_weights, emotions_of, heard_statistics, shares_of, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of, uar
 from kanjo.train.network_sections import DcnnBlstmSection, Ge2eSection, MobileNetSection, WhisperSection
 from kanjo.train.networks.encoder import Encoder
@@ -99,15 +100,15 @@ def fit(
     best = optimise(module, batches, checks, run, items=len(fold.train), to_the_end=to_the_end, resume=resume, progress=progress)
     system.cpu().float().eval()
     whole: Any = checks.dataset  # all of it, whatever share of it this process has checked
-    if not isinstance(whole, Features):
-        said = judged(system, sides(material, fold)[1])
+    if isinstance(whole, Windows | Embeddings):
+        said = judged(system, whole)
         temperature, enrolled = said.temperature, said.enrolled
     else:
         temperature = fit_temperature(
             *predicted_logits(module, loader(whole, material.recipe.training.batch_size, shuffle=False))
         )
         enrolled = None
-    fitted = Fitted(system, temperature, best.epoch, best.validation_uar, best.minutes + _before(batches), enrolled)
+    fitted = Fitted(system, temperature, best.epoch, best.validation_uar, best.minutes + _before(module), enrolled)
     if enrolled:
         log.info("with the speaker known: validation UAR %.1f %%", 100 * enrolled.validation_uar)
     log.info(
@@ -133,13 +134,13 @@ def _refitted(first: Fitted, material: Material, fold: Fold, run: Path, resume: 
     done = optimise(
         module, batches, None, run / REFIT, items=len(everybody.train), epochs=epochs, resume=resume, progress=progress
     )
-    minutes = first.minutes + done.minutes + _before(batches)
+    minutes = first.minutes + done.minutes + _before(module)
     return replace(first, system=system.cpu().float().eval(), minutes=minutes, first=first.system)
 
 
-def _before(batches: DataLoader[Any]) -> float:
-    """Minutes that what a frozen encoder makes of the training utterances took to compute, before the first epoch."""
-    return batches.dataset.seconds / 60 if isinstance(batches.dataset, Embeddings) else 0.0
+def _before(module: EmotionModule) -> float:
+    """Minutes that it took, before the first epoch, to compute what a frozen encoder makes of the utterances."""
+    return module.heard_seconds / 60 if isinstance(module, HeadsModule) else 0.0
 
 
 def best_of(material: Material, fold: Fold, run: Path, watchers: Sequence[L.Callback]) -> Best:
@@ -168,7 +169,7 @@ def begun(
         read_weights(deep_network(system).extractor, source, published_of(recipe.network))
     if isinstance(recipe.network, MobileNetSection | Ge2eSection | WhisperSection) and not recipe.init:
         read_weights(system.network, recipe.network.weights, published_of(recipe.network))
-    if isinstance(system.network, Encoder):
+    if isinstance(system.network, Encoder) and recipe.training.optimizer != "lbfgs":
         system.network.norm.fit_statistics(*heard_statistics(system, material, fold, system.network.summary))
     return (system, *_task(system, material, fold, (extractor or run / "extractor").parent))
 
@@ -187,14 +188,17 @@ def takes_speakers(recipe: Recipe) -> bool:
     return bool(getattr(recipe.network, "speaker", False))
 
 
-def judged(system: System, windows: Windows) -> Judged:
+def judged(system: System, utterances: Windows | Embeddings) -> Judged:
     """How a system in evaluation mode answers utterances that it was not trained on."""
     network: Any = system.network
     with torch.inference_mode():
-        found = [
-            (*system(batch["signal"]), batch["speaker"], batch["label"]) for batch in loader(windows, _AT_ONCE, shuffle=False)
-        ]
-        logits, embedding, speaker, label = (torch.cat(part) for part in zip(*found, strict=True))
+        if isinstance(utterances, Embeddings):
+            embedding, speaker, label = utterances.embedding, utterances.speaker, utterances.label
+            logits = network.classify(embedding)
+        else:
+            batches = loader(utterances, _AT_ONCE, shuffle=False)
+            found = [(*system(batch["signal"]), batch["speaker"], batch["label"]) for batch in batches]
+            logits, embedding, speaker, label = (torch.cat(part) for part in zip(*found, strict=True))
         enrolled = None
         if getattr(network, "speaker_size", 0):
             mean, known = others_mean(embedding, speaker)
@@ -250,18 +254,18 @@ def _task(system: System, material: Material, fold: Fold, cache: Path) -> tuple[
 
 def _heads_task(system: System, material: Material, fold: Fold) -> tuple[EmotionModule, DataLoader[Any], DataLoader[Any]]:
     """A frozen encoder's heads, and what it makes of training and validation utterances: each side one batch."""
-    recipe, training = material.recipe, material.recipe.training
-    changing, validation = sides(material, fold)
-    plain = Windows(material.pack, fold.train, material.labels, recipe.audio.window, people=people_of(material))
+    network, training = system.network, material.recipe.training
+    assert isinstance(network, Encoder), "the recipe's section lets no other be frozen"
+    found = heard(system, material)
+    own = found.summary[0, torch.as_tensor(fold.train)]
+    network.norm.fit_statistics(own.mean(0), own.std(0, correction=0))
     shares = shares_of(material, fold) if training.balance == "corpora" else None
     weights = class_weights(material, fold) if training.balance in ("weights", "sampling") else None
-    bf16 = in_bf16(training.precision)
-    heard = Embeddings(system, plain, changing, training.versions, recipe.augment, shares, bf16)
-    module = HeadsModule(
-        system, len(material.emotions), training, weights, emotions_of(material, fold) if training.masked else None
-    )
-    checked = Embeddings(system, validation, bf16=bf16)
-    return module, loader(heard, len(heard), shuffle=False), loader(checked, len(checked), shuffle=False)
+    emotions = emotions_of(material, fold) if training.masked else None
+    train = Embeddings(network, found, material, fold.train, varied=True, shares=shares)
+    validation = Embeddings(network, found, material, fold.validation)
+    module = HeadsModule(system, len(material.emotions), training, weights, emotions, found.seconds)
+    return module, loader(train, len(train), shuffle=False), loader(validation, len(validation), shuffle=False)
 
 
 def _describe(system: System, material: Material) -> str:

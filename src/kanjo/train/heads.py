@@ -1,13 +1,11 @@
 """Heads over a speech encoder that stays as it was published: a convex problem, solved over all utterances at once.
 
-Finetuned on a few actors, an encoder forgets what strangers have in common (Kumar et al. 2022, arXiv 2202.10054); so its embeddings are computed once, as
-the utterances are and as they might have come, and logistic regressions fitted to them: of the embedding itself, and of how far it is from its speaker's mean.
+Finetuned on a few actors, an encoder forgets what strangers have in common (Kumar et al. 2022, arXiv 2202.10054); so its embeddings are computed once
+(kanjo.train.embeddings), and logistic regressions fitted to them: of the embedding itself, and of how far it is from its speaker's mean.
 """
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
@@ -16,17 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from kanjo.train import augment
-from kanjo.train.data import Windows, loader
-from kanjo.train.module import EmotionModule, System, varied
-from kanjo.train.networks.pooling import Told
-from kanjo.train.schema import AugmentSection, TrainingSection
+from kanjo.train.embeddings import Heard
+from kanjo.train.material import Material, people_of
+from kanjo.train.module import EmotionModule, System
+from kanjo.train.networks.encoder import Encoder
+from kanjo.train.schema import TrainingSection
 from kanjo.train.voices import others_mean
 
-log = logging.getLogger("kanjo")
 #: Of L-BFGS, in an epoch; and how many of its last steps tell it how the loss bends.
 _STEPS, _HISTORY = 20, 30
-_AT_ONCE = 16
 
 
 class EmbeddingBatch(TypedDict):
@@ -44,29 +40,34 @@ class EmbeddingBatch(TypedDict):
 
 
 class Embeddings(Dataset[EmbeddingBatch]):
-    """What a system makes of windows: as they are, and ``times`` more, varied as training's are."""
+    """What a network makes of utterances ``indices`` out of all that were heard: as they are, and behind that in their other versions if ``varied``.
+
+    ``shares``: what each of the indices counts.
+    """
 
     def __init__(
         self,
-        system: System,
-        plain: Windows,
-        changing: Windows | None = None,
-        times: int = 0,
-        settings: AugmentSection | None = None,
+        network: Encoder,
+        found: Heard,
+        material: Material,
+        indices: Sequence[int],
+        *,
+        varied: bool = False,
         shares: Sequence[float] | None = None,
-        bf16: bool = False,
     ) -> None:
-        started = time.monotonic()
-        parts = [_embedded(system, plain, None, bf16)]
-        if changing is not None and settings is not None:
-            parts += [_embedded(system, changing, settings, bf16) for _ in range(times)]
-        self.embedding, self.label, speaker, self.corpus = (torch.cat(found) for found in zip(*parts, strict=True))
-        mean, known = others_mean(self.embedding, speaker)
+        people = people_of(material)
+        versions = len(found.summary) if varied else 1
+        rows = torch.as_tensor(indices)
+        with torch.inference_mode():
+            parts = [network.embedded(found.summary[n, rows], found.said[n, rows]) for n in range(versions)]
+        self.embedding = torch.cat(parts).clone()
+        self.label = torch.tensor([material.labels[i] for i in indices]).repeat(versions)
+        self.speaker = torch.tensor([people[i][0] for i in indices]).repeat(versions)
+        self.corpus = torch.tensor([people[i][1] for i in indices]).repeat(versions)
+        mean, known = others_mean(self.embedding, self.speaker)
         self.mean, self.known = mean, known.to(mean.dtype)
-        share = torch.ones(len(plain)) if shares is None else torch.tensor(shares, dtype=torch.float32)
-        self.share = (share / share.mean()).repeat(len(parts))
-        self.seconds = time.monotonic() - started
-        log.info("embeddings of %d windows computed (%.1f s, %.0f a second)", len(self), self.seconds, len(self) / self.seconds)
+        share = torch.ones(len(indices)) if shares is None else torch.tensor(shares, dtype=torch.float32)
+        self.share = (share / share.mean()).repeat(versions)
 
     @property
     def label_of(self) -> list[int]:
@@ -90,17 +91,23 @@ class Embeddings(Dataset[EmbeddingBatch]):
 class HeadsModule(EmotionModule):
     """The heads of a system whose trunk is left alone, fitted by L-BFGS with ``training.weight_decay`` / 2 times their squared weights beside the mean loss.
 
-    ``emotions``: as :class:`kanjo.train.module.WindowModule`'s.
+    ``emotions``: as :class:`kanjo.train.module.WindowModule`'s. ``heard_seconds``: what computing the embeddings took.
     """
 
     emotions: Tensor | None
 
     def __init__(
-        self, system: System, n_emotions: int, training: TrainingSection, class_weights: Tensor | None, emotions: Tensor | None
+        self,
+        system: System,
+        n_emotions: int,
+        training: TrainingSection,
+        class_weights: Tensor | None,
+        emotions: Tensor | None,
+        heard_seconds: float,
     ) -> None:
         super().__init__(n_emotions, training, class_weights)
-        assert isinstance(system.network, Told), "the recipe's section lets no other be frozen"
-        self.system, self.network = system, system.network
+        assert isinstance(system.network, Encoder), "the recipe's section lets no other be frozen"
+        self.system, self.network, self.heard_seconds = system, system.network, heard_seconds
         system.requires_grad_(False)
         for head in self._heads():
             head.requires_grad_(True)
@@ -140,21 +147,3 @@ class HeadsModule(EmotionModule):
 
     def _heads(self) -> list[torch.nn.Linear]:
         return [head for head in (self.network.output, self.network.offset) if head is not None]
-
-
-@torch.inference_mode()
-def _embedded(system: System, windows: Windows, settings: AugmentSection | None, bf16: bool) -> list[Tensor]:
-    """Embeddings (U, D), labels, speakers and corpora (U,) of windows; varied if there are ``settings``."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    system.to(device).eval()
-    found = []
-    for batch in loader(windows, _AT_ONCE, shuffle=False):
-        moved: Any = {key: value.to(device) for key, value in batch.items()}
-        features, frames = system.features(moved["signal"]) if settings is None else varied(system, moved, settings)
-        if settings is not None:
-            features = augment.mask_features(features, settings)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            embedding = system.network.embed(features, frames)  # type: ignore[operator]
-        found.append((embedding.float().cpu(), batch["label"], batch["speaker"], batch["corpus"]))
-    system.cpu()
-    return [torch.cat(part).clone() for part in zip(*found, strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,15 +94,18 @@ def write_split(path: Path, material: Material, fold: Fold) -> None:
 
 def sides(material: Material, fold: Fold) -> tuple[Windows, Windows]:
     """The fold's training windows, varied, and its validation windows, as they are."""
+    window, people = material.recipe.audio.window, people_of(material)
+    return training_windows(material, fold.train), Windows(material.pack, fold.validation, material.labels, window, people=people)
+
+
+def training_windows(material: Material, indices: Sequence[int]) -> Windows:
+    """These utterances' windows, varied as the recipe varies what trains."""
     audio, augment = material.recipe.audio, material.recipe.augment
-    random = audio.placement == "random"
-    shift = round(augment.shift_s * audio.sample_rate)
-    people = people_of(material)
-    train = Windows(
-        material.pack, fold.train, material.labels, audio.window, random=random, speed=augment.speed, shift=shift,
-        crop=audio.crop if audio.crop_s else 0, trim_db=audio.trim_db, people=people,
+    return Windows(
+        material.pack, indices, material.labels, audio.window, random=audio.placement == "random", speed=augment.speed,
+        shift=round(augment.shift_s * audio.sample_rate), crop=audio.crop if audio.crop_s else 0, trim_db=audio.trim_db,
+        people=people_of(material),
     )  # fmt: skip
-    return train, Windows(material.pack, fold.validation, material.labels, audio.window, people=people)
 
 
 def people_of(material: Material) -> list[tuple[int, int]]:

@@ -88,7 +88,7 @@ def cost(material: Material, fold: Fold, threads: int = 0) -> Cost:
 
 
 def _heads_cost(material: Material, fold: Fold) -> Cost:
-    """Of heads on a frozen encoder: to hear every utterance once, and each varied version; the fit itself takes seconds."""
+    """Of heads on a frozen encoder: to hear every utterance once, and each varied version, for all folds; the fit takes seconds."""
     recipe, training = material.recipe, material.recipe.training
     system = system_of(recipe, len(material.emotions)).eval()
     few = Windows(material.pack, fold.train[: (_STEPS + 1) * training.batch_size], material.labels, recipe.audio.window)
@@ -99,11 +99,8 @@ def _heads_cost(material: Material, fold: Fold) -> Cost:
             system(batch["signal"])
             taken.append(time.perf_counter() - started)
     step = float(np.median(taken[1:] or taken))
-    heard = len(fold.train) * (1 + training.versions) + len(fold.validation)
-    if training.refit:
-        heard += (len(fold.train) + len(fold.validation)) * (1 + training.versions) + len(fold.validation)
-    steps = math.ceil(len(fold.train) * (1 + training.versions) / training.batch_size)
-    return Cost(_parameters(system), steps, step, heard / training.batch_size * step / 60, _peak_mb())
+    steps = math.ceil(len(material.rows) * (1 + training.versions) / training.batch_size)
+    return Cost(_parameters(system), steps, step, steps * step / 60, _peak_mb())
 
 
 def _parameters(system: System) -> int:

@@ -266,6 +266,7 @@ class Recipe(Section):
         stepped = {
             "network.dropout": getattr(self.network, "dropout", 0),
             "augment.mixup": self.augment.mixup,
+            "augment.mixstyle": self.augment.mixstyle,
             "training.gradient_clip": self.training.gradient_clip,
             "training.ema": self.training.ema,
             "training.teachers": len(self.training.teachers),

@@ -95,6 +95,11 @@ class Encoder(Told):
     def encode(self, power: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         """Power in bands (B, n, T), which frames are heard (B, T, 1) -> steps (B, S, D), which of these are heard (B, S, 1)."""
 
+    def embedded(self, summary: Tensor, said: Tensor) -> Tensor:
+        """Summaries (B, 2 S) and functionals (B, F; F is 0 without any) as they come -> (B, D)."""
+        found: Tensor = self.norm(summary)
+        return found if self.functionals is None else torch.cat([found, self.functionals.standardised(said)], 1)
+
     def pool(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
         return self.norm(self.summary(features, frames))  # type: ignore[no-any-return]
 

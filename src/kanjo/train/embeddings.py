@@ -1,0 +1,138 @@
+"""What a frozen encoder makes of every utterance of a run, as it is and varied, computed once and kept for all folds.
+
+Test utterances are heard too, as they are in prediction; who trains, and on what scale, is each fold's own business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from kanjo import files
+from kanjo.errors import KanjoError
+from kanjo.train import augment
+from kanjo.train.data import Windows, loader
+from kanjo.train.material import Material, training_windows
+from kanjo.train.module import System, varied
+from kanjo.train.networks.encoder import Encoder
+from kanjo.train.optimise import in_bf16
+from kanjo.train.pack import cache_folder
+
+log = logging.getLogger("kanjo")
+_AT_ONCE = 16
+#: Names begin so of what is fitted to a fold, and is no part of what is kept.
+_FITTED = ("network.output.", "network.offset.", "network.norm.", "network.functionals.")
+
+
+@dataclass(frozen=True)
+class Heard:
+    """Of every utterance U in V versions, the first as it is: the encoder's ``summary`` (V, U, S), functionals ``said`` (V, U, F; F is 0 without any).
+
+    Neither is standardised. ``seconds``: what computing took now; 0 where it was there already.
+    """
+
+    summary: Tensor
+    said: Tensor
+    seconds: float
+
+
+def heard(system: System, material: Material, cache: Path | None = None) -> Heard:
+    """As they are and in ``training.versions`` varied versions; from the cache where they are there. Raises KanjoError for a full disk."""
+    versions = 1 + material.recipe.training.versions
+    folder = (cache or cache_folder()) / "embeddings" / _digest(system, material)
+    summaries, saids, started, computed = [], [], time.monotonic(), False
+    for version in range(versions):
+        path = folder / f"{_version_digest(material, version)}.npy"
+        if not path.is_file():
+            _compute(system, material, version, path)
+            computed = True
+        values = torch.from_numpy(_read(path, len(material.rows)))
+        size = _encoder(system).norm.mean.shape[0]
+        summaries.append(values[:, :size])
+        saids.append(values[:, size:])
+    seconds = time.monotonic() - started if computed else 0.0
+    return Heard(torch.stack(summaries), torch.stack(saids), seconds)
+
+
+def _encoder(system: System) -> Encoder:
+    assert isinstance(system.network, Encoder), "the recipe's section lets no other be frozen"
+    return system.network
+
+
+def _read(path: Path, n: int) -> npt.NDArray[np.float32]:
+    try:
+        values: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise KanjoError(f"{path} can't be read ({error}); delete it, and it is made anew") from error
+    if values.ndim != 2 or len(values) != n:
+        raise KanjoError(f"{path} is {values.shape}, expected {n} rows; delete it, and it is made anew")
+    return values
+
+
+@torch.inference_mode()
+def _compute(system: System, material: Material, version: int, path: Path) -> None:
+    recipe, network, started = material.recipe, _encoder(system), time.monotonic()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    bf16 = in_bf16(recipe.training.precision)
+    everybody = range(len(material.rows))
+    windows = (
+        training_windows(material, everybody)
+        if version
+        else Windows(material.pack, everybody, material.labels, recipe.audio.window)
+    )
+    system.to(device).eval()
+    found = []
+    with torch.random.fork_rng():
+        torch.manual_seed(1000 * recipe.training.seed + version)
+        for batch in loader(windows, _AT_ONCE, shuffle=False):
+            moved: Any = {key: value.to(device) for key, value in batch.items()}
+            features, frames = varied(system, moved, recipe.augment) if version else system.features(moved["signal"])
+            said = network.functionals(features, frames) if network.functionals else features.new_zeros(len(features), 0)
+            if version:
+                features = augment.mask_features(features, recipe.augment)
+            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+                summary = network.summary(features, frames)
+            found.append(torch.cat([summary.float(), said.float()], 1).cpu())
+    system.cpu()
+    values = torch.cat(found).numpy()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.written_whole(path) as temporary, temporary.open("wb") as out:
+            np.save(out, values)
+    except OSError as error:
+        raise KanjoError(f"can't write the embeddings {path}: {files.reason(error)}") from error
+    seconds = time.monotonic() - started
+    what = f"version {version}" if version else "as they are"
+    log.info(
+        "embeddings of %d utterances computed, %s (%.1f s, %.0f a second)", len(values), what, seconds, len(values) / seconds
+    )
+
+
+def _digest(system: System, material: Material) -> str:
+    """Of everything between samples and an utterance's embedding, and of the utterances."""
+    recipe, digest = material.recipe, hashlib.sha256()
+    for key, value in system.state_dict().items():
+        if not key.startswith(_FITTED):
+            digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    network = recipe.network.model_dump(mode="json", exclude={"weights", "dropout", "speaker", "freeze"})
+    content = [network, recipe.frontend.model_dump(mode="json"), recipe.audio.window_s, in_bf16(recipe.training.precision)]
+    digest.update(f"{material.pack.folder.name} {json.dumps(content, sort_keys=True)}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _version_digest(material: Material, version: int) -> str:
+    if not version:
+        return "plain"
+    recipe = material.recipe
+    content = [recipe.audio.model_dump(mode="json"), recipe.augment.model_dump(mode="json"), recipe.training.seed]
+    return f"{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]}-{version}"
