@@ -16,6 +16,7 @@ from torch import Tensor
 
 from kanjo.errors import KanjoError, RecipeError
 from kanjo.train.data import Windows, loader
+from kanjo.train.export import export
 from kanjo.train.fit import begun, fit
 from kanjo.train.heads import HeadsModule
 from kanjo.train.join import joined, joined_recipe
@@ -252,3 +253,27 @@ def test_one_process_fits_them(tiny_corpora: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "whisper-linear fits its heads to all utterances at once, in one process; start it without torchrun" in done.stderr
+
+
+def test_heads_begin_at_a_bundles_and_are_held_there(tiny_corpora: Path, tmp_path: Path) -> None:
+    """By much decay they stay where the bundle's were, on its scale; an emotion it does not know begins at nought."""
+    few = "labels.keep=[anger,happiness,neutral,sadness]"
+    material = _material(tiny_corpora, "whisper-linear", few)
+    donor = tmp_path / "donor"
+    fitted = fit(material, material.fold(1), donor, refit=False)
+    export(material, material.fold(1), fitted, donor / "bundle", {"protocol": "speakers-k"})
+    theirs = fitted.system.network
+    on = _material(
+        tiny_corpora, "whisper-linear", f"init={donor}", "training.weight_decay=1e6", "labels.keep=[fear,anger,sadness]"
+    )
+    held = fit(on, on.fold(2), tmp_path / "on", refit=False).system.network
+    assert isinstance(theirs, Told) and isinstance(held, Told) and held.offset is not None and theirs.offset is not None
+    torch.testing.assert_close(held.norm.mean, theirs.norm.mean)
+    for ours, known in ((held.output.weight, theirs.output.weight), (held.offset.weight, theirs.offset.weight)):
+        torch.testing.assert_close(ours[1:], known[[0, 3]], atol=1e-5, rtol=0)
+        assert ours[0].abs().max() < 1e-5 < known.abs().max()
+    loose = _material(
+        tiny_corpora, "whisper-linear", f"init={donor}", "training.weight_decay=0.01", "labels.keep=[fear,anger,sadness]"
+    )
+    moved = fit(loose, loose.fold(2), tmp_path / "loose", refit=False).system.network
+    assert isinstance(moved, Told) and (moved.output.weight[0].abs().max() > 1e-3)

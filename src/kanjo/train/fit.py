@@ -20,7 +20,7 @@ from kanjo.train.data import Items, Windows, loader
 from kanjo.train.embeddings import heard
 from kanjo.train.features import cached_features
 from kanjo.train.frontend import LogMel
-from kanjo.train.heads import Embeddings, HeadsModule
+from kanjo.train.heads import Embeddings, HeadsModule, heads_of
 from kanjo.train.init import initialise
 from kanjo.train.material import Material, class_weights, emotions_of, heard_statistics, shares_of, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of, uar
@@ -157,19 +157,25 @@ def begun(
     L.seed_everything(recipe.training.seed, verbose=False)
     system = system_of(recipe, len(material.emotions))
     frontend = system.frontend
+    alone = recipe.training.optimizer == "lbfgs"
+    if alone and isinstance(system.network, Encoder):
+        for value in (p for head in heads_of(system.network) for p in head.parameters()):
+            torch.nn.init.zeros_(value)
     if recipe.init:
         initialise(system, material, fold)
     elif isinstance(frontend, LogMel) and frontend.normalization == "corpus" and not (resume and checkpoint(run).is_file()):
         frontend.fit_statistics(*statistics(frontend, material, fold))
     functionals = getattr(system.network, "functionals", None)
-    if functionals is not None:  # of a bundle that training starts from too: each corpus lies where its own recordings do
+    if functionals is not None and not (
+        alone and recipe.init
+    ):  # elsewhere of a bundle's too: each corpus lies where its own recordings do
         functionals.fit_statistics(*heard_statistics(system, material, fold, functionals))
     if isinstance(recipe.network, DcnnBlstmSection):
         source = str(extractor) if extractor else recipe.network.weights
         read_weights(deep_network(system).extractor, source, published_of(recipe.network))
     if isinstance(recipe.network, MobileNetSection | Ge2eSection | WhisperSection) and not recipe.init:
         read_weights(system.network, recipe.network.weights, published_of(recipe.network))
-    if isinstance(system.network, Encoder) and recipe.training.optimizer != "lbfgs":
+    if isinstance(system.network, Encoder) and not alone:
         system.network.norm.fit_statistics(*heard_statistics(system, material, fold, system.network.summary))
     return (system, *_task(system, material, fold, (extractor or run / "extractor").parent))
 
@@ -257,8 +263,9 @@ def _heads_task(system: System, material: Material, fold: Fold) -> tuple[Emotion
     network, training = system.network, material.recipe.training
     assert isinstance(network, Encoder), "the recipe's section lets no other be frozen"
     found = heard(system, material)
-    own = found.summary[0, torch.as_tensor(fold.train)]
-    network.norm.fit_statistics(own.mean(0), own.std(0, correction=0))
+    if not material.recipe.init:  # a bundle's heads tell emotions on the bundle's own scale
+        own = found.summary[0, torch.as_tensor(fold.train)]
+        network.norm.fit_statistics(own.mean(0), own.std(0, correction=0))
     shares = shares_of(material, fold) if training.balance == "corpora" else None
     weights = class_weights(material, fold) if training.balance in ("weights", "sampling") else None
     emotions = emotions_of(material, fold) if training.masked else None

@@ -11,13 +11,14 @@ from typing import Any, TypedDict
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from kanjo.train.embeddings import Heard
 from kanjo.train.material import Material, people_of
 from kanjo.train.module import EmotionModule, System
 from kanjo.train.networks.encoder import Encoder
+from kanjo.train.networks.pooling import Told
 from kanjo.train.schema import TrainingSection
 from kanjo.train.voices import others_mean
 
@@ -89,8 +90,9 @@ class Embeddings(Dataset[EmbeddingBatch]):
 
 
 class HeadsModule(EmotionModule):
-    """The heads of a system whose trunk is left alone, fitted by L-BFGS with ``training.weight_decay`` / 2 times their squared weights beside the mean loss.
+    """The heads of a system whose trunk is left alone, fitted by L-BFGS.
 
+    Beside the mean loss stands ``training.weight_decay`` / 2 times the square of how far their weights are from where they began: nought, or a bundle's.
     ``emotions``: as :class:`kanjo.train.module.WindowModule`'s. ``heard_seconds``: what computing the embeddings took.
     """
 
@@ -112,6 +114,7 @@ class HeadsModule(EmotionModule):
         for head in self._heads():
             head.requires_grad_(True)
         self.register_buffer("emotions", emotions, persistent=False)
+        self._began = [head.weight.detach().clone() for head in self._heads()]
 
     def logits(self, batch: EmbeddingBatch) -> Tensor:
         return self.network.classify(batch["embedding"])
@@ -133,8 +136,9 @@ class HeadsModule(EmotionModule):
                     knowing = knowing.masked_fill(~allowed, -1e4)
                 share = share * batch["known"][:, 0]
                 loss = plain + (share * F.cross_entropy(knowing, targets, reduction="none")).sum() / share.sum()
-            decay = self.training_settings.weight_decay / 2
-            loss = loss + decay * sum(head.weight.square().sum() for head in self._heads())
+            pairs = zip(self._heads(), self._began, strict=True)
+            gone = sum((head.weight - began.to(head.weight)).square().sum() for head, began in pairs)
+            loss = loss + self.training_settings.weight_decay / 2 * gone
         self._seen["train"].clear()  # a step of L-BFGS asks for the loss many times: the last is its last epoch's
         self._note("train", plain, label, logits)
         return loss
@@ -145,5 +149,10 @@ class HeadsModule(EmotionModule):
             trained, 1.0, max_iter=_STEPS, history_size=_HISTORY, tolerance_change=1e-9, line_search_fn="strong_wolfe"
         )
 
-    def _heads(self) -> list[torch.nn.Linear]:
-        return [head for head in (self.network.output, self.network.offset) if head is not None]
+    def _heads(self) -> list[nn.Linear]:
+        return heads_of(self.network)
+
+
+def heads_of(network: Told) -> list[nn.Linear]:
+    """What tells emotions from an embedding, and from how far that is from its speaker's mean."""
+    return [head for head in (network.output, network.offset) if head is not None]
