@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
@@ -133,6 +136,25 @@ def test_what_is_heard_is_computed_once_for_all_folds(
         other = _material(tiny_corpora, "whisper-linear", "training.versions=1", change)
         begun(other, other.fold(1), tmp_path, None, False)
         assert sum("embeddings of" in line for line in caplog.messages) == fresh, change
+
+
+def test_folds_side_by_side_share_what_is_to_be_computed(tiny_corpora: Path, tmp_path: Path, cache: Path) -> None:
+    """While another process is at one version, the next is computed; then its own is waited for."""
+    material = _material(tiny_corpora, "ge2e-linear", "training.versions=1")
+    begun(material, material.fold(1), tmp_path, None, False)
+    (plain,), (varied,) = cache.rglob("plain.npy"), cache.rglob("*-1.npy")
+    whole = plain.read_bytes(), varied.read_bytes()
+    plain.unlink(), varied.unlink()
+    with ThreadPoolExecutor() as pool:
+        with FileLock(plain.with_suffix(".lock")):
+            waiting = pool.submit(begun, material, material.fold(2), tmp_path, None, False)
+            while not varied.is_file():
+                assert not waiting.done()
+                time.sleep(0.01)
+            assert not plain.is_file()
+        module = waiting.result(timeout=60)[1]
+    assert isinstance(module, HeadsModule) and 0 < module.heard_seconds < 60
+    assert (plain.read_bytes(), varied.read_bytes()) == whole
 
 
 def test_a_damaged_cache_is_said(tiny_corpora: Path, tmp_path: Path, cache: Path) -> None:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from kanjo import files
@@ -30,6 +32,8 @@ from kanjo.train.pack import cache_folder
 
 log = logging.getLogger("kanjo")
 _AT_ONCE = 16
+#: Between two looks at what another process computes (s).
+_PAUSE = 0.2
 #: Names begin so of what is fitted to a fold, and is no part of what is kept.
 _FITTED = ("network.output.", "network.offset.", "network.norm.", "network.functionals.")
 
@@ -50,18 +54,33 @@ def heard(system: System, material: Material, cache: Path | None = None) -> Hear
     """As they are and in ``training.versions`` varied versions; from the cache where they are there. Raises KanjoError for a full disk."""
     versions = 1 + material.recipe.training.versions
     folder = (cache or cache_folder()) / "embeddings" / _digest(system, material)
-    summaries, saids, started, computed = [], [], time.monotonic(), False
-    for version in range(versions):
-        path = folder / f"{_version_digest(material, version)}.npy"
-        if not path.is_file():
-            _compute(system, material, version, path)
-            computed = True
-        values = torch.from_numpy(_read(path, len(material.rows)))
-        size = _encoder(system).norm.mean.shape[0]
-        summaries.append(values[:, :size])
-        saids.append(values[:, size:])
-    seconds = time.monotonic() - started if computed else 0.0
-    return Heard(torch.stack(summaries), torch.stack(saids), seconds)
+    paths = [folder / f"{_version_digest(material, version)}.npy" for version in range(versions)]
+    seconds = _computed(system, material, paths)
+    values = torch.stack([torch.from_numpy(_read(path, len(material.rows))) for path in paths])
+    size = _encoder(system).norm.mean.shape[0]
+    return Heard(values[..., :size], values[..., size:], seconds)
+
+
+def _computed(system: System, material: Material, paths: Sequence[Path]) -> float:
+    """Have every version's file there: folds that train side by side share the work, each computes what no other is at. Returns the seconds spent on it."""
+    seconds = 0.0
+    while missing := [version for version, path in enumerate(paths) if not path.is_file()]:
+        for version in missing:
+            path, started = paths[version], time.monotonic()
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with FileLock(path.with_suffix(".lock"), blocking=False):
+                    if not path.is_file():
+                        _compute(system, material, version, path)
+                seconds += time.monotonic() - started
+                break
+            except Timeout:  # another process is at it
+                continue
+            except OSError as error:
+                raise KanjoError(f"can't write the embeddings {path}: {files.reason(error)}") from error
+        else:
+            time.sleep(_PAUSE)
+    return seconds
 
 
 def _encoder(system: System) -> Encoder:
@@ -105,12 +124,8 @@ def _compute(system: System, material: Material, version: int, path: Path) -> No
             found.append(torch.cat([summary.float(), said.float()], 1).cpu())
     system.cpu()
     values = torch.cat(found).numpy()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with files.written_whole(path) as temporary, temporary.open("wb") as out:
-            np.save(out, values)
-    except OSError as error:
-        raise KanjoError(f"can't write the embeddings {path}: {files.reason(error)}") from error
+    with files.written_whole(path) as temporary, temporary.open("wb") as out:
+        np.save(out, values)
     seconds = time.monotonic() - started
     what = f"version {version}" if version else "as they are"
     log.info(
