@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from filelock import FileLock
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from kanjo import runtime
 from kanjo.errors import KanjoError, RecipeError
 from kanjo.train.data import Windows, loader
-from kanjo.train.export import export
+from kanjo.train.export import export, to_onnx
+from kanjo.train.familiar import OUTPUT, embeddings_of, familiarised
 from kanjo.train.fit import begun, fit
 from kanjo.train.heads import HeadsModule
 from kanjo.train.join import joined, joined_recipe
@@ -155,6 +158,40 @@ def test_folds_side_by_side_share_what_is_to_be_computed(tiny_corpora: Path, tmp
         module = waiting.result(timeout=60)[1]
     assert isinstance(module, HeadsModule) and 0 < module.heard_seconds < 60
     assert (plain.read_bytes(), varied.read_bytes()) == whole
+
+
+def test_test_speakers_have_no_say(tiny_corpora: Path, tmp_path: Path, cache: Path) -> None:
+    """What the encoder makes of everybody is kept; with the test speakers' part of it spoilt, nothing that is fitted, calibrated or exported changes."""
+    material = _material(tiny_corpora, "ge2e-linear", "training.versions=1")
+    fold = material.fold(1)
+    honest = fit(material, fold, tmp_path / "honest")
+    export(material, fold, honest, tmp_path / "a", {"protocol": "speakers-k"})
+    for path in cache.rglob("embeddings/*/*.npy"):
+        values = np.load(path)
+        values[list(fold.test)] = np.nan
+        np.save(path, values)
+    spoilt = fit(material, fold, tmp_path / "spoilt")
+    export(material, fold, spoilt, tmp_path / "b", {"protocol": "speakers-k"})
+    for name, value in honest.system.state_dict().items():
+        assert torch.equal(spoilt.system.state_dict()[name], value), name
+    assert (spoilt.temperature, spoilt.enrolled) == (honest.temperature, honest.enrolled)
+    assert (tmp_path / "a" / "model.onnx").read_bytes() == (tmp_path / "b" / "model.onnx").read_bytes()
+
+
+def test_the_distance_is_of_what_the_graph_makes(tiny_corpora: Path, tmp_path: Path) -> None:
+    """Its plane comes from what was kept; the graph's own answers lie as near it."""
+    material = _material(tiny_corpora, "whisper-linear", "training.versions=0")
+    fold = material.fold(1)
+    fitted = fit(material, fold, tmp_path / "run", refit=False)
+    graph = to_onnx(fitted.system, fitted.temperature, material.recipe.audio.window, 1.0)
+    asked = familiarised(graph, fold, partial(embeddings_of, graph, material))
+    export(material, fold, fitted, tmp_path / "kept", {"protocol": "speakers-k"})
+    windows = Windows(material.pack, fold.validation, material.labels, material.recipe.audio.window)
+    signal = {"signal": windows.__getitems__(range(len(windows)))["signal"].numpy()}
+    ours, theirs = (
+        runtime.session(one, 1).run([OUTPUT], signal)[0] for one in ((tmp_path / "kept" / "model.onnx").read_bytes(), asked)
+    )
+    np.testing.assert_allclose(ours, theirs, atol=0.02)
 
 
 def test_a_damaged_cache_is_said(tiny_corpora: Path, tmp_path: Path, cache: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -241,7 +242,8 @@ def test_no_test_clip_reaches_training_validation_or_calibration(
 
     monkeypatch.setattr(Pack, "signal", noted)
     fitted = fit(material, fold, tmp_path / "run")
-    familiar.familiarised(to_onnx(fitted.system, 1.0, material.recipe.audio.window), material, fold)
+    graph = to_onnx(fitted.system, 1.0, material.recipe.audio.window)
+    familiar.familiarised(graph, fold, partial(familiar.embeddings_of, graph, material))
     assert read == {*fold.train, *fold.validation}
     theirs = {material.rows[i].speaker_key for i in fold.test}
     assert theirs and not theirs & {material.rows[i].speaker_key for i in read}

@@ -23,11 +23,13 @@ from kanjo.corpora import CORPORA
 from kanjo.errors import BundleError
 from kanjo.splits import Fold
 from kanjo.train.data import Windows, loader
-from kanjo.train.familiar import familiarised
+from kanjo.train.embeddings import heard
+from kanjo.train.familiar import Embed, embeddings_of, familiarised
 from kanjo.train.fit import Fitted
 from kanjo.train.init import inherited
 from kanjo.train.material import Material
 from kanjo.train.module import System
+from kanjo.train.networks.encoder import Encoder
 
 #: The most that torch's and ONNX Runtime's probabilities may differ by.
 PARITY = 1e-4
@@ -94,6 +96,16 @@ def _optional(model: onnx.ModelProto, name: str, default: npt.NDArray[np.float32
     del model.graph.value_info[:]  # shapes between, inferred when it had as many rows as the batch
 
 
+def _embedder(system: System, graph: bytes | None, material: Material) -> Embed:
+    """What a system makes of utterances: as a frozen encoder was asked before, else its graph's answers."""
+    network = system.network
+    if material.recipe.training.optimizer == "lbfgs" and isinstance(network, Encoder):
+        found = heard(system, material)
+        return lambda indices: network.embedded(found.summary[0, list(indices)], found.said[0, list(indices)]).detach().numpy()
+    own = graph or to_onnx(system, 1.0, material.recipe.audio.window)
+    return lambda indices: embeddings_of(own, material, indices)
+
+
 def least_rate(paths: Sequence[Path]) -> int:
     """The lowest rate (Hz) of recordings; of many, 200 spread evenly."""
     chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, min(200, len(paths))).astype(int)]
@@ -120,9 +132,11 @@ def export(
     before = inherited(recipe)
     enrolled = fitted.enrolled.temperature if fitted.enrolled else None
     window = recipe.audio.window
-    first = None if fitted.first is None else to_onnx(fitted.first, fitted.temperature, window)
-    heard = getattr(fitted.system.network, "pooled_size", None)
-    graph = familiarised(to_onnx(fitted.system, fitted.temperature, window, enrolled), material, fold, first, heard)
+    graph = to_onnx(fitted.system, fitted.temperature, window, enrolled)
+    embed, first = _embedder(fitted.system, graph, material), None
+    if fitted.first is not None:
+        first = _embedder(fitted.first, None, material)
+    graph = familiarised(graph, fold, embed, first, getattr(fitted.system.network, "pooled_size", None))
     facts = bundle.Facts(
         name=recipe.name,
         version=kanjo.__version__,

@@ -8,6 +8,7 @@ music or noise, which excite a network less than speech does, nothing is noticed
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +31,8 @@ SHORTEST = np.float32(1e-6)
 OUTPUT = "distance"
 
 Embeddings = npt.NDArray[np.float32]
+#: Utterances' places -> their embeddings (U, D).
+Embed = Callable[[Sequence[int]], Embeddings]
 
 
 @dataclass(frozen=True)
@@ -41,28 +44,31 @@ class Plane:
     limit: float
 
 
-def familiarised(graph: bytes, material: Material, fold: Fold, first: bytes | None = None, heard: int | None = None) -> bytes:
-    """The graph with the output ``distance`` (B,): the plane from training windows, the unit from validation speakers'.
+def familiarised(graph: bytes, fold: Fold, embed: Embed, first: Embed | None = None, heard: int | None = None) -> bytes:
+    """The graph with the output ``distance`` (B,): the plane from training windows, the unit from validation speakers'; of many, 1500 spread evenly.
 
-    ``first``: the graph of the same network before it was refitted on validation speakers too; they are new only to that one, whose unit is taken.
-    ``heard``: how many numbers of the embedding are what layers have learnt to hear (default: all); functionals behind them, which bound whatever is
-    strange, have no say.
+    ``embed``: what the graph makes of utterances. ``first``: what the same network made of them before it was refitted on validation speakers too; they are
+    new only to that one, whose unit is taken. ``heard``: how many numbers of the embedding are what layers have learnt to hear (default: all); functionals
+    behind them, which bound whatever is strange, have no say.
     """
-    known, held_out = (embeddings_of(first or graph, material, indices)[:, :heard] for indices in (fold.train, fold.validation))
+    known, held_out = ((first or embed)(_spread(indices))[:, :heard] for indices in (fold.train, fold.validation))
     plane = plane_of(known, held_out)
     if first:
-        everybody = embeddings_of(graph, material, (*fold.train, *fold.validation))[:, :heard]
+        everybody = embed(_spread((*fold.train, *fold.validation)))[:, :heard]
         plane = replace(plane_of(everybody, everybody), limit=plane.limit)
     return with_distance(graph, plane)
 
 
-def embeddings_of(graph: bytes, material: Material, indices: tuple[int, ...] | list[int]) -> Embeddings:
-    """Embeddings (U, D) of utterances' first windows, as the graph gives them; of many, 1500 spread evenly."""
-    chosen = [indices[i] for i in np.linspace(0, len(indices) - 1, min(_CLIPS, len(indices))).astype(int)]
-    windows = Windows(material.pack, chosen, material.labels, material.recipe.audio.window)
+def embeddings_of(graph: bytes, material: Material, indices: Sequence[int]) -> Embeddings:
+    """Embeddings (U, D) of utterances' first windows, as the graph gives them."""
+    windows = Windows(material.pack, indices, material.labels, material.recipe.audio.window)
     session = runtime.session(graph, torch.get_num_threads())
     batches = loader(windows, 8, shuffle=False)
     return np.concatenate([session.run(["embedding"], {"signal": batch["signal"].numpy()})[0] for batch in batches])
+
+
+def _spread(indices: Sequence[int]) -> list[int]:
+    return [indices[i] for i in np.linspace(0, len(indices) - 1, min(_CLIPS, len(indices))).astype(int)]
 
 
 def plane_of(known: Embeddings, held_out: Embeddings) -> Plane:
