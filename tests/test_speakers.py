@@ -205,19 +205,30 @@ def test_no_clip_is_answered_by_a_profile_that_heard_it(run: Path, tiny_corpora:
     recognizer = kanjo.load(run)
     manifest = read_corpus("ravdess", tiny_corpora / "ravdess")
     rows = [row for row in manifest.utterances if row.speaker in ("01", "02")]
+    paths = [manifest.path(row) for row in rows]
     asked: list[tuple[set[str], str | None]] = []
-    honest = scoring._predictions
+    enrolled: list[set[str]] = []
+    honest, profile_of = scoring._predictions, scoring.profile_of
 
     def noted(recognizer_, rows_, paths, known, speaker=None):  # type: ignore[no-untyped-def]
         asked.append(({rows_[i].file for i in known}, speaker.name if speaker else None))
         yield from (replace(item, speech_s=1.0) for item in honest(recognizer_, rows_, paths, known, speaker))
 
+    def made(name, facts, heard):  # type: ignore[no-untyped-def]
+        enrolled.append({answer.file for answer in heard})
+        return profile_of(name, facts, heard)
+
     monkeypatch.setattr(scoring, "_predictions", noted)
-    found = scoring.evaluate_enrolled(recognizer, rows, [manifest.path(row) for row in rows])
+    monkeypatch.setattr(scoring, "profile_of", made)
+    before = scoring.evaluate(recognizer, rows, paths)
+    found = scoring.evaluate_enrolled(recognizer, rows, paths, before)
     assert len(found.answers) == len(rows)
-    for (heard, nobody), (answered, who) in zip(asked[::2], asked[1::2], strict=True):
-        assert nobody is None and who is not None
-        assert not heard & answered
+    (plain, nobody), *then = asked
+    assert nobody is None and plain == {row.file for row in rows}
+    assert len(then) == len(enrolled) == 4 and {who for _, who in then} == {"ravdess/01", "ravdess/02"}
+    for heard, (answered, who) in zip(enrolled, then, strict=True):
+        assert heard | answered == {row.file for row in rows if row.speaker_key == who} and not heard & answered
+    assert sum(len(answered) for answered, _ in then) == len(rows), "each is answered once more, not twice"
 
 
 def _material(recipe: Path, corpora: Path) -> Material:

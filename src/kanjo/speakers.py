@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,6 @@ import numpy.typing as npt
 from kanjo import files
 from kanjo.bundle import Facts
 from kanjo.errors import KanjoError
-from kanjo.prediction import Prediction
 
 FORMAT_VERSION = 1
 #: Fewer recordings than this, or less speech (s), tell more of their emotion than of the speaker.
@@ -47,7 +46,17 @@ class Profile:
         }  # fmt: skip
 
 
-def profile_of(name: str, facts: Facts, heard: Sequence[Prediction]) -> Profile:
+class Heard(Protocol):
+    """A recording that was answered: its embedding (D,), and seconds in which somebody speaks."""
+
+    @property
+    def embedding(self) -> npt.NDArray[np.float32] | None: ...
+
+    @property
+    def speech_s(self) -> float: ...
+
+
+def profile_of(name: str, facts: Facts, heard: Sequence[Heard]) -> Profile:
     """The profile of a speaker whose recordings were answered; longer ones count for as many as they have windows.
 
     Raises KanjoError where there is nothing to go by.

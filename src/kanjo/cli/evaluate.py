@@ -68,7 +68,7 @@ def evaluate(
     known = None
     if enrolled:
         with progress("scoring with speakers known", silent) as show:
-            known = scoring.evaluate_enrolled(recognizer, rows, paths, progress=show)
+            known = scoring.evaluate_enrolled(recognizer, rows, paths, found, progress=show)
     for name, n in found.left_out:
         say(f"left out: {n} utterances of {name}, which the bundle doesn't answer")
     protocol = "the bundle's own test speakers" if not everyone and trained else "all speakers given"

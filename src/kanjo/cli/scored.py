@@ -36,7 +36,7 @@ def tested(made: bundle.Bundle, material: Material, fold: Fold, threads: int, si
     known = None
     if made.facts.speaker_size:
         with progress("testing with speakers known", silent) as show:
-            known = scoring.evaluate_enrolled(recognizer, rows, paths, progress=show)
+            known = scoring.evaluate_enrolled(recognizer, rows, paths, found, progress=show)
     facts = replace(
         made.facts,
         scores=found.scores.as_dict(),

@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Answer:
-    """One utterance's truth and what was answered; where it lies, and its embedding (D,), where they are known."""
+    """One utterance's truth and what was answered; where it lies, which of those asked about it is, its embedding (D,) and seconds of speech, where they are known."""
 
     corpus: str
     file: str
@@ -39,6 +39,8 @@ class Answer:
     probabilities: tuple[float, ...]
     path: str = ""
     embedding: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    speech_s: float = 0.0
+    place: int = -1
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,19 @@ def evaluate(
 
 
 def evaluate_enrolled(
-    recognizer: Recognizer, rows: Sequence[Utterance], paths: Sequence[Path], most: int = 0, progress: Progress | None = None
+    recognizer: Recognizer,
+    rows: Sequence[Utterance],
+    paths: Sequence[Path],
+    before: Evaluation,
+    most: int = 0,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """The same with every speaker enrolled: by one half of their utterances, unlabelled and drawn by chance, when the other is answered.
 
-    ``most``: enrol with no more than so many (0: the whole half). Utterances of speakers who aren't named, or of whom nothing can be heard, are
+    ``before``: what :func:`evaluate` found of the same utterances, whose embeddings make the profiles. ``most``: enrol with no more than so many (0: the whole half). Utterances of speakers who aren't named, or of whom nothing can be heard, are
     answered as if of nobody known.
     """
-    truths = truths_of(recognizer, rows)
+    truths, plain = truths_of(recognizer, rows), {answer.place: answer for answer in before.answers}
     theirs: dict[str, list[int]] = {}
     for i, truth in enumerate(truths):
         if truth in recognizer.labels:
@@ -95,7 +102,7 @@ def evaluate_enrolled(
         halves = (mine[::2], mine[1::2])
         for heard, asked in (halves, halves[::-1]) if key else [([], mine)]:
             profile = None
-            found = list(_predictions(recognizer, rows, paths, heard[:most] if most else heard))
+            found = [plain[i] for i in (heard[:most] if most else heard) if i in plain]
             with contextlib.suppress(KanjoError):  # nothing of them can be heard
                 profile = profile_of(key, recognizer.facts, found)
             more, broken = _answered(recognizer, rows, paths, truths, asked, profile)
@@ -131,7 +138,7 @@ def _answered(
         else:
             shares = tuple(found.probabilities[name] for name in recognizer.labels)
             who = (row.corpus, row.file, row.speaker_key, row.sex)
-            answers.append(Answer(*who, truths[i], found.label, shares, str(paths[i]), found.embedding))
+            answers.append(Answer(*who, truths[i], found.label, shares, str(paths[i]), found.embedding, found.speech_s, i))
         if progress:
             progress(done, len(chosen))
     return answers, failed
