@@ -113,7 +113,7 @@ def fit(
         log.info("with the speaker known: validation UAR %.1f %%", 100 * enrolled.validation_uar)
     log.info(
         "%s epoch %d, validation UAR %.1f %%, temperature %.2f, %.1f minutes",
-        "last" if to_the_end else "best", best.epoch, 100 * best.validation_uar, fitted.temperature, best.minutes,
+        "last" if to_the_end else "best", best.epoch, 100 * best.validation_uar, fitted.temperature, fitted.minutes,
     )  # fmt: skip
     if refit:
         return _refitted(fitted, material, fold, run, resume, progress)
