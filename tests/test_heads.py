@@ -20,6 +20,7 @@ from torch import Tensor
 
 from kanjo import runtime
 from kanjo.errors import KanjoError, RecipeError
+from kanjo.train import fit as fitting
 from kanjo.train.data import Windows, loader
 from kanjo.train.export import export, to_onnx
 from kanjo.train.familiar import OUTPUT, embeddings_of, familiarised
@@ -33,6 +34,7 @@ from kanjo.train.optimise import kept
 from kanjo.train.probe import cost, learning_rates
 from kanjo.train.recipe import load_recipe
 from kanjo.train.voices import others_mean
+from tests import corpora_fixtures
 from tests.conftest import table
 
 HERE = [
@@ -276,6 +278,7 @@ def test_heads_are_refitted_resumed_and_joined(tiny_corpora: Path, tmp_path: Pat
         ("ge2e-linear", "training.ema=0.9", "training.ema: of no use"),
         ("ge2e-linear", "augment.mixstyle=0.5", "augment.mixstyle: of no use"),
         ("ge2e-linear", "network.dropout=0.1", "network.dropout: of no use"),
+        ("whisper-linear", "training.calibration=strangers", "training.calibration: strangers is for training.optimizer lbfgs with refit"),
         ("mobilenet", "training.versions=2", "training.versions is for training.optimizer lbfgs"),
     ],
 )  # fmt: skip
@@ -336,3 +339,46 @@ def test_heads_begin_at_a_bundles_and_are_held_there(tiny_corpora: Path, tmp_pat
     )
     moved = fit(loose, loose.fold(2), tmp_path / "loose", refit=False).system.network
     assert isinstance(moved, Told) and (moved.output.weight[0].abs().max() > 1e-3)
+
+
+def test_strangers_choose_the_temperature(tiny_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but the test's, in five parts of whole speakers and once by corpus: never by heads that have heard them, nor of emotions that these have not."""
+    both = tmp_path / "corpora"
+    both.mkdir()
+    (both / "ravdess").symlink_to(tiny_corpora / "ravdess")
+    corpora_fixtures.nemo(both / "nemo")
+    material = _material(
+        both,
+        "whisper-linear",
+        "corpora=[ravdess,nemo]",
+        "training.versions=0",
+        "training.calibration=strangers",
+        "training.balance=corpora",
+    )
+    fold, parts = material.fold(1), []
+    honest, chosen = fitting.heads_task, []
+
+    def noted(system, material_, part):  # type: ignore[no-untyped-def]
+        parts.append(part)
+        return honest(system, material_, part)
+
+    def fitted_by(logits: Tensor, label: Tensor, speaker: Tensor | None = None) -> float:
+        chosen.append((logits, label, speaker))
+        return 1.25
+
+    monkeypatch.setattr(fitting, "heads_task", noted)
+    monkeypatch.setattr(fitting, "fit_temperature", fitted_by)
+    fitted = fit(material, fold, tmp_path / "run")
+    assert fitted.temperature == 1.25 and fitted.enrolled is not None and fitted.enrolled.temperature == 1.25
+    inner = parts[2:]  # behind the fold's own two fits
+    everybody = {*fold.train, *fold.validation}
+    assert len(inner) == 5 + 2
+    for part in inner:
+        speakers = [{material.rows[i].speaker_key for i in side} for side in (part.train, part.validation)]
+        assert not speakers[0] & speakers[1] and {*part.train, *part.validation} <= everybody
+        assert {material.labels[i] for i in part.validation} <= {material.labels[i] for i in part.train}
+    assert sorted(i for part in inner[:5] for i in part.validation) == sorted(everybody)
+    assert [{material.rows[i].corpus for i in part.train} for part in inner[5:]] == [{"nemo"}, {"ravdess"}]
+    logits, label, _ = chosen[-2]
+    assert len(label) == sum(len(part.validation) for part in inner)
+    assert bool((logits.gather(1, label[:, None]) > -1e3).all()) and bool((logits < -1e3).any())

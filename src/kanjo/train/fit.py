@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +17,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from kanjo.splits import Fold
+from kanjo.splits import Fold, make_folds
 from kanjo.train.data import Items, Windows, loader
-from kanjo.train.embeddings import heard
 from kanjo.train.features import cached_features
 from kanjo.train.frontend import LogMel
-from kanjo.train.heads import Embeddings, HeadsModule, heads_of
+from kanjo.train.heads import Embeddings, HeadsModule, heads_of, heads_task, settled
 from kanjo.train.init import initialise
 from kanjo.train.material import Material, class_weights, emotions_of, heard_statistics, shares_of, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of, uar
@@ -38,6 +39,8 @@ log = logging.getLogger("kanjo")
 REFIT = "refit"
 #: Utterances that are judged at once.
 _AT_ONCE = 32
+#: Parts that the speakers are calibrated on in.
+_PARTS = 5
 
 
 @dataclass(frozen=True)
@@ -124,18 +127,55 @@ def _refitted(first: Fitted, material: Material, fold: Fold, run: Path, resume: 
     """The system trained anew on all but the test utterances, in the run's folder ``refit``.
 
     Nothing is left to choose an epoch by: where the learning rate falls as a cosine both systems end as the schedule does, elsewhere the second ends where the
-    first was best. So they have learnt alike, and the first one's temperature is the second's.
+    first was best. So they have learnt alike, and the first one's temperature is the second's, but where ``training.calibration`` asks all speakers.
     """
     training = material.recipe.training
     everybody = replace(fold, train=tuple(sorted((*fold.train, *fold.validation))))
     log.info("refit on %d utterances, the %d that validated among them", len(everybody.train), len(fold.validation))
     system, module, batches, _ = begun(material, everybody, run / REFIT, None, resume)
+    if training.calibration == "strangers":
+        first = _calibrated(first, system, material, everybody)
     epochs = training.epochs if training.to_the_end else first.best_epoch
     done = optimise(
         module, batches, None, run / REFIT, items=len(everybody.train), epochs=epochs, resume=resume, progress=progress
     )
     minutes = first.minutes + done.minutes + _before(module)
     return replace(first, system=system.cpu().float().eval(), minutes=minutes, first=first.system)
+
+
+def _calibrated(first: Fitted, system: System, material: Material, everybody: Fold) -> Fitted:
+    """With temperatures by all speakers but the test's, each a stranger to the heads that answer them.
+
+    Those are fitted without these speakers, in five parts; and where there are several corpora, once more without their corpus: who uses a bundle is
+    nobody that it was fitted to, and mostly of no corpus that it was. ``system`` as it is before its heads are fitted; it stays so.
+    """
+    started, training = time.monotonic(), material.recipe.training
+    rows = [material.rows[i] for i in everybody.train]
+    parts = [*make_folds(rows, "speakers-k", k=_PARTS, seed=training.seed)]
+    if len({row.corpus for row in rows}) > 1:
+        parts += make_folds(rows, "cross-corpus")
+    found: list[tuple[Tensor, ...]] = []
+    for part in parts:
+        asked = {everybody.train[i] for i in part.test}
+        rest = tuple(i for i in everybody.train if i not in asked)
+        known = sorted({material.labels[i] for i in rest})
+        held = tuple(i for i in everybody.train if i in asked and material.labels[i] in known)
+        module, heard, there = heads_task(copy.deepcopy(system), material, replace(everybody, train=rest, validation=held))
+        network = settled(module, heard, training.epochs)
+        no_say = torch.full((len(material.emotions),), -1e4)
+        no_say[known] = 0
+        with torch.inference_mode():
+            plain, told = network.classify(there.embedding), network.classify(there.embedding, there.mean, there.known)
+        found.append((plain + no_say, told + no_say, there.label, there.speaker))
+    plain, told, label, speaker = (torch.cat(side) for side in zip(*found, strict=True))
+    temperature, enrolled = fit_temperature(plain, label, speaker), first.enrolled
+    if enrolled:
+        enrolled = replace(enrolled, temperature=fit_temperature(told, label, speaker))
+    log.info(
+        "temperature %.2f, by %d speakers, strangers to who answers them (%.1f s)",
+        temperature, len(torch.unique(speaker)), time.monotonic() - started,
+    )  # fmt: skip
+    return replace(first, temperature=temperature, enrolled=enrolled)
 
 
 def _before(module: EmotionModule) -> float:
@@ -231,7 +271,8 @@ def _task(system: System, material: Material, fold: Fold, cache: Path) -> tuple[
     """What is trained, on which training and validation batches."""
     recipe, training, n_emotions = material.recipe, material.recipe.training, len(material.emotions)
     if training.optimizer == "lbfgs":
-        return _heads_task(system, material, fold)
+        heads, heard, held = heads_task(system, material, fold)
+        return heads, loader(heard, len(heard), shuffle=False), loader(held, len(held), shuffle=False)
     windows = sides(material, fold)
     weights = class_weights(material, fold) if training.balance == "weights" else None
     module: EmotionModule
@@ -256,23 +297,6 @@ def _task(system: System, material: Material, fold: Fold, cache: Path) -> tuple[
     }
     batches = loader(train, training.batch_size, shared=True, **shuffled)
     return module, batches, loader(validation, training.batch_size, shuffle=False, shared=True)
-
-
-def _heads_task(system: System, material: Material, fold: Fold) -> tuple[EmotionModule, DataLoader[Any], DataLoader[Any]]:
-    """A frozen encoder's heads, and what it makes of training and validation utterances: each side one batch."""
-    network, training = system.network, material.recipe.training
-    assert isinstance(network, Encoder), "the recipe's section lets no other be frozen"
-    found = heard(system, material)
-    if not material.recipe.init:  # a bundle's heads tell emotions on the bundle's own scale
-        own = found.summary[0, torch.as_tensor(fold.train)]
-        network.norm.fit_statistics(own.mean(0), own.std(0, correction=0))
-    shares = shares_of(material, fold) if training.balance == "corpora" else None
-    weights = class_weights(material, fold) if training.balance in ("weights", "sampling") else None
-    emotions = emotions_of(material, fold) if training.masked else None
-    train = Embeddings(network, found, material, fold.train, varied=True, shares=shares)
-    validation = Embeddings(network, found, material, fold.validation)
-    module = HeadsModule(system, len(material.emotions), training, weights, emotions, found.seconds)
-    return module, loader(train, len(train), shuffle=False), loader(validation, len(validation), shuffle=False)
 
 
 def _describe(system: System, material: Material) -> str:

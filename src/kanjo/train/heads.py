@@ -14,8 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from kanjo.train.embeddings import Heard
-from kanjo.train.material import Material, people_of
+from kanjo.splits import Fold
+from kanjo.train.embeddings import Heard, heard
+from kanjo.train.material import Material, class_weights, emotions_of, people_of, shares_of
 from kanjo.train.module import EmotionModule, System
 from kanjo.train.networks.encoder import Encoder
 from kanjo.train.networks.pooling import Told
@@ -156,3 +157,34 @@ class HeadsModule(EmotionModule):
 def heads_of(network: Told) -> list[nn.Linear]:
     """What tells emotions from an embedding, and from how far that is from its speaker's mean."""
     return [head for head in (network.output, network.offset) if head is not None]
+
+
+def heads_task(system: System, material: Material, fold: Fold) -> tuple[HeadsModule, Embeddings, Embeddings]:
+    """What is fitted of a frozen encoder's system, and what the encoder makes of training and validation utterances."""
+    network, training = system.network, material.recipe.training
+    assert isinstance(network, Encoder), "the recipe's section lets no other be frozen"
+    found = heard(system, material)
+    if not material.recipe.init:  # a bundle's heads tell emotions on the bundle's own scale
+        own = found.summary[0, torch.as_tensor(fold.train)]
+        network.norm.fit_statistics(own.mean(0), own.std(0, correction=0))
+    shares = shares_of(material, fold) if training.balance == "corpora" else None
+    weights = class_weights(material, fold) if training.balance in ("weights", "sampling") else None
+    emotions = emotions_of(material, fold) if training.masked else None
+    train = Embeddings(network, found, material, fold.train, varied=True, shares=shares)
+    module = HeadsModule(system, len(material.emotions), training, weights, emotions, found.seconds)
+    return module, train, Embeddings(network, found, material, fold.validation)
+
+
+def settled(module: HeadsModule, heard: Embeddings, epochs: int) -> Encoder:
+    """The network with its heads fitted, where nothing of how they came there is kept."""
+    batch, optimiser = heard.__getitems__(range(len(heard))), module.configure_optimizers()
+
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        value = module.training_step(batch, 0)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    for _ in range(epochs):
+        optimiser.step(loss)
+    return module.network.eval()

@@ -155,7 +155,8 @@ class TrainingSection(Section):
     is only told from the emotions that its own corpus has. ``refit``: afterwards the same is trained anew on training and validation utterances
     together, to the schedule's end, and kept: see kanjo.train.fit. ``teachers``: bundles (``{fold}`` is the fold's number) whose mean answer is
     ``taught``, so much of each target: see kanjo.train.teachers. ``optimizer``: "lbfgs" fits the heads of a frozen encoder, all utterances at once, to
-    what it makes of each as it is and of ``versions`` varied ones: see kanjo.train.heads.
+    what it makes of each as it is and of ``versions`` varied ones: see kanjo.train.heads. ``calibration``: by whom the temperature is chosen, the validation
+    speakers, or all but the test's, each answered by heads that were fitted without them, and without their corpus: see kanjo.train.fit.
     """
 
     epochs: Count = 40
@@ -176,6 +177,7 @@ class TrainingSection(Section):
     ema: Share = 0.0
     masked: bool = False
     refit: bool = False
+    calibration: Literal["validation", "strangers"] = "validation"
     teachers: tuple[str, ...] = ()
     taught: Part = 0.7
     precision: Literal["auto", "bf16", "fp32"] = "auto"
@@ -263,6 +265,14 @@ class Recipe(Section):
             )
         if self.training.versions and not alone:
             raise ValueError("training.versions is for training.optimizer lbfgs; others vary what they hear in every epoch")
+        if self.training.calibration == "strangers" and not (
+            alone and self.training.refit and self.training.balance in ("none", "corpora")
+        ):
+            raise ValueError(
+                "training.calibration: strangers is for training.optimizer lbfgs with refit, and balance none or corpora: "
+                "heads are fitted anew for each part of the speakers, which may lack an emotion"
+            )
+
         stepped = {
             "network.dropout": getattr(self.network, "dropout", 0),
             "augment.mixup": self.augment.mixup,
