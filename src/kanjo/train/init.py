@@ -30,6 +30,7 @@ log = logging.getLogger("kanjo")
 #: The most that the rebuilt network's probabilities may differ from the bundle's graph's; and where its weights come out of int8, whose inputs the graph rounds too.
 _PARITY, _ROUNDED = 1e-4, 0.1
 _CLIPS = 64
+_PRODUCTS = ("MatMul", "Gemm")
 _LAST = ("network.output.weight", "network.output.bias", "network.offset.weight")
 #: A convolution and the batch norm behind it, with their names.
 Pair = tuple[str, nn.Conv2d, str, nn.BatchNorm2d]
@@ -178,6 +179,12 @@ def _unfolded(donor: System, graph: Path, signal: Tensor, member: str) -> bool:
         turned = [value for name, value in values.items() if name not in state and value.shape == state[key].T.shape]
         if len(turned) == 1:
             taken[key] = turned[0].T.contiguous()
+    for key in set(state) - set(taken):  # the exporter leaves out a bias that is nought
+        weight, bias = key.removesuffix(".bias") + ".weight", key.endswith(".bias")
+        if bias and any(
+            own(node.input[1]) == weight and not _biased(model, node) for node in model.graph.node if node.op_type in _PRODUCTS
+        ):
+            taken[key] = torch.zeros_like(state[key])
     missing = sorted(set(state) - set(taken))
     if missing:
         raise BundleError(
@@ -186,6 +193,13 @@ def _unfolded(donor: System, graph: Path, signal: Tensor, member: str) -> bool:
     donor.load_state_dict(taken)
     _restore_norms(donor, pairs, signal)
     return bool(rounded)
+
+
+def _biased(model: onnx.ModelProto, product: onnx.NodeProto) -> bool:
+    """Whether something that is no other node's output is added to a product, in it or behind it."""
+    made = {name for node in model.graph.node for name in node.output}
+    behind = [node for node in model.graph.node if node.op_type == "Add" and product.output[0] in node.input]
+    return len(product.input) > 2 or any(name not in made for node in behind for name in node.input)
 
 
 def _pairs(donor: System) -> Iterator[Pair]:
