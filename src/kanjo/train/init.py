@@ -180,10 +180,8 @@ def _unfolded(donor: System, graph: Path, signal: Tensor, member: str) -> bool:
         if len(turned) == 1:
             taken[key] = turned[0].T.contiguous()
     for key in set(state) - set(taken):  # the exporter leaves out a bias that is nought
-        weight, bias = key.removesuffix(".bias") + ".weight", key.endswith(".bias")
-        if bias and any(
-            own(node.input[1]) == weight and not _biased(model, node) for node in model.graph.node if node.op_type in _PRODUCTS
-        ):
+        of = [node for node in model.graph.node if node.op_type in _PRODUCTS and own(node.input[1]) == _weight_of(key)]
+        if of and not any(_biased(model, node) for node in of):
             taken[key] = torch.zeros_like(state[key])
     missing = sorted(set(state) - set(taken))
     if missing:
@@ -193,6 +191,10 @@ def _unfolded(donor: System, graph: Path, signal: Tensor, member: str) -> bool:
     donor.load_state_dict(taken)
     _restore_norms(donor, pairs, signal)
     return bool(rounded)
+
+
+def _weight_of(bias: str) -> str:
+    return f"{bias.removesuffix('.bias')}.weight" if bias.endswith(".bias") else ""
 
 
 def _biased(model: onnx.ModelProto, product: onnx.NodeProto) -> bool:
