@@ -206,7 +206,7 @@ def page() -> str:
         "bootstrapped over test speakers. ECE: expected calibration error. A setting is the same in all folds, and who validates in one fold tests in",
         "another: settings that were chosen here (not epochs or temperatures) have been seen by some of the speakers that they are measured on.",
         "`make results` runs all of it and writes this page from what the commands wrote; the folder `results/` has every row's JSON, and rows appear here as they",
-        "are measured. One seed each: another seed moves a row by a point or two.",
+        "are measured. One seed each: another seed moves a row by a point or two. Minutes are those of fitting: a frozen encoder's embeddings that were there already took none.",
         "",
         "**Speakers known**: the speaker was enrolled (`kanjo enroll`) with half of their clips, unlabelled, and the other half was answered; then the other way",
         "round. It is a row of its own: who compares must compare like with like (the SVM's is \"each speaker standardised\", by all of their clips).",

@@ -12,6 +12,7 @@ import torch
 from kanjo import bundle, runtime
 from kanjo.errors import BundleError
 from kanjo.train import export
+from kanjo.train.export import speaker_size, to_onnx
 from kanjo.train.module import system_of
 from kanjo.train.quantize import fp16_weights, int8_linear
 from kanjo.train.recipe import load_recipe
@@ -138,10 +139,12 @@ def test_facts_can_be_replaced_and_the_card_follows(copy: Path) -> None:
 
 
 def test_a_smaller_one_of_a_network_that_takes_speakers_answers_alike() -> None:
-    found = bundle.read("default")
-    whole = found.graph.read_bytes()
-    signal = 0.05 * np.random.default_rng(0).normal(size=(2, found.facts.window)).astype(np.float32)
-    speaker = np.random.default_rng(1).normal(size=(1, found.facts.speaker_size + 1)).astype(np.float32)
+    torch.manual_seed(0)
+    recipe = load_recipe("mobilenet")
+    system = system_of(recipe, 7).eval()
+    whole = to_onnx(system, 1.0, recipe.audio.window, 1.0)
+    signal = 0.05 * np.random.default_rng(0).normal(size=(2, recipe.audio.window)).astype(np.float32)
+    speaker = np.random.default_rng(1).normal(size=(1, speaker_size(system) + 1)).astype(np.float32)
     speaker[:, -1] = 1
     graph, n = fp16_weights(whole)
     assert n > 0 and len(graph) < len(whole)

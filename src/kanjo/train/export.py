@@ -136,7 +136,8 @@ def export(
     embed, first = _embedder(fitted.system, graph, material), None
     if fitted.first is not None:
         first = _embedder(fitted.first, None, material)
-    graph = familiarised(graph, fold, embed, first, getattr(fitted.system.network, "pooled_size", None))
+    frozen = recipe.training.optimizer == "lbfgs"
+    graph = familiarised(graph, fold, embed, first, getattr(fitted.system.network, "pooled_size", None), not frozen)
     facts = bundle.Facts(
         name=recipe.name,
         version=kanjo.__version__,
