@@ -102,12 +102,12 @@ def test_it_is_small_and_soon_there(browser: Browser, running: Service) -> None:
 
 def test_a_recording_gets_its_timeline_in_colour_word_and_number(page: Page) -> None:
     drop(page, MOODS, SPOKEN / "calm-low.flac")
-    assert page.inner_text("#status").startswith("calm-low.flac: neutral, ")
+    assert page.inner_text("#status").startswith("calm-low.flac: sadness, ")
     page.click("#tab-0")
     expected = kanjo.load().predict(MOODS)
     told = page.locator(".strip button").all_inner_texts()
     assert [re.sub(r" \d+ %", "", text) for text in told] == [segment.label for segment in expected.segments]
-    assert re.fullmatch(r"neutral \d\d %", told[0])
+    assert re.fullmatch(r"sadness \d\d %", told[0])
     rows = page.locator("tbody tr").count()
     assert rows == len(expected.segments)
     page.click("#tab-0")
@@ -177,7 +177,7 @@ def test_correct_a_label_and_take_the_manifest_to_training(page: Page, tmp_path:
     utterances = read_corpus("own", tmp_path / "manifest.csv").utterances
     assert [(u.emotion, u.file) for u in utterances] == [(label, MOODS.name) for label in labels]
     assert "happiness" in download(page, "srt") and "silence" not in download(page, "srt")
-    assert json.loads(download(page, "json"))[0]["label"] == "neutral"
+    assert json.loads(download(page, "json"))[0]["label"] == "sadness"
     lines = list(csv.DictReader(io.StringIO(download(page, "csv"))))
     assert [line["part"] for line in lines] == ["recording"] + ["segment"] * len(expected)
 

@@ -158,8 +158,10 @@ class Recognizer:
     def run(self, work: Sequence[tuple[Hearing, Window]]) -> list[Segment]:
         """Windows through the graph; their answers go to the recordings they belong to, and come back in order."""
         answered: list[Segment] = []
-        for start in range(0, len(work), _BATCH):
-            part = work[start : start + _BATCH]
+        # int8 layers scale what they hear by the largest of the whole batch: alone, a window's answer doesn't depend on its company
+        at_once = 1 if "int8" in self.facts.quantization else _BATCH
+        for start in range(0, len(work), at_once):
+            part = work[start : start + at_once]
             batch = np.zeros((len(part), self.facts.window), np.float32)
             for row, (_, window) in enumerate(part):
                 batch[row, : window.valid] = window.signal[: window.valid]

@@ -109,8 +109,11 @@ def run_fold(
 
     rank, size = rank_and_size()
     if size > 1 and (experiment.network.type == "dcnn-blstm-attention" or experiment.training.optimizer == "lbfgs"):
-        what = "fits its heads to all utterances at once" if experiment.training.optimizer == "lbfgs" else "has two stages"
-        raise RecipeError(f"{experiment.name} {what}, in one process; start it without torchrun")
+        alone = experiment.training.optimizer == "lbfgs"
+        what = (
+            "fits its heads to all utterances at once, in one process" if alone else "has two stages, which train in one process"
+        )
+        raise RecipeError(f"{experiment.name} {what}; start it without torchrun")
     silent = silent or rank > 0
     with logged(run, silent, rank == 0):
         with progress("decoding", silent) as show:
