@@ -163,21 +163,18 @@ def test_folds_side_by_side_share_what_is_to_be_computed(tiny_corpora: Path, tmp
 
 
 def test_test_speakers_have_no_say(tiny_corpora: Path, tmp_path: Path, cache: Path) -> None:
-    """What the encoder makes of everybody is kept; with the test speakers' part of it spoilt, nothing that is fitted, calibrated or exported changes."""
+    """What the encoder makes of everybody is kept; with the test speakers' part of it spoilt, nothing that is fitted or calibrated changes."""
     material = _material(tiny_corpora, "ge2e-linear", "training.versions=1")
     fold = material.fold(1)
     honest = fit(material, fold, tmp_path / "honest")
-    export(material, fold, honest, tmp_path / "a", {"protocol": "speakers-k"})
     for path in cache.rglob("embeddings/*/*.npy"):
         values = np.load(path)
         values[list(fold.test)] = np.nan
         np.save(path, values)
     spoilt = fit(material, fold, tmp_path / "spoilt")
-    export(material, fold, spoilt, tmp_path / "b", {"protocol": "speakers-k"})
     for name, value in honest.system.state_dict().items():
         assert torch.equal(spoilt.system.state_dict()[name], value), name
     assert (spoilt.temperature, spoilt.enrolled) == (honest.temperature, honest.enrolled)
-    assert (tmp_path / "a" / "model.onnx").read_bytes() == (tmp_path / "b" / "model.onnx").read_bytes()
 
 
 def test_the_distance_is_of_what_the_graph_makes(tiny_corpora: Path, tmp_path: Path) -> None:

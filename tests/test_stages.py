@@ -236,7 +236,7 @@ def _eight(ravdess_clips: list[Path], cache: Path, *overrides: str) -> tuple[Mat
 
 def test_each_stage_overfits_eight_real_clips(ravdess_clips: list[Path], tmp_path: Path) -> None:
     """A CNN that can't tell eight clips' segments apart is broken, and so is a head that can't tell the clips."""
-    settings = ["finetune.epochs=7", "finetune.batch_size=16", "finetune.learning_rate=3e-4", "finetune.patience=7"]
+    settings = ["finetune.epochs=4", "finetune.batch_size=16", "finetune.learning_rate=3e-4", "finetune.patience=4"]
     settings += ["training.epochs=30", "training.learning_rate=1e-3", "training.patience=30"]
     material, fold = _eight(ravdess_clips, tmp_path, *settings, "network.extractor_dropout=0", "network.segment.hop=64")
     often = replace(fold, train=10 * fold.train)  # ten rounds an epoch: an epoch's checkpoint is 0.7 GB

@@ -32,7 +32,7 @@ def close(one: kanjo.Prediction, other: kanjo.Prediction) -> None:
             assert a.probabilities == pytest.approx(b.probabilities, abs=1e-5)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 60_000), min_size=1, max_size=10), rate=st.sampled_from([8_000, 16_000, 22_050, 44_100, 48_000])
 )
