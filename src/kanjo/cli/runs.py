@@ -108,12 +108,12 @@ def run_fold(
     from kanjo.train.shares import rank_and_size
 
     rank, size = rank_and_size()
-    if size > 1 and (experiment.network.type == "dcnn-blstm-attention" or experiment.training.optimizer == "lbfgs"):
-        alone = experiment.training.optimizer == "lbfgs"
-        what = (
-            "fits its heads to all utterances at once, in one process" if alone else "has two stages, which train in one process"
+    if size > 1 and experiment.training.optimizer == "lbfgs":
+        raise RecipeError(
+            f"{experiment.name} fits its heads to all utterances at once, in one process; start it without torchrun"
         )
-        raise RecipeError(f"{experiment.name} {what}; start it without torchrun")
+    if size > 1 and experiment.network.type == "dcnn-blstm-attention":
+        raise RecipeError(f"{experiment.name} has two stages, which train in one process; start it without torchrun")
     silent = silent or rank > 0
     with logged(run, silent, rank == 0):
         with progress("decoding", silent) as show:

@@ -112,10 +112,10 @@ class HeadsModule(EmotionModule):
         assert isinstance(system.network, Encoder), "the recipe's section lets no other be frozen"
         self.system, self.network, self.heard_seconds = system, system.network, heard_seconds
         system.requires_grad_(False)
-        for head in self._heads():
+        for head in heads_of(self.network):
             head.requires_grad_(True)
         self.register_buffer("emotions", emotions, persistent=False)
-        self._began = [head.weight.detach().clone() for head in self._heads()]
+        self._began = [head.weight.detach().clone() for head in heads_of(self.network)]
 
     def logits(self, batch: EmbeddingBatch) -> Tensor:
         return self.network.classify(batch["embedding"])
@@ -126,18 +126,19 @@ class HeadsModule(EmotionModule):
             share = share * self.class_weights[label]
         allowed = None if self.emotions is None else self.emotions[batch["corpus"]]
         with torch.autocast(label.device.type, enabled=False):
-            logits = self.logits(batch)
-            if allowed is not None:
-                logits = logits.masked_fill(~allowed, -1e4)
             targets = self.targets(label, allowed)
-            plain = loss = (share * F.cross_entropy(logits, targets, reduction="none")).sum() / share.sum()
+
+            def told(logits: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+                if allowed is not None:
+                    logits = logits.masked_fill(~allowed, -1e4)
+                return logits, (share * F.cross_entropy(logits, targets, reduction="none")).sum() / share.sum()
+
+            logits, plain = told(self.logits(batch), share)
+            loss = plain
             if self.network.offset is not None and bool(batch["known"].any()):
                 knowing = self.network.classify(batch["embedding"], batch["mean"], torch.ones_like(batch["known"]))
-                if allowed is not None:
-                    knowing = knowing.masked_fill(~allowed, -1e4)
-                share = share * batch["known"][:, 0]
-                loss = plain + (share * F.cross_entropy(knowing, targets, reduction="none")).sum() / share.sum()
-            pairs = zip(self._heads(), self._began, strict=True)
+                loss = plain + told(knowing, share * batch["known"][:, 0])[1]
+            pairs = zip(heads_of(self.network), self._began, strict=True)
             gone = sum((head.weight - began.to(head.weight)).square().sum() for head, began in pairs)
             loss = loss + self.training_settings.weight_decay / 2 * gone
         self._seen["train"].clear()  # a step of L-BFGS asks for the loss many times: the last is its last epoch's
@@ -149,9 +150,6 @@ class HeadsModule(EmotionModule):
         return torch.optim.LBFGS(
             trained, 1.0, max_iter=_STEPS, history_size=_HISTORY, tolerance_change=1e-9, line_search_fn="strong_wolfe"
         )
-
-    def _heads(self) -> list[nn.Linear]:
-        return heads_of(self.network)
 
 
 def heads_of(network: Told) -> list[nn.Linear]:
