@@ -87,7 +87,7 @@ def test_listen_without_a_microphone_says_what_to_do() -> None:
 
 
 def test_javascript_gets_the_same_answer(tmp_path: Path) -> None:
-    """The same graph in onnxruntime-web, under Node."""
+    """The same graph in onnxruntime-web, under Node: within the steps of int8, whose roundings follow the last bits of what is rounded."""
     node, here = shutil.which("node"), ROOT / "examples" / "javascript"
     if not node or not (here / "node_modules" / "onnxruntime-web").is_dir():
         pytest.skip("Node with onnxruntime-web is not here (npm install --prefix examples/javascript)")
@@ -100,4 +100,4 @@ def test_javascript_gets_the_same_answer(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     expected = recognizer.predict_signal(samples[: recognizer.facts.window], rate).probabilities
-    assert json.loads(done.stdout) == pytest.approx(expected, abs=1e-4)
+    assert json.loads(done.stdout) == pytest.approx(expected, abs=5e-3)

@@ -25,6 +25,7 @@ from kanjo.train.networks.weights import SMART_TURN, VOXCELEB, Published, read_w
 from kanjo.train.networks.whisper import Whisper, sinusoids
 from kanjo.train.quantize import fp16_weights, int8_linear
 from kanjo.train.recipe import load_recipe
+from tests.graph_fixtures import largest_pair
 
 SPOKEN = Path(__file__).parent.parent / "examples" / "recordings"
 
@@ -126,6 +127,7 @@ def test_small_enough_for_the_box_and_back(tmp_path: Path) -> None:
     small, n = int8_linear(whole)
     small, halves = fp16_weights(small)
     assert n == 8 and halves and len(small) < 0.34 * len(whole)
+    assert largest_pair(small) <= 128, "255 times that is within 16 bits: processors that saturate there answer as others do"
     signal = audio.load(SPOKEN / "two-moods.flac", 32_000)[None, :128_000]
     speaker = np.append(np.random.default_rng(0).normal(size=768), 1)[None].astype(np.float32)
     for given in ({"signal": signal}, {"signal": signal, "speaker": speaker}):
