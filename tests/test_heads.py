@@ -355,9 +355,9 @@ def test_strangers_choose_the_temperature(tiny_corpora: Path, tmp_path: Path, mo
     fold, parts = material.fold(1), []
     honest, chosen = fitting.heads_task, []
 
-    def noted(system, material_, part):  # type: ignore[no-untyped-def]
+    def noted(system, material_, part, found=None):  # type: ignore[no-untyped-def]
         parts.append(part)
-        return honest(system, material_, part)
+        return honest(system, material_, part, found)
 
     def fitted_by(logits: Tensor, label: Tensor, speaker: Tensor | None = None) -> float:
         chosen.append((logits, label, speaker))

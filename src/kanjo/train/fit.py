@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from kanjo.splits import Fold, make_folds
 from kanjo.train.data import Items, Windows, loader
+from kanjo.train.embeddings import heard
 from kanjo.train.features import cached_features
 from kanjo.train.frontend import LogMel
 from kanjo.train.heads import Embeddings, HeadsModule, heads_of, heads_task, settled
@@ -154,14 +155,15 @@ def _calibrated(first: Fitted, system: System, material: Material, everybody: Fo
     parts = [*make_folds(rows, "speakers-k", k=_PARTS, seed=training.seed)]
     if len({row.corpus for row in rows}) > 1:
         parts += make_folds(rows, "cross-corpus")
-    found: list[tuple[Tensor, ...]] = []
+    everything, found = heard(system, material), list[tuple[Tensor, ...]]()
     for part in parts:
         asked = {everybody.train[i] for i in part.test}
         rest = tuple(i for i in everybody.train if i not in asked)
         known = sorted({material.labels[i] for i in rest})
         held = tuple(i for i in everybody.train if i in asked and material.labels[i] in known)
-        module, heard, there = heads_task(copy.deepcopy(system), material, replace(everybody, train=rest, validation=held))
-        network = settled(module, heard, training.epochs)
+        side = replace(everybody, train=rest, validation=held)
+        module, theirs, there = heads_task(copy.deepcopy(system), material, side, everything)
+        network = settled(module, theirs, training.epochs)
         no_say = torch.full((len(material.emotions),), -1e4)
         no_say[known] = 0
         with torch.inference_mode():
@@ -271,8 +273,8 @@ def _task(system: System, material: Material, fold: Fold, cache: Path) -> tuple[
     """What is trained, on which training and validation batches."""
     recipe, training, n_emotions = material.recipe, material.recipe.training, len(material.emotions)
     if training.optimizer == "lbfgs":
-        heads, heard, held = heads_task(system, material, fold)
-        return heads, loader(heard, len(heard), shuffle=False), loader(held, len(held), shuffle=False)
+        heads, theirs, held = heads_task(system, material, fold)
+        return heads, loader(theirs, len(theirs), shuffle=False), loader(held, len(held), shuffle=False)
     windows = sides(material, fold)
     weights = class_weights(material, fold) if training.balance == "weights" else None
     module: EmotionModule

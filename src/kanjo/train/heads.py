@@ -157,11 +157,13 @@ def heads_of(network: Told) -> list[nn.Linear]:
     return [head for head in (network.output, network.offset) if head is not None]
 
 
-def heads_task(system: System, material: Material, fold: Fold) -> tuple[HeadsModule, Embeddings, Embeddings]:
-    """What is fitted of a frozen encoder's system, and what the encoder makes of training and validation utterances."""
+def heads_task(
+    system: System, material: Material, fold: Fold, found: Heard | None = None
+) -> tuple[HeadsModule, Embeddings, Embeddings]:
+    """What is fitted of a frozen encoder's system, and what the encoder makes of training and validation utterances; ``found``: what it made of all, if known."""
     network, training = system.network, material.recipe.training
     assert isinstance(network, Encoder), "the recipe's section lets no other be frozen"
-    found = heard(system, material)
+    found = found or heard(system, material)
     if not material.recipe.init:  # a bundle's heads tell emotions on the bundle's own scale
         own = found.summary[0, torch.as_tensor(fold.train)]
         network.norm.fit_statistics(own.mean(0), own.std(0, correction=0))

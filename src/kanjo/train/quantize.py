@@ -60,7 +60,11 @@ def _bounded(quantised: onnx.ModelProto, model: onnx.ModelProto) -> None:
     Halving every weight's range (the quantiser's reduce_range) costs far more than bounding the pairs does: two large neighbours of one sign are rare.
     """
     given = {tensor.name: tensor for tensor in model.graph.initializer}
-    turned = {node.input[1]: any(a.name == "transB" and a.i for a in node.attribute) for node in model.graph.node if node.op_type == "Gemm"}
+    turned = {
+        node.input[1]: any(a.name == "transB" and a.i for a in node.attribute)
+        for node in model.graph.node
+        if node.op_type == "Gemm"
+    }
     stored = {tensor.name: tensor for tensor in quantised.graph.initializer}
     for name, transposed in turned.items():
         matrix = stored.get(f"{name}_quantized")
@@ -70,7 +74,9 @@ def _bounded(quantised: onnx.ModelProto, model: onnx.ModelProto) -> None:
         weights = weights.T if transposed else weights
         pairs = np.pad(weights, ((0, len(weights) % 2), (0, 0))).reshape(-1, 2, weights.shape[1])
         same_sign = np.maximum(pairs.clip(min=0).sum(1), -pairs.clip(max=0).sum(1))
-        largest = np.maximum(np.abs(weights).max(0) / 127, same_sign.max(0) / (_PAIR - 1))  # the 1: what rounding two weights may add
+        largest = np.maximum(
+            np.abs(weights).max(0) / 127, same_sign.max(0) / (_PAIR - 1)
+        )  # the 1: what rounding two weights may add
         scale = np.where(largest > 0, largest, 1).astype(np.float32)
         matrix.CopyFrom(numpy_helper.from_array(np.rint(weights / scale).astype(np.int8), matrix.name))
         stored[f"{name}_scale"].CopyFrom(numpy_helper.from_array(scale, f"{name}_scale"))
