@@ -20,8 +20,9 @@ import torch
 from kanjo.corpora import Manifest, Utterance
 from kanjo.errors import CorpusError, RecipeError
 from kanjo.splits import Fold
+from kanjo.train.calibrate import fit_temperature
 from kanjo.train.data import Windows
-from kanjo.train.fit import fit, fit_temperature
+from kanjo.train.fit import fit
 from kanjo.train.material import Material, prepare
 from kanjo.train.module import uar
 from kanjo.train.pack import Item, pack

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from kanjo import runtime
 from kanjo.errors import KanjoError, RecipeError
-from kanjo.train import fit as fitting
+from kanjo.train import calibrate
 from kanjo.train.data import Windows, loader
 from kanjo.train.export import export, to_onnx
 from kanjo.train.familiar import OUTPUT, embeddings_of, familiarised
@@ -353,21 +353,22 @@ def test_strangers_choose_the_temperature(tiny_corpora: Path, tmp_path: Path, mo
         "training.balance=corpora",
     )
     fold, parts = material.fold(1), []
-    honest, chosen = fitting.heads_task, []
+    honest, chosen = calibrate.heads_task, []
 
     def noted(system, material_, part, found=None):  # type: ignore[no-untyped-def]
         parts.append(part)
         return honest(system, material_, part, found)
 
-    def fitted_by(logits: Tensor, label: Tensor, speaker: Tensor | None = None) -> float:
-        chosen.append((logits, label, speaker))
-        return 1.25
+    def fitted_by(logits: Tensor, label: Tensor, speaker: Tensor, distance: Tensor) -> tuple[float, float]:
+        chosen.append((logits, label, distance))
+        return 1.25, 3.5
 
-    monkeypatch.setattr(fitting, "heads_task", noted)
-    monkeypatch.setattr(fitting, "fit_temperature", fitted_by)
+    monkeypatch.setattr(calibrate, "heads_task", noted)
+    monkeypatch.setattr(calibrate, "fit_doubt", fitted_by)
     fitted = fit(material, fold, tmp_path / "run")
-    assert fitted.temperature == 1.25 and fitted.enrolled is not None and fitted.enrolled.temperature == 1.25
-    inner = parts[2:]  # behind the fold's own two fits
+    assert (fitted.temperature, fitted.doubt) == (1.25, 3.5) and fitted.enrolled is not None
+    assert (fitted.enrolled.temperature, fitted.enrolled.doubt) == (1.25, 3.5)
+    inner = parts
     everybody = {*fold.train, *fold.validation}
     assert len(inner) == 5 + 2
     for part in inner:
@@ -376,6 +377,6 @@ def test_strangers_choose_the_temperature(tiny_corpora: Path, tmp_path: Path, mo
         assert {material.labels[i] for i in part.validation} <= {material.labels[i] for i in part.train}
     assert sorted(i for part in inner[:5] for i in part.validation) == sorted(everybody)
     assert [{material.rows[i].corpus for i in part.train} for part in inner[5:]] == [{"nemo"}, {"ravdess"}]
-    logits, label, _ = chosen[-2]
-    assert len(label) == sum(len(part.validation) for part in inner)
+    logits, label, distance = chosen[0]
+    assert len(distance) == len(label) == sum(len(part.validation) for part in inner)
     assert bool((logits.gather(1, label[:, None]) > -1e3).all()) and bool((logits < -1e3).any())

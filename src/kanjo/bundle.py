@@ -13,6 +13,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from kanjo import files
 from kanjo.errors import BundleError
 
@@ -28,7 +31,7 @@ class Facts:
     """What ``bundle.json`` holds. Times are seconds, rates Hz; ``abstain_below`` is a confidence, 0 to 1.
 
     ``least_rate``: the lowest rate that its training recordings came in (0: not known, its own); ``speaker_size``: D of the embeddings that its graph takes of a speaker (0: it takes none); ``enrolled``: scores with speakers known;
-    ``by_corpus``: each corpus's scores; ``conditions``: what is left of the UAR in noise and the like.
+    ``doubt``: how the temperature grows with the graph's ``distance``, see :meth:`heat`; ``by_corpus``: each corpus's scores; ``conditions``: what is left of the UAR in noise and the like.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Facts:
     sha256: str
     licence: str
     temperature: float = 1.0
+    doubt: Mapping[str, float] = field(default_factory=dict)
     abstain_below: float = 0.0
     recipe: Mapping[str, Any] = field(default_factory=dict)
     paper: Mapping[str, str] | None = None
@@ -60,6 +64,13 @@ class Facts:
     def window(self) -> int:
         """Samples in a window."""
         return round(self.window_s * self.sample_rate)
+
+    def heat(self, distance: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The temperature of answers at these distances (B,) -> (B,), where the speaker isn't known."""
+        if not self.doubt:
+            return np.full_like(distance, self.temperature)
+        further = np.maximum(distance / np.float32(self.doubt["usual"]), 1)
+        return np.asarray(self.temperature * further ** self.doubt["exponent"], np.float32)
 
     @property
     def hop(self) -> int:
@@ -149,7 +160,7 @@ def card(facts: Facts) -> str:
 Recognises emotion in speech: {", ".join(facts.labels)}.
 
 - Input: mono speech at {facts.sample_rate} Hz, windows of {facts.window_s:g} s (ONNX input `signal`, float32, (B, {facts.window})).
-- Output: `probabilities` (B, {len(facts.labels)}), calibrated with temperature {facts.temperature:.3f}, and `embedding` (B, D).{_takes(facts)}
+- Output: `probabilities` (B, {len(facts.labels)}), calibrated with temperature {facts.temperature:.3f}{_doubting(facts)}, and `embedding` (B, D).{_takes(facts)}
 - Network: {facts.n_parameters:,} parameters. {architecture}
 - Licence of the weights: {facts.licence}
 
@@ -214,6 +225,13 @@ def _measured(facts: Facts) -> str:
 Recall: {recalls}.
 {f"UAR by sex: {sexes}." if sexes else ""} {gap}
 {_under(facts.conditions)}"""
+
+
+def _doubting(facts: Facts) -> str:
+    if not facts.doubt:
+        return ""
+    usual, exponent = facts.doubt["usual"], facts.doubt["exponent"]
+    return f" x max(1, distance / {usual:.2f})^{exponent:.1f} (the less a recording sounds like the training, the less sure)"
 
 
 def _takes(facts: Facts) -> str:

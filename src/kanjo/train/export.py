@@ -24,7 +24,7 @@ from kanjo.errors import BundleError
 from kanjo.splits import Fold
 from kanjo.train.data import Windows, loader
 from kanjo.train.embeddings import heard
-from kanjo.train.familiar import Embed, embeddings_of, familiarised
+from kanjo.train.familiar import OUTPUT, Doubt, Embed, embeddings_of, plane_for, usual_of, with_distance
 from kanjo.train.fit import Fitted
 from kanjo.train.init import inherited
 from kanjo.train.material import Material
@@ -137,7 +137,9 @@ def export(
     if fitted.first is not None:
         first = _embedder(fitted.first, None, material)
     frozen = recipe.training.optimizer == "lbfgs"
-    graph = familiarised(graph, fold, embed, first, getattr(fitted.system.network, "pooled_size", None), not frozen)
+    plane = plane_for(fold, embed, first, getattr(fitted.system.network, "pooled_size", None), not frozen)
+    doubt = Doubt(fitted.doubt, fitted.enrolled.doubt if fitted.enrolled else 0.0) if fitted.doubt else None
+    graph = with_distance(graph, plane, doubt)
     facts = bundle.Facts(
         name=recipe.name,
         version=kanjo.__version__,
@@ -148,6 +150,7 @@ def export(
         sha256="",
         licence=licence_of([section.name for section in recipe.corpora], *before),
         temperature=fitted.temperature,
+        doubt={"usual": usual_of(plane), "exponent": doubt.plain, "enrolled": doubt.enrolled} if doubt else {},
         speaker_size=speaker_size(fitted.system),
         least_rate=min(recipe.audio.sample_rate, least_rate([material.paths[i] for i in fold.train])),
         recipe=recipe.model_dump(mode="json"),
@@ -162,7 +165,7 @@ def export(
         (draft / bundle.GRAPH).write_bytes(graph)
         digest = files.sha256(draft / bundle.GRAPH)
         facts = replace(facts, sha256=digest)
-        parity = check_parity(fitted.system, fitted.temperature, bundle.Bundle(draft, facts), material)
+        parity = check_parity(fitted.system, bundle.Bundle(draft, facts), material)
     facts = replace(facts, parity=parity)
     weights = None
     if with_weights:
@@ -171,7 +174,7 @@ def export(
     return bundle.write(folder, graph, facts, weights)
 
 
-def check_parity(system: System, temperature: float, draft: bundle.Bundle, material: Material) -> dict[str, Any]:
+def check_parity(system: System, draft: bundle.Bundle, material: Material) -> dict[str, Any]:
     """The largest difference between torch's and ONNX Runtime's probabilities on 100 clips of the corpora.
 
     Raises BundleError when it is over 1e-4.
@@ -180,12 +183,13 @@ def check_parity(system: System, temperature: float, draft: bundle.Bundle, mater
     clips = np.linspace(0, n - 1, min(PARITY_CLIPS, n)).astype(int).tolist()
     windows = Windows(material.pack, clips, material.labels, material.recipe.audio.window)
     session = runtime.session(draft.graph, torch.get_num_threads())
-    graph = Graph(system, temperature).eval()
+    system.eval()
     largest = 0.0
     with torch.inference_mode():
         for batch in loader(windows, 10, shuffle=False):
-            ours = graph(batch["signal"])[0].numpy()
-            theirs = session.run(["probabilities"], {"signal": batch["signal"].numpy()})[0]
+            theirs, distance = session.run(["probabilities", OUTPUT], {"signal": batch["signal"].numpy()})
+            heat = torch.from_numpy(draft.facts.heat(distance))[:, None]
+            ours = torch.softmax(system(batch["signal"])[0] / heat, 1).numpy()
             largest = max(largest, float(np.abs(ours - theirs).max()))
     if not largest <= PARITY:
         raise BundleError(

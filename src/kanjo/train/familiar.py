@@ -38,30 +38,44 @@ Embed = Callable[[Sequence[int]], Embeddings]
 
 @dataclass(frozen=True)
 class Plane:
-    """``mean`` (D,), ``directions`` (D, K) orthonormal, ``limit``: the residual's square where the distance is 1."""
+    """``mean`` (D,), ``directions`` (D, K) orthonormal, ``limit``: the residual's square where the distance is 1; ``usual``: the training's median."""
 
     mean: Embeddings
     directions: Embeddings
     limit: float
+    usual: float
     scaled: bool = True
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """The exponent by which answers' temperature grows with the distance, and that where the speaker is known: see kanjo.train.calibrate."""
+
+    plain: float
+    enrolled: float
 
 
 def familiarised(
     graph: bytes, fold: Fold, embed: Embed, first: Embed | None = None, heard: int | None = None, scaled: bool = True
 ) -> bytes:
-    """The graph with the output ``distance`` (B,): the plane from training windows, the unit from validation speakers'; of many, 1500 spread evenly.
+    """The graph with the output ``distance`` (B,) by :func:`plane_for`."""
+    return with_distance(graph, plane_for(fold, embed, first, heard, scaled))
+
+
+def plane_for(fold: Fold, embed: Embed, first: Embed | None = None, heard: int | None = None, scaled: bool = True) -> Plane:
+    """The plane of training windows, the unit of validation speakers'; of many, 1500 spread evenly.
 
     ``embed``: what the graph makes of utterances. ``first``: what the same network made of them before it was refitted on validation speakers too; they are
     new only to that one, whose unit is taken. ``heard``: how many numbers of the embedding are what layers have learnt to hear (default: all); functionals
     behind them, which bound whatever is strange, have no say.
     ``scaled``: embeddings are scaled to length 1 first; a frozen encoder's aren't, which music and noise excite more than speech does.
     """
-    known, held_out = ((first or embed)(_spread(indices))[:, :heard] for indices in (fold.train, fold.validation))
+    known, held_out = ((first or embed)(spread(indices))[:, :heard] for indices in (fold.train, fold.validation))
     plane = plane_of(known, held_out, scaled)
     if first:
-        everybody = embed(_spread((*fold.train, *fold.validation)))[:, :heard]
+        everybody = embed(spread((*fold.train, *fold.validation)))[:, :heard]
         plane = replace(plane_of(everybody, everybody, scaled), limit=plane.limit)
-    return with_distance(graph, plane)
+    return plane
 
 
 def embeddings_of(graph: bytes, material: Material, indices: Sequence[int]) -> Embeddings:
@@ -72,24 +86,37 @@ def embeddings_of(graph: bytes, material: Material, indices: Sequence[int]) -> E
     return np.concatenate([session.run(["embedding"], {"signal": batch["signal"].numpy()})[0] for batch in batches])
 
 
-def _spread(indices: Sequence[int]) -> list[int]:
+def spread(indices: Sequence[int]) -> list[int]:
+    """At most 1500 of them, spread evenly."""
     return [indices[i] for i in np.linspace(0, len(indices) - 1, min(_CLIPS, len(indices))).astype(int)]
 
 
-def plane_of(known: Embeddings, held_out: Embeddings, scaled: bool = True) -> Plane:
-    """The plane of training embeddings (U, D), ``scaled`` to length 1 or as they are, and how far from it held-out ones (V, D) lie."""
+def plane_of(known: Embeddings, held_out: Embeddings | None = None, scaled: bool = True) -> Plane:
+    """The plane of training embeddings (U, D), ``scaled`` to length 1 or as they are, and how far from it held-out ones (V, D; default: these) lie."""
+    held_out = known if held_out is None else held_out
     if scaled:
         known, held_out = (part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), SHORTEST) for part in (known, held_out))
     mean = known.mean(0)
     _, _, axes = np.linalg.svd(known - mean, full_matrices=False)
     directions = np.ascontiguousarray(axes[: max(1, min(DIRECTIONS, len(axes) // 2))].T)
-    centred = held_out - mean
-    residual = np.square(centred).sum(1) - np.square(centred @ directions).sum(1)
-    return Plane(mean, directions, max(float(np.quantile(residual, WITHIN)), 1e-9), scaled)
+    own, theirs = (_residual(part - mean, directions) for part in (known, held_out))
+    return Plane(mean, directions, max(float(np.quantile(theirs, WITHIN)), 1e-9), max(float(np.median(own)), 1e-9), scaled)
 
 
-def with_distance(graph: bytes, plane: Plane) -> bytes:
-    """The graph with nodes behind ``embedding`` that give ``distance``: the residual's length, in units of the limit's."""
+def strangeness(plane: Plane, embeddings: Embeddings) -> Embeddings:
+    """How far embeddings (U, D), not scaled, stand off the plane (U,): 1 is as far as the median of its own."""
+    found: Embeddings = np.sqrt(np.maximum(_residual(embeddings - plane.mean, plane.directions), 0) / np.float32(plane.usual))
+    return found
+
+
+def _residual(centred: Embeddings, directions: Embeddings) -> Embeddings:
+    found: Embeddings = np.square(centred).sum(1) - np.square(centred @ directions).sum(1)
+    return found
+
+
+def with_distance(graph: bytes, plane: Plane, doubt: Doubt | None = None) -> bytes:
+    """The graph with nodes behind ``embedding`` that give ``distance``: the residual's length, in units of the limit's; with ``doubt``, of what is
+    further than usual the probabilities are flatter."""
     model = onnx.load_model_from_string(graph)
     constants = {"mean": plane.mean, "directions": plane.directions, "limit": np.float32(plane.limit)}
     constants |= {"from": np.array([0], np.int64), "to": np.array([len(plane.mean)], np.int64)}
@@ -120,7 +147,45 @@ def with_distance(graph: bytes, plane: Plane) -> bytes:
         if operator.startswith("Reduce"):
             node.attribute.append(helper.make_attribute("keepdims", int(operator == "ReduceL2")))
         model.graph.node.append(node)
+    if doubt:
+        _doubting(model, plane, doubt)
     batch = model.graph.output[0].type.tensor_type.shape.dim[0].dim_param
     model.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [batch]))
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+def _doubting(model: onnx.ModelProto, plane: Plane, doubt: Doubt) -> None:
+    """Divide what ``probabilities`` are the softmax of by max(1, distance / usual)^doubt."""
+    softmax = next(node for node in model.graph.node if "probabilities" in node.output)
+    takes = any(value.name == "speaker" for value in model.graph.input)
+    constants = {"usual": np.float32(usual_of(plane)), "one": np.float32(1), "last": np.array([-1], np.int64)}
+    constants |= {"end": np.array([np.iinfo(np.int64).max], np.int64), "plain": np.float32(doubt.plain)}
+    constants |= {"more": np.float32(doubt.enrolled - doubt.plain)}
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(value), f"doubt.{name}") for name, value in constants.items()
+    )
+    steps = [
+        ("Div", [OUTPUT, "doubt.usual"], "doubt.ratio"),
+        ("Max", ["doubt.ratio", "doubt.one"], "doubt.further"),
+        ("Unsqueeze", ["doubt.further", "familiar.axis"], "doubt.base"),
+        ("Slice", ["speaker", "doubt.last", "doubt.end", "familiar.axis"], "doubt.known"),
+        ("Mul", ["doubt.known", "doubt.more"], "doubt.added"),
+        ("Add", ["doubt.added", "doubt.plain"], "doubt.exponent"),
+    ]
+    power = "doubt.exponent" if takes else "doubt.plain"
+    steps = [*(steps if takes else steps[:3]), ("Pow", ["doubt.base", power], "doubt.heat")]
+    steps.append(("Div", [softmax.input[0], "doubt.heat"], "doubt.logits"))
+    kept = [node for node in model.graph.node if node is not softmax]
+    behind = onnx.NodeProto()
+    behind.CopyFrom(softmax)
+    behind.input[0] = "doubt.logits"
+    del model.graph.node[:]
+    model.graph.node.extend(
+        [*kept, *(helper.make_node(kind, given, [made], name=f"node_{made}") for kind, given, made in steps), behind]
+    )
+
+
+def usual_of(plane: Plane) -> float:
+    """The distance, as the graph gives it, of the training's median."""
+    return float(np.sqrt(plane.usual / plane.limit))

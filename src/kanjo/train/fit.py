@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from kanjo.splits import Fold, make_folds
+from kanjo.splits import Fold
+from kanjo.train.calibrate import Calibration, by_strangers, fit_temperature
 from kanjo.train.data import Items, Windows, loader
-from kanjo.train.embeddings import heard
 from kanjo.train.features import cached_features
 from kanjo.train.frontend import LogMel
-from kanjo.train.heads import Embeddings, HeadsModule, heads_of, heads_task, settled
+from kanjo.train.heads import Embeddings, HeadsModule, heads_of, heads_task
 from kanjo.train.init import initialise
 from kanjo.train.material import Material, class_weights, emotions_of, heard_statistics, shares_of, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of, uar
@@ -40,13 +37,11 @@ log = logging.getLogger("kanjo")
 REFIT = "refit"
 #: Utterances that are judged at once.
 _AT_ONCE = 32
-#: Parts that the speakers are calibrated on in.
-_PARTS = 5
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted system with the weights of its best epoch.
+    """A fitted system with the weights of its best epoch. ``doubt``: by how much its temperature grows with strangeness (kanjo.train.calibrate; 0: not).
 
     ``first``: of a system that was refitted on training and validation speakers together, the one before, which has not heard the latter; epoch,
     temperature and UAR are that one's.
@@ -59,6 +54,7 @@ class Fitted:
     minutes: float
     enrolled: Enrolled | None = None
     first: System | None = None
+    doubt: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -67,6 +63,7 @@ class Enrolled:
 
     temperature: float
     validation_uar: float
+    doubt: float = field(default=0.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -135,7 +132,7 @@ def _refitted(first: Fitted, material: Material, fold: Fold, run: Path, resume: 
     log.info("refit on %d utterances, the %d that validated among them", len(everybody.train), len(fold.validation))
     system, module, batches, _ = begun(material, everybody, run / REFIT, None, resume)
     if training.calibration == "strangers":
-        first = _calibrated(first, system, material, everybody)
+        first = _calibrated(first, by_strangers(system, material, everybody))
     epochs = training.epochs if training.to_the_end else first.best_epoch
     done = optimise(
         module, batches, None, run / REFIT, items=len(everybody.train), epochs=epochs, resume=resume, progress=progress
@@ -144,40 +141,11 @@ def _refitted(first: Fitted, material: Material, fold: Fold, run: Path, resume: 
     return replace(first, system=system.cpu().float().eval(), minutes=minutes, first=first.system)
 
 
-def _calibrated(first: Fitted, system: System, material: Material, everybody: Fold) -> Fitted:
-    """With temperatures by all speakers but the test's, each a stranger to the heads that answer them.
-
-    Those are fitted without these speakers, in five parts; and where there are several corpora, once more without their corpus: who uses a bundle is
-    nobody that it was fitted to, and mostly of no corpus that it was. ``system`` as it is before its heads are fitted; it stays so.
-    """
-    started, training = time.monotonic(), material.recipe.training
-    rows = [material.rows[i] for i in everybody.train]
-    parts = [*make_folds(rows, "speakers-k", k=_PARTS, seed=training.seed)]
-    if len({row.corpus for row in rows}) > 1:
-        parts += make_folds(rows, "cross-corpus")
-    everything, found = heard(system, material), list[tuple[Tensor, ...]]()
-    for part in parts:
-        asked = {everybody.train[i] for i in part.test}
-        rest = tuple(i for i in everybody.train if i not in asked)
-        known = sorted({material.labels[i] for i in rest})
-        held = tuple(i for i in everybody.train if i in asked and material.labels[i] in known)
-        side = replace(everybody, train=rest, validation=held)
-        module, theirs, there = heads_task(copy.deepcopy(system), material, side, everything)
-        network = settled(module, theirs, training.epochs)
-        no_say = torch.full((len(material.emotions),), -1e4)
-        no_say[known] = 0
-        with torch.inference_mode():
-            plain, told = network.classify(there.embedding), network.classify(there.embedding, there.mean, there.known)
-        found.append((plain + no_say, told + no_say, there.label, there.speaker))
-    plain, told, label, speaker = (torch.cat(side) for side in zip(*found, strict=True))
-    temperature, enrolled = fit_temperature(plain, label, speaker), first.enrolled
+def _calibrated(first: Fitted, found: Calibration) -> Fitted:
+    enrolled = first.enrolled
     if enrolled:
-        enrolled = replace(enrolled, temperature=fit_temperature(told, label, speaker))
-    log.info(
-        "temperature %.2f, by %d speakers, strangers to who answers them (%.1f s)",
-        temperature, len(torch.unique(speaker)), time.monotonic() - started,
-    )  # fmt: skip
-    return replace(first, temperature=temperature, enrolled=enrolled)
+        enrolled = replace(enrolled, temperature=found.enrolled_temperature, doubt=found.enrolled_doubt)
+    return replace(first, temperature=found.temperature, doubt=found.doubt, enrolled=enrolled)
 
 
 def _before(module: EmotionModule) -> float:
@@ -253,20 +221,6 @@ def judged(system: System, utterances: Windows | Embeddings) -> Judged:
             told = network.classify(embedding, mean, known.to(embedding.dtype))
             enrolled = Enrolled(fit_temperature(told, label, speaker), uar(label, told.argmax(1), told.shape[1]))
     return Judged(fit_temperature(logits, label, speaker), uar(label, logits.argmax(1), logits.shape[1]), enrolled)
-
-
-def fit_temperature(logits: Tensor, labels: Tensor, speakers: Tensor | None = None) -> float:
-    """The temperature that minimises cross-entropy (Guo et al. 2017, arXiv 1706.04599), by search from 0.05 to 20.
-
-    Of ``speakers`` (U,) each counts the same, however many utterances are theirs: it is for new speakers that answers are calibrated.
-    """
-    grid = torch.logspace(np.log10(0.05), np.log10(20), 400)
-    share = torch.ones(len(labels))
-    if speakers is not None:
-        _, place, counts = torch.unique(speakers, return_inverse=True, return_counts=True)
-        share = 1 / counts[place].float()
-    losses = torch.stack([(share * torch.nn.functional.cross_entropy(logits / t, labels, reduction="none")).sum() for t in grid])
-    return float(grid[losses.argmin()])
 
 
 def _task(system: System, material: Material, fold: Fold, cache: Path) -> tuple[EmotionModule, DataLoader[Any], DataLoader[Any]]:

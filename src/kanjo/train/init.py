@@ -242,11 +242,12 @@ def _restore_norms(donor: System, pairs: Sequence[Pair], signal: Tensor) -> None
 def _check(donor: System, found: bundle.Bundle, signal: Tensor, places: Sequence[int] | None, allowed: float) -> None:
     """That a rebuilt system answers as the bundle's graph; a committee's member: that it embeds as the graph does at these ``places``. Raises BundleError."""
     session = runtime.session(found.graph, torch.get_num_threads())
-    shares, embedding = session.run(["probabilities", "embedding"], {"signal": signal.numpy()})
+    shares, embedding, *distance = session.run(None, {"signal": signal.numpy()})
     with torch.inference_mode():
         logits, own = donor(signal)
         if places is None:
-            apart = float(np.abs(torch.softmax(logits / found.facts.temperature, 1).numpy() - shares).max())
+            heat = torch.from_numpy(found.facts.heat(distance[0] if distance else np.zeros(len(shares), np.float32)))
+            apart = float(np.abs(torch.softmax(logits / heat[:, None], 1).numpy() - shares).max())
         else:
             theirs = embedding[:, places]
             apart = float(np.abs(own.numpy() - theirs).max() / np.abs(theirs).max())
