@@ -366,8 +366,9 @@ def test_strangers_choose_the_temperature(tiny_corpora: Path, tmp_path: Path, mo
     monkeypatch.setattr(calibrate, "heads_task", noted)
     monkeypatch.setattr(calibrate, "fit_doubt", fitted_by)
     fitted = fit(material, fold, tmp_path / "run")
-    assert (fitted.temperature, fitted.doubt) == (1.25, 3.5) and fitted.enrolled is not None
-    assert (fitted.enrolled.temperature, fitted.enrolled.doubt) == (1.25, 3.5)
+    assert fitted.temperature == 1.25 and fitted.enrolled is not None and fitted.enrolled.temperature == 1.25
+    assert fitted.doubt is not None and (fitted.doubt.plain, fitted.doubt.enrolled) == (3.5, 3.5)
+    assert fitted.doubt.furthest == pytest.approx(float(chosen[0][2].max()), abs=1e-6) and float(chosen[0][2].min()) == 1
     inner = parts
     everybody = {*fold.train, *fold.validation}
     assert len(inner) == 5 + 2

@@ -69,7 +69,7 @@ class Facts:
         """The temperature of answers at these distances (B,) -> (B,), where the speaker isn't known."""
         if not self.doubt:
             return np.full_like(distance, self.temperature)
-        further = np.maximum(distance / np.float32(self.doubt["usual"]), 1)
+        further = np.clip(distance / np.float32(self.doubt["usual"]), 1, np.float32(self.doubt["furthest"]))
         return np.asarray(self.temperature * further ** self.doubt["exponent"], np.float32)
 
     @property
@@ -230,8 +230,8 @@ Recall: {recalls}.
 def _doubting(facts: Facts) -> str:
     if not facts.doubt:
         return ""
-    usual, exponent = facts.doubt["usual"], facts.doubt["exponent"]
-    return f" x max(1, distance / {usual:.2f})^{exponent:.1f} (the less a recording sounds like the training, the less sure)"
+    usual, furthest, exponent = (facts.doubt[key] for key in ("usual", "furthest", "exponent"))
+    return f" x min(max(1, distance / {usual:.2f}), {furthest:.2f})^{exponent:.1f} (the less a recording sounds like the training, the less sure)"
 
 
 def _takes(facts: Facts) -> str:

@@ -340,7 +340,7 @@ def _said(fitted: Fitted) -> str:
         if fitted.first
         else f"Best epoch {fitted.best_epoch} by validation UAR ({uar})"
     )
-    doubt = f" x max(1, distance / usual)^{fitted.doubt:.1f}" if fitted.doubt else ""
+    doubt = f" (up to {fitted.doubt.furthest**fitted.doubt.plain:.1f} times that for what sounds strange)" if fitted.doubt else ""
     again = " Then trained anew, on the validation speakers too: that one is tested and kept." if fitted.first else ""
     return f"{kept}, temperature {fitted.temperature:.2f}{doubt}, {fitted.minutes:.1f} minutes of training.{again}"
 

@@ -2,7 +2,8 @@
 
 One temperature (Guo et al. 2017, arXiv 1706.04599) is right for one kind of stranger. Heads that were fitted to three corpora are over-confident by little for a
 new speaker of these, and by a factor of three for a new corpus; but how far an embedding stands off the training's plane (kanjo.train.familiar) tells the
-two apart. So the temperature grows with that distance: temperature x max(1, distance / usual)^doubt, ``usual`` being the training's own median.
+two apart. So the temperature grows with that distance, from the training's own median, which is ``usual``, to the ``furthest`` that strangers were (their 98th
+percentile; what is further still is doubted no more than that): temperature x min(max(1, distance / usual), furthest)^doubt.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from kanjo.splits import Fold, make_folds
 from kanjo.train.embeddings import Heard, heard
-from kanjo.train.familiar import plane_of, spread, strangeness
+from kanjo.train.familiar import Doubt, plane_of, spread, strangeness
 from kanjo.train.heads import heads_task, settled
 from kanjo.train.material import Material
 from kanjo.train.module import System
@@ -30,16 +31,16 @@ log = logging.getLogger("kanjo")
 _PARTS = 5
 _DOUBTS = np.linspace(0, 8, 17)
 _SILENT = -1e4
+_FURTHEST = 0.98
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """``temperature`` of what sounds like the training, and the exponent ``doubt``; both again for speakers that are known."""
+    """``temperature`` of what sounds like the training, without and with the speaker known, and how that grows."""
 
     temperature: float
-    doubt: float
-    enrolled_temperature: float
-    enrolled_doubt: float
+    enrolled: float
+    doubt: Doubt
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,8 @@ def fit_temperature(logits: Tensor, labels: Tensor, speakers: Tensor | None = No
 
 
 def fit_doubt(logits: Tensor, labels: Tensor, speakers: Tensor, distance: Tensor) -> tuple[float, float]:
-    """The temperature and the exponent, from 0 to 8, that minimise cross-entropy together; ``distance`` (U,) in ``usual``."""
-    further = distance.clamp(min=1)[:, None]
-    found = [(*_least(logits / further**doubt, labels, speakers), float(doubt)) for doubt in _DOUBTS]
+    """The temperature and the exponent, from 0 to 8, that minimise cross-entropy together; ``distance`` (U,) in ``usual``, 1 or more."""
+    found = [(*_least(logits / distance[:, None] ** doubt, labels, speakers), float(doubt)) for doubt in _DOUBTS]
     _, temperature, doubt = min(found)
     return temperature, doubt
 
@@ -78,15 +78,16 @@ def by_strangers(system: System, material: Material, everybody: Fold) -> Calibra
     started, everything = time.monotonic(), heard(system, material)
     found = [_asked(system, material, part, everything) for part in _strangers(material, everybody)]
     label, speaker, distance = (torch.cat([getattr(one, key) for one in found]) for key in ("label", "speaker", "distance"))
+    furthest = max(1.0, float(distance.quantile(_FURTHEST)))
     plain, told = (
-        fit_doubt(torch.cat(logits), label, speaker, distance)
+        fit_doubt(torch.cat(logits), label, speaker, distance.clamp(1, furthest))
         for logits in ([one.plain for one in found], [one.told for one in found])
     )
     log.info(
-        "temperature %.2f, doubt %.1f, by %d speakers, strangers to who answers them (%.1f s)",
-        *plain, len(torch.unique(speaker)), time.monotonic() - started,
+        "temperature %.2f, doubt %.1f up to %.2f of the usual distance, by %d speakers, strangers to who answers them (%.1f s)",
+        *plain, furthest, len(torch.unique(speaker)), time.monotonic() - started,
     )  # fmt: skip
-    return Calibration(*plain, *told)
+    return Calibration(plain[0], told[0], Doubt(plain[1], told[1], furthest))
 
 
 def _strangers(material: Material, everybody: Fold) -> Iterator[Fold]:

@@ -49,10 +49,11 @@ class Plane:
 
 @dataclass(frozen=True)
 class Doubt:
-    """The exponent by which answers' temperature grows with the distance, and that where the speaker is known: see kanjo.train.calibrate."""
+    """The exponent by which answers' temperature grows with the distance, that where the speaker is known, and how far: see kanjo.train.calibrate."""
 
     plain: float
     enrolled: float
+    furthest: float
 
 
 def familiarised(
@@ -156,18 +157,18 @@ def with_distance(graph: bytes, plane: Plane, doubt: Doubt | None = None) -> byt
 
 
 def _doubting(model: onnx.ModelProto, plane: Plane, doubt: Doubt) -> None:
-    """Divide what ``probabilities`` are the softmax of by max(1, distance / usual)^doubt."""
+    """Divide what ``probabilities`` are the softmax of by min(max(1, distance / usual), furthest)^doubt."""
     softmax = next(node for node in model.graph.node if "probabilities" in node.output)
     takes = any(value.name == "speaker" for value in model.graph.input)
     constants = {"usual": np.float32(usual_of(plane)), "one": np.float32(1), "last": np.array([-1], np.int64)}
     constants |= {"end": np.array([np.iinfo(np.int64).max], np.int64), "plain": np.float32(doubt.plain)}
-    constants |= {"more": np.float32(doubt.enrolled - doubt.plain)}
+    constants |= {"more": np.float32(doubt.enrolled - doubt.plain), "furthest": np.float32(doubt.furthest)}
     model.graph.initializer.extend(
         numpy_helper.from_array(np.asarray(value), f"doubt.{name}") for name, value in constants.items()
     )
     steps = [
         ("Div", [OUTPUT, "doubt.usual"], "doubt.ratio"),
-        ("Max", ["doubt.ratio", "doubt.one"], "doubt.further"),
+        ("Clip", ["doubt.ratio", "doubt.one", "doubt.furthest"], "doubt.further"),
         ("Unsqueeze", ["doubt.further", "familiar.axis"], "doubt.base"),
         ("Slice", ["speaker", "doubt.last", "doubt.end", "familiar.axis"], "doubt.known"),
         ("Mul", ["doubt.known", "doubt.more"], "doubt.added"),

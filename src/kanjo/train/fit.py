@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from kanjo.splits import Fold
 from kanjo.train.calibrate import Calibration, by_strangers, fit_temperature
 from kanjo.train.data import Items, Windows, loader
+from kanjo.train.familiar import Doubt
 from kanjo.train.features import cached_features
 from kanjo.train.frontend import LogMel
 from kanjo.train.heads import Embeddings, HeadsModule, heads_of, heads_task
@@ -41,7 +42,7 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted system with the weights of its best epoch. ``doubt``: by how much its temperature grows with strangeness (kanjo.train.calibrate; 0: not).
+    """A fitted system with the weights of its best epoch. ``doubt``: by how much its temperature grows with strangeness (kanjo.train.calibrate).
 
     ``first``: of a system that was refitted on training and validation speakers together, the one before, which has not heard the latter; epoch,
     temperature and UAR are that one's.
@@ -54,7 +55,7 @@ class Fitted:
     minutes: float
     enrolled: Enrolled | None = None
     first: System | None = None
-    doubt: float = 0.0
+    doubt: Doubt | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,6 @@ class Enrolled:
 
     temperature: float
     validation_uar: float
-    doubt: float = field(default=0.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _refitted(first: Fitted, material: Material, fold: Fold, run: Path, resume: 
 def _calibrated(first: Fitted, found: Calibration) -> Fitted:
     enrolled = first.enrolled
     if enrolled:
-        enrolled = replace(enrolled, temperature=found.enrolled_temperature, doubt=found.enrolled_doubt)
+        enrolled = replace(enrolled, temperature=found.enrolled)
     return replace(first, temperature=found.temperature, doubt=found.doubt, enrolled=enrolled)
 
 

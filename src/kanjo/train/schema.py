@@ -156,7 +156,7 @@ class TrainingSection(Section):
     together, to the schedule's end, and kept: see kanjo.train.fit. ``teachers``: bundles (``{fold}`` is the fold's number) whose mean answer is
     ``taught``, so much of each target: see kanjo.train.teachers. ``optimizer``: "lbfgs" fits the heads of a frozen encoder, all utterances at once, to
     what it makes of each as it is and of ``versions`` varied ones: see kanjo.train.heads. ``calibration``: by whom the temperature is chosen, the validation
-    speakers, or all but the test's, each answered by heads that were fitted without them, and without their corpus: see kanjo.train.fit.
+    speakers, or all but the test's, each answered by heads that were fitted without them, and without their corpus: see kanjo.train.calibrate.
     """
 
     epochs: Count = 40
