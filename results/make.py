@@ -62,7 +62,7 @@ HEARING = VOICE.replace("ge2e", "whisper") + " --set training.learning_rate=3e-4
 OWN = "runs/results"
 #: Two layers of Whisper's encoder, whole, as the box has them; and what linear heads are fitted to where a corpus is left out.
 TWO = "--set network.layers=2 --set network.read=all --set network.hidden=1536"
-LEFT_OUT = f"{CROSS} --set training.balance=corpora"
+LEFT_OUT = f"{CROSS} --set training.balance=corpora --set training.calibration=strangers"
 EXPERIMENTS = [
     *(
         Experiment(f"{part}-{name}{'-speaker' if known else ''}", part, f"openSMILE {title}, linear SVM{', each speaker standardised' if known else ''}",
@@ -98,6 +98,7 @@ EXPERIMENTS = [
     Experiment("cross-linear-joined", "cross", "the two joined", f"join {OWN}/cross-linear-two {OWN}/cross-ge2e-linear --name cross-linear-joined"),
     Experiment("korean-linear-two", "korean", "whisper-linear, two layers", f"crossval whisper-linear {KOREAN} {TWO}"),
     Experiment("korean-mobilenet", "korean", "mobilenet, pre-trained on RAVDESS and nEMO too", f"crossval mobilenet {KOREAN} {FEW}"),
+    Experiment("default-crossval", "default", "default, float32, all five folds (48 unseen speakers)", "crossval default"),
     Experiment("default-mobilenet", "default", "mobilenet-joint, in the box before", "train mobilenet-joint --fold 1"),
     Experiment("default", "default", "default, int8 and fp16: what is in the box", "train default --fold 1"),
 ]  # fmt: skip

@@ -227,7 +227,7 @@ def test_crossval_pools_every_fold(tiny_recipe: Path, tiny_corpora: Path, tmp_pa
         "-o",
         tmp_path / "cv",
         "--set",
-        "training.epochs=2",
+        "training.epochs=1",
         "-s",
     ]
     done = kanjo(*arguments, "--set", "split.k=2")

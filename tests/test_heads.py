@@ -23,7 +23,7 @@ from kanjo.errors import KanjoError, RecipeError
 from kanjo.train import calibrate
 from kanjo.train.data import Windows, loader
 from kanjo.train.export import export, to_onnx
-from kanjo.train.familiar import OUTPUT, embeddings_of, familiarised
+from kanjo.train.familiar import OUTPUT, embeddings_of, plane_for, with_distance
 from kanjo.train.fit import begun, fit
 from kanjo.train.heads import HeadsModule
 from kanjo.train.join import joined, joined_recipe
@@ -183,7 +183,7 @@ def test_the_distance_is_of_what_the_graph_makes(tiny_corpora: Path, tmp_path: P
     fold = material.fold(1)
     fitted = fit(material, fold, tmp_path / "run", refit=False)
     graph = to_onnx(fitted.system, fitted.temperature, material.recipe.audio.window, 1.0)
-    asked = familiarised(graph, fold, partial(embeddings_of, graph, material), scaled=False)
+    asked = with_distance(graph, plane_for(fold, partial(embeddings_of, graph, material), scaled=False))
     export(material, fold, fitted, tmp_path / "kept", {"protocol": "speakers-k"})
     windows = Windows(material.pack, fold.validation, material.labels, material.recipe.audio.window)
     signal = {"signal": windows.__getitems__(range(len(windows)))["signal"].numpy()}

@@ -14,7 +14,7 @@ from kanjo import runtime
 from kanjo.errors import RecipeError
 from kanjo.train.data import Windows
 from kanjo.train.export import to_onnx
-from kanjo.train.familiar import OUTPUT, embeddings_of, familiarised
+from kanjo.train.familiar import OUTPUT, embeddings_of, plane_for, with_distance
 from kanjo.train.fit import REFIT, Fitted, fit
 from kanjo.train.material import Material, prepare
 from kanjo.train.pack import Pack
@@ -102,10 +102,10 @@ def test_the_distance_has_the_unit_of_speakers_that_were_new(fitted: Fitted, mat
         return np.asarray(runtime.session(found, 1).run([OUTPUT], {"signal": batch["signal"].numpy()})[0])
 
     last, before = partial(embeddings_of, graph, material), partial(embeddings_of, first, material)
-    theirs = distances(familiarised(first, fold, before))
+    theirs = distances(with_distance(first, plane_for(fold, before)))
     assert np.mean(theirs <= 1) >= 0.8  # they set the unit
-    honest = distances(familiarised(graph, fold, last, before))
-    naive = distances(familiarised(graph, fold, last))
+    honest = distances(with_distance(graph, plane_for(fold, last, before)))
+    naive = distances(with_distance(graph, plane_for(fold, last)))
     assert not np.allclose(honest, naive)
 
 

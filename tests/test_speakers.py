@@ -254,7 +254,7 @@ def test_no_test_clip_reaches_training_validation_or_calibration(
     monkeypatch.setattr(Pack, "signal", noted)
     fitted = fit(material, fold, tmp_path / "run")
     graph = to_onnx(fitted.system, 1.0, material.recipe.audio.window)
-    familiar.familiarised(graph, fold, partial(familiar.embeddings_of, graph, material))
+    familiar.with_distance(graph, familiar.plane_for(fold, partial(familiar.embeddings_of, graph, material)))
     assert read == {*fold.train, *fold.validation}
     theirs = {material.rows[i].speaker_key for i in fold.test}
     assert theirs and not theirs & {material.rows[i].speaker_key for i in read}

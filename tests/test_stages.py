@@ -143,7 +143,8 @@ def test_int8_is_a_third_and_says_what_it_costs(staged: tuple[Path, str], tiny_c
 
 
 def test_ablations_share_a_first_stage_and_print_their_table(recipe: Path, tiny_corpora: Path, tmp_path: Path) -> None:
-    command = [*KANJO, "ablate", recipe, "--corpus-root", tiny_corpora, "-o", tmp_path / "table"]
+    short = ["--set", "finetune.epochs=1", "--set", "training.epochs=1"]
+    command = [*KANJO, "ablate", recipe, *short, "--corpus-root", tiny_corpora, "-o", tmp_path / "table"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()

@@ -56,13 +56,6 @@ class Doubt:
     furthest: float
 
 
-def familiarised(
-    graph: bytes, fold: Fold, embed: Embed, first: Embed | None = None, heard: int | None = None, scaled: bool = True
-) -> bytes:
-    """The graph with the output ``distance`` (B,) by :func:`plane_for`."""
-    return with_distance(graph, plane_for(fold, embed, first, heard, scaled))
-
-
 def plane_for(fold: Fold, embed: Embed, first: Embed | None = None, heard: int | None = None, scaled: bool = True) -> Plane:
     """The plane of training windows, the unit of validation speakers'; of many, 1500 spread evenly.
 
