@@ -32,8 +32,11 @@ class Recognizer:
 
     def __init__(self, model: Bundle, threads: int | None = None) -> None:
         self.bundle = model
+        # int8 layers scale what they hear by the largest of the whole batch: alone, a window's answer doesn't depend on its company
+        self._alone = "int8" in model.facts.quantization
+        self._threads = threads or os.cpu_count() or 1
         try:
-            self._session = runtime.session(model.graph, threads)
+            self._session = runtime.session(model.graph, 1 if self._alone else threads)
         except Exception as error:  # onnxruntime's own exceptions share no base class but this
             raise BundleError(f"{model.graph}: ONNX Runtime can't load it ({str(error).splitlines()[0]})") from error
         names = [node.name for node in self._session.get_outputs()]
@@ -157,20 +160,31 @@ class Recognizer:
 
     def run(self, work: Sequence[tuple[Hearing, Window]]) -> list[Segment]:
         """Windows through the graph; their answers go to the recordings they belong to, and come back in order."""
-        answered: list[Segment] = []
-        # int8 layers scale what they hear by the largest of the whole batch: alone, a window's answer doesn't depend on its company
-        at_once = 1 if "int8" in self.facts.quantization else _BATCH
-        for start in range(0, len(work), at_once):
-            part = work[start : start + at_once]
-            batch = np.zeros((len(part), self.facts.window), np.float32)
-            for row, (_, window) in enumerate(part):
-                batch[row, : window.valid] = window.signal[: window.valid]
-            try:
-                answers = self._session.run(self._outputs, {"signal": batch, **self._speakers(part)})
-            except Exception as error:  # onnxruntime's own exceptions share no base class but this
-                raise KanjoError(f"ONNX Runtime failed: {str(error).splitlines()[0]}") from error
-            answered += [hearing.take(window, *found) for (hearing, window), *found in zip(part, *answers, strict=True)]
-        return answered
+        at_once = 1 if self._alone else _BATCH
+        parts = [work[start : start + at_once] for start in range(0, len(work), at_once)]
+        if not self._alone or self._threads == 1 or len(parts) == 1:
+            found = [self._answers(part) for part in parts]
+        else:  # side by side, each on one core: a window is too little for several
+            with ThreadPoolExecutor(self._threads) as pool:
+                found = list(pool.map(self._answers, parts))
+        return [
+            hearing.take(window, *values)
+            for part, answers in zip(parts, found, strict=True)
+            for (hearing, window), *values in zip(part, *answers, strict=True)
+        ]
+
+    def _answers(self, part: Sequence[tuple[Hearing, Window]]) -> Sequence[npt.NDArray[np.float32]]:
+        """The graph's outputs for these windows. Raises KanjoError."""
+        batch = np.zeros((len(part), self.facts.window), np.float32)
+        for row, (_, window) in enumerate(part):
+            batch[row, : window.valid] = window.signal[: window.valid]
+        try:
+            answers: Sequence[npt.NDArray[np.float32]] = self._session.run(
+                self._outputs, {"signal": batch, **self._speakers(part)}
+            )
+        except Exception as error:  # onnxruntime's own exceptions share no base class but this
+            raise KanjoError(f"ONNX Runtime failed: {str(error).splitlines()[0]}") from error
+        return answers
 
     def _speakers(self, part: Sequence[tuple[Hearing, Window]]) -> dict[str, npt.NDArray[np.float32]]:
         """Who speaks in each window, as far as it is known: (B, D + 1)."""
