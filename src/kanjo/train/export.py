@@ -24,7 +24,7 @@ from kanjo.errors import BundleError
 from kanjo.splits import Fold
 from kanjo.train.data import Windows, loader
 from kanjo.train.embeddings import heard
-from kanjo.train.familiar import OUTPUT, Embed, embeddings_of, plane_for, usual_of, with_distance
+from kanjo.train.familiar import OUTPUT, Doubt, Embed, Plane, embeddings_of, plane_for, usual_of, with_distance
 from kanjo.train.fit import Fitted
 from kanjo.train.init import inherited
 from kanjo.train.material import Material
@@ -138,8 +138,7 @@ def export(
         first = _embedder(fitted.first, None, material)
     frozen = recipe.training.optimizer == "lbfgs"
     plane = plane_for(fold, embed, first, getattr(fitted.system.network, "pooled_size", None), not frozen)
-    doubt = fitted.doubt
-    graph = with_distance(graph, plane, doubt)
+    graph = with_distance(graph, plane, fitted.doubt)
     facts = bundle.Facts(
         name=recipe.name,
         version=kanjo.__version__,
@@ -150,9 +149,7 @@ def export(
         sha256="",
         licence=licence_of([section.name for section in recipe.corpora], *before),
         temperature=fitted.temperature,
-        doubt={"usual": usual_of(plane), "furthest": doubt.furthest, "exponent": doubt.plain, "enrolled": doubt.enrolled}
-        if doubt
-        else {},
+        doubt=_doubted(fitted.doubt, plane) if fitted.doubt else {},
         speaker_size=speaker_size(fitted.system),
         least_rate=min(recipe.audio.sample_rate, least_rate([material.paths[i] for i in fold.train])),
         recipe=recipe.model_dump(mode="json"),
@@ -174,6 +171,11 @@ def export(
         state = {key: value.contiguous() for key, value in fitted.system.state_dict().items()}
         weights = save(state, {"recipe": recipe.name, "labels": " ".join(material.emotions)})
     return bundle.write(folder, graph, facts, weights)
+
+
+def _doubted(doubt: Doubt, plane: Plane) -> dict[str, float]:
+    """What bundle.json says of it."""
+    return {"usual": usual_of(plane), "furthest": doubt.furthest, "exponent": doubt.plain, "enrolled": doubt.enrolled}
 
 
 def check_parity(system: System, draft: bundle.Bundle, material: Material) -> dict[str, Any]:

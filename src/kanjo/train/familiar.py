@@ -68,7 +68,7 @@ def plane_for(fold: Fold, embed: Embed, first: Embed | None = None, heard: int |
     plane = plane_of(known, held_out, scaled)
     if first:
         everybody = embed(spread((*fold.train, *fold.validation)))[:, :heard]
-        plane = replace(plane_of(everybody, everybody, scaled), limit=plane.limit)
+        plane = replace(plane_of(everybody, scaled=scaled), limit=plane.limit)
     return plane
 
 
