@@ -74,10 +74,9 @@ def _bounded(quantised: onnx.ModelProto, model: onnx.ModelProto) -> None:
         weights = weights.T if transposed else weights
         pairs = np.pad(weights, ((0, len(weights) % 2), (0, 0))).reshape(-1, 2, weights.shape[1])
         same_sign = np.maximum(pairs.clip(min=0).sum(1), -pairs.clip(max=0).sum(1))
-        largest = np.maximum(
-            np.abs(weights).max(0) / 127, same_sign.max(0) / (_PAIR - 1)
-        )  # the 1: what rounding two weights may add
-        scale = np.where(largest > 0, largest, 1).astype(np.float32)
+        # rounding two weights may add 1 to what they come to
+        scale = np.maximum(np.abs(weights).max(0) / 127, same_sign.max(0) / (_PAIR - 1)).astype(np.float32)
+        scale[scale == 0] = 1
         matrix.CopyFrom(numpy_helper.from_array(np.rint(weights / scale).astype(np.int8), matrix.name))
         stored[f"{name}_scale"].CopyFrom(numpy_helper.from_array(scale, f"{name}_scale"))
 
