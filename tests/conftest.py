@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests import corpora_fixtures
-
-# One thread: what the tests train is tiny, and on a busy machine threads that wait for each other take many times as long.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+from tests.shell import typed
 
 HERE = Path(__file__).parent
 _SHARED = HERE.parent.parent / "shared"
@@ -84,15 +81,20 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+def train_words(recipe: Path, corpora: Path, run: Path) -> list[str]:
+    """What is typed after ``kanjo`` to train."""
+    return ["train", str(recipe), "--corpus-root", str(corpora), "-o", str(run)]
+
+
 def train_command(recipe: Path, corpora: Path, run: Path) -> list[str]:
-    """``kanjo train`` as it is typed."""
-    return [sys.executable, "-m", "kanjo", "train", str(recipe), "--corpus-root", str(corpora), "-o", str(run)]
+    """``kanjo train`` as a process of its own."""
+    return [sys.executable, "-m", "kanjo", *train_words(recipe, corpora, run)]
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_corpora: Path, tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder: the tiny recipe trained, tested and exported by the command."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
-    done = subprocess.run(train_command(tiny_recipe, tiny_corpora, run), capture_output=True, text=True)
+    done = typed(*train_words(tiny_recipe, tiny_corpora, run))
     assert done.returncode == 0, done.stderr
     return run

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 
 from tests import corpora_fixtures as tiny
+from tests.shell import typed
 
 
-def kanjo(*arguments: object, stdin: bytes | None = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-m", "kanjo", *map(str, arguments)], input=stdin, capture_output=True, cwd=cwd)
-    out, err = done.stdout.decode(), done.stderr.decode()
-    assert "Traceback" not in err, err
-    return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+def kanjo(*arguments: object, stdin: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    done = typed(*arguments, stdin=stdin, cwd=cwd)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 
 from kanjo import bundle
 from kanjo.evaluation.conditions import CONDITIONS
+from tests.shell import typed
 
 RATE = 16_000
 
@@ -74,10 +73,10 @@ def test_noise_lies_10_db_below_and_is_the_same_each_time() -> None:
 
 
 def test_the_card_says_what_is_left(tiny_run: Path, tiny_corpora: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "kanjo", "export", str(tiny_run), "-o", str(tmp_path / "b"), "--conditions"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    command = ["export", tiny_run, "-o", tmp_path / "b", "--conditions"]
+    done = typed(*command)
     assert done.returncode == 1 and "give --corpus-root" in done.stderr
-    done = subprocess.run([*command, "--corpus-root", str(tiny_corpora)], capture_output=True, text=True)
+    done = typed(*command, "--corpus-root", tiny_corpora)
     assert done.returncode == 0, done.stderr
     facts = bundle.read(tmp_path / "b").facts
     assert set(facts.conditions) == set(CONDITIONS)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +26,7 @@ from kanjo.corpora import (
 from kanjo.corpora.check import check
 from kanjo.errors import CorpusError
 from tests import corpora_fixtures as tiny
+from tests.shell import typed
 
 
 def test_ravdess_layout(tmp_path: Path) -> None:
@@ -498,14 +501,10 @@ def test_any_text_and_speaker_keep_a_filelists_cells(tmp_path_factory: pytest.Te
 
 
 def test_the_filelists_command(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
     root = tiny.ravdess(tmp_path / "ravdess", actors=6)
 
     def run(*more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "kanjo", "corpus", "filelists", "ravdess", str(root), str(tmp_path / "lists"), *more]
-        return subprocess.run(command, capture_output=True, text=True)
+        return typed("corpus", "filelists", "ravdess", root, tmp_path / "lists", *more)
 
     assert run("--protocol", "loso").returncode == 0
     assert sorted(path.name for path in (tmp_path / "lists").iterdir()) == ["ids.json", *(f"loso{n:02d}" for n in range(1, 7))]
@@ -541,22 +540,18 @@ def test_a_check_finds_copies_strangers_and_gaps(tmp_path: Path) -> None:
 
 
 def test_an_audit_before_any_training(tmp_path: Path) -> None:
-    import json
-    import subprocess
-    import sys
-
     root = tiny.ravdess(tmp_path / "ravdess", actors=6)
     copy = root / "Actor_02" / "03-01-05-01-02-01-02.wav"
     copy.write_bytes((root / "Actor_01" / "03-01-05-01-01-01-01.wav").read_bytes())
-    base = [sys.executable, "-m", "kanjo", "corpus", "audit", "ravdess", str(root)]
-    done = subprocess.run([*base, "--protocol", "loso"], capture_output=True, text=True)
+    base = ["corpus", "audit", "ravdess", root]
+    done = typed(*base, "--protocol", "loso")
     assert done.returncode == 0, done.stderr
     first, *rest = done.stdout.splitlines()
     assert "speaker-independent: none of the 1 test speakers" in first and "LEAK: 1 test recordings are identical" in first
     assert len(rest) == 5 and "no recording is on both sides" in rest[-1]
-    found = json.loads(subprocess.run([*base, "--protocol", "random", "-f", "json"], capture_output=True, text=True).stdout)
+    found = json.loads(typed(*base, "--protocol", "random", "-f", "json").stdout)
     assert len(found) == 5 and found[0]["shared_speakers"] > 0
-    assert subprocess.run([*base, "--protocol", "x"], capture_output=True).returncode == 1
+    assert typed(*base, "--protocol", "x").returncode == 1
 
 
 def test_the_picture_of_a_corpus(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -18,10 +17,11 @@ from kanjo.cli.jobs import Job, run_jobs
 from kanjo.train.recipe import load_recipe
 from tests.conftest import TINY_RECIPE, train_command
 from tests.corpora_fixtures import clip
+from tests.shell import typed
 
 
 def _kanjo(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "kanjo", *map(str, words)], capture_output=True, text=True)
+    return typed(*words)
 
 
 # looking ahead

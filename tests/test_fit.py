@@ -27,7 +27,8 @@ from kanjo.train.material import Material, prepare
 from kanjo.train.module import uar
 from kanjo.train.pack import Item, pack
 from kanjo.train.recipe import load_recipe
-from tests.conftest import table, train_command
+from tests.conftest import table, train_command, train_words
+from tests.shell import typed
 
 
 def test_the_run_folder_holds_what_the_design_says(tiny_run: Path) -> None:
@@ -103,7 +104,7 @@ def test_ctrl_c_stops_with_a_word(tiny_corpora: Path, tiny_recipe: Path, tmp_pat
         while process.poll() is None:
             process.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=5)
+                process.wait(timeout=30)
         said = process.stderr.read()
     assert process.returncode == 130
     assert said.splitlines()[-1] == f"kanjo: stopped; go on with --resume -o {tmp_path / 'run'}"
@@ -111,10 +112,10 @@ def test_ctrl_c_stops_with_a_word(tiny_corpora: Path, tiny_recipe: Path, tmp_pat
 
 
 def test_a_full_folder_and_another_recipe_are_refused(tiny_corpora: Path, tiny_recipe: Path, tiny_run: Path) -> None:
-    base = train_command(tiny_recipe, tiny_corpora, tiny_run)
-    done = subprocess.run(base, capture_output=True, text=True)
+    base = train_words(tiny_recipe, tiny_corpora, tiny_run)
+    done = typed(*base)
     assert done.returncode == 1 and "is not empty; go on with it by --resume" in done.stderr
-    done = subprocess.run([*base, "--resume", "--set", "training.epochs=2"], capture_output=True, text=True)
+    done = typed(*base, "--resume", "--set", "training.epochs=2")
     assert done.returncode == 1 and "was begun with another recipe" in done.stderr
 
 
@@ -214,7 +215,7 @@ def test_disk_full_while_checkpoints_are_written(tiny_corpora: Path, tiny_recipe
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (30000, 30000))\nfrom kanjo.cli import main; main()"
     )
-    arguments = [*train_command(tiny_recipe, tiny_corpora, run)[3:], "--set", "training.epochs=1"]
+    arguments = [*train_words(tiny_recipe, tiny_corpora, run), "--set", "training.epochs=1"]
     started = time.monotonic()
     prepare(load_recipe(str(tiny_recipe)), str(tiny_corpora))  # so that the pack is there
     done = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True)

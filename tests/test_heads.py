@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +33,7 @@ from kanjo.train.recipe import load_recipe
 from kanjo.train.voices import others_mean
 from tests import corpora_fixtures
 from tests.conftest import table
+from tests.shell import typed
 
 HERE = [
     "training.precision=fp32",
@@ -295,21 +293,8 @@ def test_what_it_costs_is_measured_and_there_is_no_rate_to_look_for(tiny_corpora
 
 
 def test_one_process_fits_them(tiny_corpora: Path, tmp_path: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "kanjo",
-        "train",
-        "whisper-linear",
-        "--set",
-        "network.weights=none",
-        "-o",
-        str(tmp_path / "run"),
-    ]
-    several = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
-    done = subprocess.run(
-        words, capture_output=True, text=True, env={**os.environ, **several, "KANJO_CORPORA": str(tiny_corpora)}
-    )
+    words = ["train", "whisper-linear", "--set", "network.weights=none", "--corpus-root", tiny_corpora, "-o", tmp_path / "run"]
+    done = typed(*words, RANK="0", WORLD_SIZE="2", LOCAL_RANK="0", LOCAL_WORLD_SIZE="2")
     assert done.returncode == 1
     assert "whisper-linear fits its heads to all utterances at once, in one process; start it without torchrun" in done.stderr
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shutil
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from kanjo import bundle
 from kanjo.train.quantize import fp16_weights
 from tests import corpora_fixtures as tiny
 from tests.conftest import TINY_RECIPE, table
+from tests.shell import typed
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,7 @@ def _recipe(folder: Path, init: Path | str, own: Path, **changes: str) -> Path:
 
 
 def _train(recipe: Path, run: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "kanjo", "train", str(recipe), "-o", str(run), *more]
-    return subprocess.run(command, capture_output=True, text=True)
+    return typed("train", recipe, "-o", run, *more)
 
 
 @pytest.mark.parametrize("source", ["weights", "graph", "fp16"])
@@ -119,29 +118,9 @@ def test_bundles_that_do_not_fit_are_one_line(tiny_run: Path, own: Path, tmp_pat
 
 def test_the_default_bundle_gives_its_weights(corpora: Path, tmp_path: Path) -> None:
     """The tutorial's command, shortened: an epoch on the Korean clips, from the bundle in the box."""
-    command = [
-        sys.executable,
-        "-m",
-        "kanjo",
-        "train",
-        "finetune-default",
-        "--corpus-root",
-        str(corpora),
-        "-o",
-        str(tmp_path / "r"),
-    ]
-    command += [
-        "--set",
-        "corpora=[emotiontts]",
-        "--set",
-        "training.epochs=1",
-        "--set",
-        "training.refit=false",
-        "--set",
-        "training.versions=0",
-        "--untested",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    changes = ("corpora=[emotiontts]", "training.epochs=1", "training.refit=false", "training.versions=0")
+    said = [word for change in changes for word in ("--set", change)]
+    done = typed("train", "finetune-default", "--corpus-root", corpora, "-o", tmp_path / "r", *said, "--untested")
     assert done.returncode == 0, done.stderr
     assert "starts from the bundle default; emotions it knows: anger, happiness, neutral, sadness" in done.stderr
     assert "160 utterances train, 40 validate, 100 test" in done.stderr

@@ -19,7 +19,8 @@ from kanjo.train.fit import REFIT, Fitted, fit
 from kanjo.train.material import Material, prepare
 from kanjo.train.pack import Pack
 from kanjo.train.recipe import load_recipe
-from tests.conftest import table
+from tests.conftest import table, train_words
+from tests.shell import typed
 
 SHORT = ["training.refit=true", "training.epochs=3", "training.ema=0.9"]
 
@@ -128,13 +129,8 @@ def test_two_stages_are_refused() -> None:
 
 
 def test_from_the_shell_it_says_so(tiny_recipe: Path, tiny_corpora: Path, tmp_path: Path) -> None:
-    import subprocess
-
-    from tests.conftest import train_command
-
     run = tmp_path / "run"
-    command = [*train_command(tiny_recipe, tiny_corpora, run), *(word for item in SHORT for word in ("--set", item))]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = typed(*train_words(tiny_recipe, tiny_corpora, run), *(word for item in SHORT for word in ("--set", item)))
     assert done.returncode == 0, done.stderr
     assert "refit on 48 utterances, the 8 that validated among them" in done.stderr
     assert "Then trained anew, on the validation speakers too" in (run / "report.html").read_text(encoding="utf-8")

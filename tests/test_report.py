@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from kanjo.errors import CorpusError
 from kanjo.evaluation import compare, metrics, page, report
 from kanjo.evaluation.evaluate import Answer, Evaluation, scores_of
 from tests.corpora_fixtures import clip
+from tests.shell import typed
 
 LABELS = ("anger", "neutral", "sadness")
 
@@ -129,9 +129,7 @@ def test_runs_on_other_utterances_are_not_set_against_each_other(tmp_path: Path)
     one, other = _run(tmp_path / "x" / "run", 0.8, 1), _run(tmp_path / "y" / "run", 0.8, 1)
     text = (other / "predictions.csv").read_text().replace("\nc,0.wav", "\nc,other.wav")
     (other / "predictions.csv").write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-m", "kanjo", "report", str(one), str(other), "-o", str(tmp_path / "o")], capture_output=True, text=True
-    )
+    done = typed("report", one, other, "-o", tmp_path / "o")
     assert done.returncode == 0, done.stderr
     assert (
         "x/run" in done.stdout and "y/run" in done.stdout and "no two of them were tested on the same utterances" in done.stdout
@@ -140,7 +138,7 @@ def test_runs_on_other_utterances_are_not_set_against_each_other(tmp_path: Path)
 
 
 def test_folders_that_are_no_runs_are_one_line(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "kanjo", "report", str(tmp_path)], capture_output=True, text=True)
+    done = typed("report", tmp_path)
     assert done.returncode == 1 and "can't read" in done.stderr and len(done.stderr.splitlines()) == 1
     (tmp_path / "predictions.csv").write_text("corpus,file\n")
     with pytest.raises(CorpusError, match="no answers in it"):

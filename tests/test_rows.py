@@ -18,6 +18,7 @@ from kanjo.cli.rows import Rows
 from kanjo.errors import KanjoError
 from kanjo.prediction import Prediction, Segment, failed
 from tests.corpora_fixtures import clip
+from tests.shell import typed
 
 LABELS = ("anger", "neutral")
 SHARES = {"anger": 0.75, "neutral": 0.25}
@@ -113,9 +114,7 @@ def test_misuse(tiny_run: Path, tmp_path: Path) -> None:
     clip(tmp_path / "b.wav", 1, seconds=1.0)
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "kanjo", "predict", "-m", str(tiny_run), *map(str, arguments)], capture_output=True, text=True
-        )
+        return typed("predict", "-m", tiny_run, *arguments)
 
     for arguments, said in (
         ((tmp_path / "a.wav", "--resume"), "--resume goes on with a file of csv or jsonl"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -28,7 +27,8 @@ from kanjo.train.material import Material, emotions_of, prepare
 from kanjo.train.module import WindowModule, system_of
 from kanjo.train.recipe import load_recipe, recipe_from
 from kanjo.train.voices import Voices, others_mean
-from tests.conftest import train_command
+from tests.conftest import train_words
+from tests.shell import typed
 
 SPOKEN = sorted((Path(__file__).parent.parent / "examples" / "recordings").glob("*.flac"))
 RECIPE = """
@@ -54,7 +54,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(recipe: Path, tiny_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose network takes speakers, by the command."""
     folder = tmp_path_factory.mktemp("runs") / "known"
-    done = subprocess.run(train_command(recipe, tiny_corpora, folder), capture_output=True, text=True)
+    done = typed(*train_words(recipe, tiny_corpora, folder))
     assert done.returncode == 0, done.stderr
     assert speakers_said(done.stdout)
     return folder
@@ -70,7 +70,7 @@ def _own_speakers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _kanjo(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "kanjo", *map(str, words)], capture_output=True, text=True)
+    return typed(*words)
 
 
 def test_scores_with_known_speakers_stand_beside_the_others(run: Path) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,9 +23,8 @@ from kanjo.train.module import System, deep_network, system_of
 from kanjo.train.pack import Item, pack
 from kanjo.train.recipe import load_recipe
 from tests import corpora_fixtures
-from tests.conftest import table, train_command
-
-KANJO = [sys.executable, "-m", "kanjo"]
+from tests.conftest import table, train_words
+from tests.shell import typed
 
 #: The paper's recipe on one-second windows, for as short as it can show itself.
 TINY = """
@@ -55,19 +52,17 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def staged(recipe: Path, tiny_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A run made one stage at a time, and what the second said."""
     run = tmp_path_factory.mktemp("runs") / "first"
-    command = train_command(recipe, tiny_corpora, run)
-    refused = subprocess.run([*command, "--stage", "train"], capture_output=True, text=True)
+    command = train_words(recipe, tiny_corpora, run)
+    refused = typed(*command, "--stage", "train")
     assert refused.returncode == 1
     assert "no finetuned extractor of this recipe and fold" in refused.stderr and "--stage finetune -o" in refused.stderr
-    one = subprocess.run(
-        [*KANJO, "train", run, "--corpus-root", tiny_corpora, "--stage", "finetune", "-o", run], capture_output=True, text=True
-    )
+    one = typed("train", run, "--corpus-root", tiny_corpora, "--stage", "finetune", "-o", run)
     assert one.returncode == 0, one.stderr
     assert f"next: kanjo train {run} --stage train -o {run}" in one.stderr
     assert not (run / "bundle").exists()
-    twice = subprocess.run([*command, "--stage", "finetune"], capture_output=True, text=True)
+    twice = typed(*command, "--stage", "finetune")
     assert twice.returncode == 1 and "is not empty; go on with it by --resume" in twice.stderr
-    two = subprocess.run([*command, "--stage", "train"], capture_output=True, text=True)
+    two = typed(*command, "--stage", "train")
     assert two.returncode == 0, two.stderr
     return run, two.stderr
 
@@ -95,7 +90,7 @@ def test_the_bundle_answers_and_agrees_with_torch(staged: tuple[Path, str], tiny
     facts = json.loads((run / "bundle" / "bundle.json").read_text())
     assert facts["parity"]["largest_difference"] <= 1e-4
     clip = next((tiny_corpora / "ravdess").glob("*/*.wav"))
-    done = subprocess.run([*KANJO, "predict", "--model", run, clip, "--format", "json"], capture_output=True, text=True)
+    done = typed("predict", "--model", run, clip, "--format", "json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["label"] in facts["labels"]
 
@@ -103,8 +98,8 @@ def test_the_bundle_answers_and_agrees_with_torch(staged: tuple[Path, str], tiny
 def test_fp16_halves_the_file_and_says_what_it_costs(tiny_run: Path, tiny_corpora: Path, tmp_path: Path) -> None:
     import kanjo
 
-    command = [*KANJO, "export", tiny_run, "-o", tmp_path / "half", "--fp16", "--no-weights"]
-    done = subprocess.run([*command, "--corpus-root", tiny_corpora], capture_output=True, text=True)
+    command = ["export", tiny_run, "-o", tmp_path / "half", "--fp16", "--no-weights"]
+    done = typed(*command, "--corpus-root", tiny_corpora)
     assert done.returncode == 0, done.stderr
     assert re.search(r"MB -> .* MB, UAR [\d.]+ % -> [\d.]+ %", done.stdout)
     whole, half = kanjo.load(tiny_run), kanjo.load(tmp_path / "half")
@@ -113,8 +108,8 @@ def test_fp16_halves_the_file_and_says_what_it_costs(tiny_run: Path, tiny_corpor
     signal = corpora_fixtures.tone(0.8, 300)
     one, other = whole.predict_signal(signal, 16_000), half.predict_signal(signal, 16_000)
     assert one.probabilities == pytest.approx(other.probabilities, abs=0.01) and one.probabilities != other.probabilities
-    command = [*KANJO, "export", tiny_run, "-o", tmp_path / "none", "--int8", "--corpus-root", tiny_corpora]
-    none = subprocess.run(command, capture_output=True, text=True)
+    command = ["export", tiny_run, "-o", tmp_path / "none", "--int8", "--corpus-root", tiny_corpora]
+    none = typed(*command)
     assert none.returncode == 1 and "no fully connected layer that is large enough" in none.stderr
     assert not (tmp_path / "none").exists()
 
@@ -122,10 +117,10 @@ def test_fp16_halves_the_file_and_says_what_it_costs(tiny_run: Path, tiny_corpor
 @pytest.mark.parametrize("both", [False, True])
 def test_int8_is_a_third_and_says_what_it_costs(staged: tuple[Path, str], tiny_corpora: Path, tmp_path: Path, both: bool) -> None:
     run, _ = staged
-    command = [*KANJO, "export", run, "-o", tmp_path / "small", "--int8", *(["--fp16"] if both else []), "--no-weights"]
-    refused = subprocess.run(command, capture_output=True, text=True)
+    command = ["export", run, "-o", tmp_path / "small", "--int8", *(["--fp16"] if both else []), "--no-weights"]
+    refused = typed(*command)
     assert refused.returncode == 1 and "give --corpus-root" in refused.stderr
-    done = subprocess.run([*command, "--corpus-root", tiny_corpora], capture_output=True, text=True)
+    done = typed(*command, "--corpus-root", tiny_corpora)
     assert done.returncode == 0, done.stderr
     assert "MB, UAR" in done.stdout and len(done.stdout.splitlines()) == 1
     sizes = [(folder / "model.onnx").stat().st_size for folder in (run / "bundle", tmp_path / "small")]
@@ -137,15 +132,21 @@ def test_int8_is_a_third_and_says_what_it_costs(staged: tuple[Path, str], tiny_c
     clip = next((tiny_corpora / "ravdess").glob("*/*.wav"))
     answers = []
     for model in (run, tmp_path / "small"):
-        out = subprocess.run([*KANJO, "predict", "--model", model, clip, "-f", "json"], capture_output=True, text=True)
+        out = typed("predict", "--model", model, clip, "-f", "json")
         answers.append(list(json.loads(out.stdout)[0]["probabilities"].values()))
     np.testing.assert_allclose(answers[0], answers[1], atol=0.02)
 
 
 def test_ablations_share_a_first_stage_and_print_their_table(recipe: Path, tiny_corpora: Path, tmp_path: Path) -> None:
-    short = ["--set", "finetune.epochs=1", "--set", "training.epochs=1"]
-    command = [*KANJO, "ablate", recipe, *short, "--corpus-root", tiny_corpora, "-o", tmp_path / "table"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    small = [
+        "network.extractor=mobilenet",
+        "frontend.with_deltas=false",
+        "frontend.normalization=none",
+        "network.segment={frames: 64, hop: 32}",
+    ]
+    short = [word for change in (*small, "finetune.epochs=1", "training.epochs=1") for word in ("--set", change)]
+    command = ["ablate", recipe, *short, "--corpus-root", tiny_corpora, "-o", tmp_path / "table"]
+    done = typed(*command)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [line[:28].strip() for line in lines] == ["", WHOLE, "no attention"]
@@ -155,21 +156,21 @@ def test_ablations_share_a_first_stage_and_print_their_table(recipe: Path, tiny_
     found = list((tmp_path / "table").glob("*/finetune"))
     assert [path.parent.name for path in found] == ["as-it-is"]
     assert "network.attention" not in done.stderr and "[no attention] extractor:" in done.stderr
-    again = subprocess.run([*command, "--resume"], capture_output=True, text=True)
+    again = typed(*command, "--resume")
     assert again.stdout == done.stdout and "epoch 1" not in again.stderr
 
 
 def test_misuse_is_said_in_a_line(tiny_recipe: Path, recipe: Path, tiny_corpora: Path, tmp_path: Path) -> None:
     for command, said in (
-        ([*train_command(tiny_recipe, tiny_corpora, tmp_path / "r"), "--stage", "finetune"], "tiny has no stage 'finetune'"),
-        ([*KANJO, "ablate", tiny_recipe, "--corpus-root", tiny_corpora], "tiny names no ablations"),
+        ([*train_words(tiny_recipe, tiny_corpora, tmp_path / "r"), "--stage", "finetune"], "tiny has no stage 'finetune'"),
+        (["ablate", tiny_recipe, "--corpus-root", tiny_corpora], "tiny names no ablations"),
         (
-            [*train_command(recipe, tiny_corpora, tmp_path / "r"), "--set", "network.weights=nothing.pth"],
+            [*train_words(recipe, tiny_corpora, tmp_path / "r"), "--set", "network.weights=nothing.pth"],
             "network.weights nothing.pth: no such file",
         ),
         (
             [
-                *train_command(recipe, tiny_corpora, tmp_path / "q"),
+                *train_words(recipe, tiny_corpora, tmp_path / "q"),
                 "--set",
                 "select.sex=female",
                 "--set",
@@ -178,7 +179,7 @@ def test_misuse_is_said_in_a_line(tiny_recipe: Path, recipe: Path, tiny_corpora:
             "select keeps none of ravdess's 64 utterances",
         ),
     ):
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = typed(*command)
         assert done.returncode == 1, done.stderr
         assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import librosa
@@ -21,13 +20,11 @@ from kanjo.tools.convert import loudness, normalize, resample
 from kanjo.tools.hparams import find, set_value
 from kanjo.tools.mirror import mirror
 from tests.corpora_fixtures import RATE, clip, tone, tree
-
-KANJO = [sys.executable, "-m", "kanjo", "tools"]
+from tests.shell import typed
 
 
 def _run(*arguments: object, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [*KANJO, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, input=stdin, env=os.environ | environment)
+    return typed("tools", *arguments, stdin=stdin, **environment)
 
 
 # resample
@@ -317,8 +314,8 @@ def test_the_command_and_its_dialogue(configs: tuple[Path, Path], tmp_path: Path
     settings = tmp_path / "config" / "kanjo"
     settings.mkdir(parents=True)
     (settings / "config_list").write_text(f"# mine\n{tmp_path}/*.json\n")
-    typed = "%g epochs\nepochs=31\nnothing=3\nwhat\n%q\nepochs=99\n"
-    done = _run("hparams", stdin=typed, XDG_CONFIG_HOME=str(tmp_path / "config"))
+    lines = "%g epochs\nepochs=31\nnothing=3\nwhat\n%q\nepochs=99\n"
+    done = _run("hparams", stdin=lines, XDG_CONFIG_HOME=str(tmp_path / "config"))
     assert done.returncode == 0
     assert done.stdout.splitlines() == [f"{configs[0]}: epochs = 30", f"{configs[0]}: train.epochs: 30 -> 31"]
     assert "no value named nothing" in done.stderr and "expected NAME=VALUE, %g NAME or %q" in done.stderr

@@ -15,6 +15,7 @@ from kanjo.errors import RecipeError
 from kanjo.train.recipe import changed, load_recipe
 from kanjo.train.tune import check_space
 from tests.conftest import TINY_RECIPE, table
+from tests.shell import typed
 
 SPACE = """
 tune:
@@ -35,14 +36,12 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _command(recipe: Path, corpora: Path, folder: Path, *more: object) -> list[str]:
-    return [
-        sys.executable, "-m", "kanjo", "tune", str(recipe), "--corpus-root", str(corpora), "-o", str(folder), *map(str, more),
-    ]  # fmt: skip
+def _words(recipe: Path, corpora: Path, folder: Path, *more: object) -> list[str]:
+    return ["tune", str(recipe), "--corpus-root", str(corpora), "-o", str(folder), *map(str, more)]
 
 
 def _tune(recipe: Path, corpora: Path, folder: Path, *more: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(_command(recipe, corpora, folder, *more), capture_output=True, text=True)
+    return typed(*_words(recipe, corpora, folder, *more))
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +87,9 @@ def test_two_processes_share_a_study(searched: Path, tiny_corpora: Path, tmp_pat
 
 def test_a_killed_trial_is_tried_again(searched: Path, tiny_corpora: Path, tmp_path: Path) -> None:
     folder = tmp_path / "s"
+    longer = ("--set", "tune.epochs=40", "--set", "tune.min_epochs=40", "--trials", 2)
     process = subprocess.Popen(
-        _command(searched, tiny_corpora, folder, "--set", "tune.epochs=40", "--set", "tune.min_epochs=40", "--trials", "2"),
+        [sys.executable, "-m", "kanjo", *_words(searched, tiny_corpora, folder, *longer)],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -98,9 +98,7 @@ def test_a_killed_trial_is_tried_again(searched: Path, tiny_corpora: Path, tmp_p
         time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    done = _tune(
-        searched, tiny_corpora, folder, "--resume", "--set", "tune.epochs=40", "--set", "tune.min_epochs=40", "--trials", 2
-    )
+    done = _tune(searched, tiny_corpora, folder, "--resume", *longer)
     assert done.returncode == 0, done.stderr
     rows = table(folder / "trials.csv")
     states = Counter(row["state"] for row in rows)
