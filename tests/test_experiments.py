@@ -19,11 +19,6 @@ from tests.conftest import TINY_RECIPE, train_command
 from tests.corpora_fixtures import clip
 from tests.shell import typed
 
-
-def _kanjo(*words: object) -> subprocess.CompletedProcess[str]:
-    return typed(*words)
-
-
 # looking ahead
 
 
@@ -31,23 +26,23 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(
     tiny_recipe: Path, tiny_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = _kanjo("train", tiny_recipe, "--corpus-root", tiny_corpora, "--dry-run", "-s")
+    done = typed("train", tiny_recipe, "--corpus-root", tiny_corpora, "--dry-run", "-s")
     assert done.returncode == 0, done.stderr
     assert "speaker-independent: none of the 2 test speakers" in done.stdout
     assert re.search(r"tiny: [\d,]+ parameters, emotions anger, calm", done.stdout)
     assert re.search(r"at most \d+ minutes for 25 epochs, \d\.\d GB of memory", done.stdout)
     assert not list(tmp_path.iterdir())
-    sound = _kanjo("train", "mobilenet", "--corpus-root", tiny_corpora, "--dry-run", "-s", "--set", "split.protocol=speakers-k")
+    sound = typed("train", "mobilenet", "--corpus-root", tiny_corpora, "--dry-run", "-s", "--set", "split.protocol=speakers-k")
     assert sound.returncode == 0, sound.stderr  # its weights are "auto": not looked for, and not needed
     assert "mobilenet: 533,865 parameters" in sound.stdout
-    staged = _kanjo(
+    staged = typed(
         "train", "dcnn-blstm-attention", "--corpus-root", tiny_corpora, "--dry-run", "--set", "split.protocol=speakers-k"
     )
     assert staged.returncode == 1 and "has two stages; what is measured has one" in staged.stderr
 
 
 def test_a_range_test_finds_a_rate_that_learns(tiny_recipe: Path, tiny_corpora: Path, tmp_path: Path) -> None:
-    done = _kanjo("train", tiny_recipe, "--corpus-root", tiny_corpora, "--find-lr", "-s", "-o", tmp_path / "o")
+    done = typed("train", tiny_recipe, "--corpus-root", tiny_corpora, "--find-lr", "-s", "-o", tmp_path / "o")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     found = re.search(r"--set training.learning_rate=([\d.e-]+)", done.stdout)
@@ -64,15 +59,15 @@ def test_recipes_are_trained_and_compared(tiny_corpora: Path, tmp_path: Path) ->
         text = short.replace("name: tiny", f"name: {name}").replace("[8, 8, 16, 16]", filters)
         (tmp_path / f"{name}.yaml").write_text(text)
     command = ["compare", tmp_path / "small.yaml", tmp_path / "large.yaml", "--corpus-root", tiny_corpora, "-o", tmp_path / "c"]
-    done = _kanjo(*command)
+    done = typed(*command)
     assert done.returncode == 0, done.stderr
     assert "small-fold-1" in done.stdout and "large-fold-1" in done.stdout
     assert re.search(r"(can't be told apart|is better than)", done.stdout)
     page = (tmp_path / "c" / "comparison.html").read_text()
     assert "Who wins" in page and page.count("<tr><th>") >= 2
-    again = _kanjo(*command, "--resume")
+    again = typed(*command, "--resume")
     assert again.returncode == 0 and again.stdout == done.stdout and "epoch" not in again.stderr  # what is done stays
-    twice = _kanjo("compare", tmp_path / "small.yaml", tmp_path / "small.yaml", "--corpus-root", tiny_corpora)
+    twice = typed("compare", tmp_path / "small.yaml", tmp_path / "small.yaml", "--corpus-root", tiny_corpora)
     assert twice.returncode == 1 and "two recipes of one name and fold" in twice.stderr
 
 
@@ -177,12 +172,12 @@ def test_the_port_is_trained_as_the_port() -> None:
 
 def test_plots_have_the_shapes_that_are_promised(tmp_path: Path) -> None:
     path = clip(tmp_path / "a.wav", seconds=3.0)
-    mel = _kanjo("plot", "mel", path, "-o", tmp_path / "mel.png")
+    mel = typed("plot", "mel", path, "-o", tmp_path / "mel.png")
     assert mel.returncode == 0 and mel.stderr == "128 mels x 251 frames\n" and mel.stdout == f"{tmp_path / 'mel.png'}\n"
-    segments = _kanjo("plot", "segments", path, "-o", tmp_path / "s.svg")
+    segments = typed("plot", "segments", path, "-o", tmp_path / "s.svg")
     assert segments.returncode == 0 and segments.stderr == "8 segments of 3 x 64 x 64\n"
     assert "<svg" in (tmp_path / "s.svg").read_text()
-    assert _kanjo("plot", "wave", path, "-o", tmp_path / "w.png").returncode == 0
+    assert typed("plot", "wave", path, "-o", tmp_path / "w.png").returncode == 0
     for name in ("mel", "w"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
@@ -213,5 +208,5 @@ def test_a_tone_lights_its_mel_row() -> None:
 )
 def test_plots_that_can_not_be_are_one_line(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
     path = clip(tmp_path / "a.wav")
-    done = _kanjo("plot", words[0], path, "-o", tmp_path / words[1], *words[2:])
+    done = typed("plot", words[0], path, "-o", tmp_path / words[1], *words[2:])
     assert done.returncode == 1 and said in done.stderr and len(done.stderr.splitlines()) == 1

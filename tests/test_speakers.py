@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -67,10 +66,6 @@ def speakers_said(text: str) -> bool:
 @pytest.fixture(autouse=True)
 def _own_speakers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KANJO_SPEAKERS", str(tmp_path / "speakers"))
-
-
-def _kanjo(*words: object) -> subprocess.CompletedProcess[str]:
-    return typed(*words)
 
 
 def test_scores_with_known_speakers_stand_beside_the_others(run: Path) -> None:
@@ -149,16 +144,16 @@ def test_a_stream_and_a_batch_with_known_speakers_say_what_predict_says(run: Pat
 
 
 def test_enrolling_listing_predicting_and_forgetting(run: Path) -> None:
-    done = _kanjo("enroll", "Ana B", *SPOKEN, "--model", run)
+    done = typed("enroll", "Ana B", *SPOKEN, "--model", run)
     assert done.returncode == 0, done.stderr
     assert f"Ana B: {len(SPOKEN)} recordings" in done.stdout
-    assert "Ana B" in _kanjo("enroll", "--list").stdout
-    plain, known = (_kanjo("predict", SPOKEN[0], "-m", run, "-f", "csv", *more) for more in ((), ("--speaker", "Ana B")))
+    assert "Ana B" in typed("enroll", "--list").stdout
+    plain, known = (typed("predict", SPOKEN[0], "-m", run, "-f", "csv", *more) for more in ((), ("--speaker", "Ana B")))
     assert plain.returncode == known.returncode == 0
     assert plain.stdout != known.stdout
-    assert _kanjo("listen", "--from", SPOKEN[0], "-m", run, "--speaker", "Ana B").returncode == 0
-    assert "forgotten" in _kanjo("enroll", "Ana B", "--remove").stderr
-    gone = _kanjo("predict", SPOKEN[0], "-m", run, "--speaker", "Ana B")
+    assert typed("listen", "--from", SPOKEN[0], "-m", run, "--speaker", "Ana B").returncode == 0
+    assert "forgotten" in typed("enroll", "Ana B", "--remove").stderr
+    gone = typed("predict", SPOKEN[0], "-m", run, "--speaker", "Ana B")
     assert gone.returncode == 1 and "no speaker Ana B" in gone.stderr and "enrolled: nobody" in gone.stderr
 
 
@@ -173,7 +168,7 @@ def test_enrolling_listing_predicting_and_forgetting(run: Path) -> None:
     ],
 )
 def test_what_cannot_be_enrolled(run: Path, words: list[object], said: str) -> None:
-    done = _kanjo(*words, "--model", run)
+    done = typed(*words, "--model", run)
     assert done.returncode in (1, 2)
     assert said in " ".join(done.stderr.split()).replace("│ ", "")
     assert not speakers.known()
@@ -198,7 +193,7 @@ def test_profiles_of_other_bundles_and_damaged_ones_are_refused(run: Path, tiny_
         path.write_text(content)
         with pytest.raises(KanjoError, match=r"profile|not JSON"):
             recognizer.predict(SPOKEN[0], speaker=path)
-    assert _kanjo("evaluate", tiny_run, tmp_path, "--enrolled").stderr.startswith("kanjo: the bundle tiny takes no speaker")
+    assert typed("evaluate", tiny_run, tmp_path, "--enrolled").stderr.startswith("kanjo: the bundle tiny takes no speaker")
 
 
 def test_no_clip_is_answered_by_a_profile_that_heard_it(run: Path, tiny_corpora: Path, monkeypatch: pytest.MonkeyPatch) -> None:
