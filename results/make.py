@@ -73,7 +73,7 @@ EXPERIMENTS = [
     ),
     Experiment("ravdess-cnn-lstm-2d-long", "ravdess", "cnn-lstm-2d-long", "crossval cnn-lstm-2d-long"),
     Experiment("ravdess-crnn", "ravdess", "crnn, from random weights", "crossval crnn"),
-    Experiment("ravdess-dcnn-blstm-mobilenet", "ravdess", "dcnn-blstm-mobilenet, fold 1 alone", "train dcnn-blstm-mobilenet --fold 1"),
+    Experiment("ravdess-dcnn-blstm-mobilenet", "ravdess", "dcnn-blstm-mobilenet", "crossval dcnn-blstm-mobilenet"),
     Experiment("ravdess-mobilenet", "ravdess", "mobilenet", "crossval mobilenet"),
     Experiment("pretrain", "pretrain", "mobilenet-joint on nEMO and Korean alone, 6 emotions", PRETRAIN),
     Experiment("pretrain-nemo", "pretrain", "mobilenet-joint on RAVDESS and Korean alone, 7 emotions", f"train mobilenet-joint --set corpora=[ravdess,emotiontts] {EIGHTH}"),
@@ -166,8 +166,7 @@ def figures(bundles: Path, folder: Path) -> dict[str, Any]:
         known = facts["enrolled"]
     kept = ("n", "uar", "accuracy", "macro_f1", "ece", "recalls", "sexes", "speakers", "by_corpus", "minutes")
     found: dict[str, Any] = {key: scores[key] for key in kept if scores.get(key)}
-    first = folder / "finetune" / "metrics.csv"
-    if first.is_file():  # of two stages both took their time
+    for first in folder.glob("**/finetune/metrics.csv"):  # of two stages both took their time
         with first.open(encoding="utf-8", newline="") as stream:
             found["minutes"] += sum(float(row["seconds"]) for row in csv.DictReader(stream)) / 60
     if known:
