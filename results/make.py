@@ -166,9 +166,6 @@ def figures(bundles: Path, folder: Path) -> dict[str, Any]:
         known = facts["enrolled"]
     kept = ("n", "uar", "accuracy", "macro_f1", "ece", "recalls", "sexes", "speakers", "by_corpus", "minutes")
     found: dict[str, Any] = {key: scores[key] for key in kept if scores.get(key)}
-    for first in folder.glob("**/finetune/metrics.csv"):  # of two stages both took their time
-        with first.open(encoding="utf-8", newline="") as stream:
-            found["minutes"] += sum(float(row["seconds"]) for row in csv.DictReader(stream)) / 60
     if known:
         found["enrolled"] = {key: known[key] for key in ("n", "uar", "accuracy", "macro_f1", "ece")}
     bundle = next(iter(sorted(bundles.glob("**/model.onnx"))), None)

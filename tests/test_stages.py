@@ -85,6 +85,14 @@ def test_each_stage_leaves_its_log_curves_and_matrix(staged: tuple[Path, str]) -
         assert len(content.metadata()["key"]) == 64
 
 
+def test_a_runs_minutes_are_those_of_both_stages(staged: tuple[Path, str]) -> None:
+    run, _ = staged
+    first, second = (sum(float(row["seconds"]) for row in table(folder / "metrics.csv")) for folder in (run / "finetune", run))
+    minutes = json.loads((run / "scores.json").read_text())["minutes"]
+    assert first > 0 and minutes == pytest.approx((first + second) / 60, abs=1e-3)
+    assert f"{minutes:.1f} minutes of training" in (run / "report.html").read_text(encoding="utf-8")
+
+
 def test_the_bundle_answers_and_agrees_with_torch(staged: tuple[Path, str], tiny_corpora: Path) -> None:
     run, _ = staged
     facts = json.loads((run / "bundle" / "bundle.json").read_text())

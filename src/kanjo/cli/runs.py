@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,7 @@ def run_fold(
     untested: bool = False,
 ) -> None:
     """One fold from recipe to report, to its validation scores (``untested``), or one of its two stages; of several processes (torchrun) the first tests and reports."""
+    from kanjo.train.finetune import minutes_of
     from kanjo.train.fit import fit
     from kanjo.train.shares import rank_and_size
 
@@ -129,6 +131,8 @@ def run_fold(
             fitted = fit(
                 material, fold, run, extractor=extractor, resume=resume, threads=threads, progress=shown, refit=not untested
             )
+            if extractor:  # of two stages both took their time
+                fitted = replace(fitted, minutes=fitted.minutes + minutes_of(extractor))
         except KeyboardInterrupt:
             say(f"kanjo: stopped; go on with --resume -o {run}")
             raise typer.Exit(130) from None

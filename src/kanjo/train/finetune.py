@@ -71,6 +71,7 @@ def finetune(
     system.cpu()
     logits, truths = predicted_logits(module, checks)
     facts = {"key": extractor_key(material, fold), "recipe": recipe.name, "validation_uar": f"{best.validation_uar:.6f}"}
+    facts["minutes"] = f"{best.minutes:.6f}"
     with files.written_whole(folder / EXTRACTOR) as temporary:
         temporary.write_bytes(save({key: value.contiguous() for key, value in extractor.state_dict().items()}, facts))
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
@@ -106,7 +107,12 @@ def extractor_key(material: Material, fold: Fold) -> str:
 def find_extractor(material: Material, fold: Fold, run: Path) -> Path | None:
     """The extractor that this recipe's first stage has made on this fold: in the run's folder, else in the newest beside it."""
     key = extractor_key(material, fold)
-    return next((path for path in _candidates(run) if _key_of(path) == key), None)
+    return next((path for path in _candidates(run) if _facts_of(path).get("key") == key), None)
+
+
+def minutes_of(extractor: Path) -> float:
+    """How long all epochs of the stage took that made an extractor; 0 where its file doesn't say."""
+    return float(_facts_of(extractor).get("minutes", 0))
 
 
 def segment_counts(system: System, windows: Windows) -> list[int]:
@@ -127,9 +133,9 @@ def _candidates(run: Path) -> Iterator[Path]:
     yield from (path for path in (own, *sorted(beside, key=lambda path: -path.stat().st_mtime)) if path.is_file())
 
 
-def _key_of(path: Path) -> str:
+def _facts_of(path: Path) -> dict[str, str]:
     try:
         with safe_open(path, "pt") as content:
-            return str((content.metadata() or {}).get("key", ""))
+            return dict(content.metadata() or {})
     except (OSError, SafetensorError):
-        return ""
+        return {}
