@@ -47,7 +47,7 @@ def test_the_graph_is_less_sure_the_further_off(
 ) -> None:
     monkeypatch.setenv("KANJO_CACHE", str(tmp_path / "cache"))
     words = [*SMALL, *SHORT, f"network.speaker={str(knows_speakers).lower()}"]
-    material = prepare(load_recipe("ge2e-linear", words), str(tiny_corpora))
+    material = prepare(load_recipe("whisper-linear", words), str(tiny_corpora))
     fold = material.fold(1)
     fitted = fit(material, fold, tmp_path / "run")
     known = replace(fitted.enrolled, temperature=0.8) if fitted.enrolled else None
@@ -71,7 +71,7 @@ def test_the_graph_is_less_sure_the_further_off(
         told = system.network.classify(torch.from_numpy(embedding), mean, torch.ones(3, 1)).detach().numpy()  # type: ignore[operator, union-attr]
         answers = session.run(["probabilities"], {"signal": signal, "speaker": speaker})[0]
         np.testing.assert_allclose(answers, _softmax(told / (0.8 * further**1.0)), atol=1e-4)
-        again = prepare(load_recipe("ge2e-linear", [*words, f"init={tmp_path / 'made'}"]), str(tiny_corpora))
+        again = prepare(load_recipe("whisper-linear", [*words, f"init={tmp_path / 'made'}"]), str(tiny_corpora))
         begun(again, again.fold(1), tmp_path / "again", None, False)  # refuses weights that don't make the graph's answers
 
 

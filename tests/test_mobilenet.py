@@ -135,9 +135,3 @@ def test_it_learns_eight_clips() -> None:
         torch.nn.functional.cross_entropy(network(features)[0], labels).backward()
         optimizer.step()
     assert (network(features)[0].argmax(1) == labels).all()
-
-
-def test_functionals_stand_beside_the_published_trunk(published: Path) -> None:
-    network = system_of(load_recipe("mobilenet", ["network.functionals=true"]), 8).network
-    read_weights(network, str(published), AUDIOSET)
-    assert network.embedding_size == 768 + 316

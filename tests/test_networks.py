@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -10,7 +9,6 @@ from torch import nn
 from kanjo.errors import RecipeError
 from kanjo.train.networks import build
 from kanjo.train.networks.cnn_lstm import CnnLstm1d, CnnLstm2d, LocalFeatureLearningBlock2d
-from kanjo.train.networks.crnn import Crnn
 from kanjo.train.recipe import load_recipe
 
 PAPER = (1, 128, 251)
@@ -99,25 +97,6 @@ def test_a_1d_block_is_a_1d_convolution() -> None:
     torch.testing.assert_close(block(x)[:, :, 0], expected, atol=1e-5, rtol=1e-5)
 
 
-def test_merged_hears_both_and_standardises_its_log_mels() -> None:
-    from kanjo.train.module import system_of
-
-    recipe = load_recipe(
-        "cnn-lstm-merged", ["audio.window_s=2", "audio.hop_s=1", "network.spectral.pools=[[2,2],[4,2],[4,2],[4,1]]"]
-    )
-    system = system_of(recipe, 6)
-    assert system.network.embedding_size == 64 + 256
-    signal = torch.randn(4, 32_000) * torch.tensor([0.001, 0.01, 0.1, 0.3]).unsqueeze(1)
-    loss = system.train()(signal)[0].sum()
-    loss.backward()
-    for name, parameter in system.named_parameters():
-        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
-    assert int(system.network.standardise.num_batches_tracked) == 1
-    system.eval()
-    louder, quieter = system(signal), system(signal * 0.25)
-    torch.testing.assert_close(louder[0], quieter[0], atol=1e-4, rtol=1e-4)  # loudness is taken away before either hears it
-
-
 def test_company_in_the_batch_changes_nothing() -> None:
     network = CnnLstm2d(5, (1, 64, 63), pools=((2, 2), (4, 2), (2, 2), (4, 2))).eval()
     x = torch.randn(4, 1, 64, 63)
@@ -132,34 +111,3 @@ def test_pools_that_leave_nothing_are_refused() -> None:
         build("cnn-lstm-2d", 5, (1, 128, 100), {"pools": ((1, 4), (1, 4), (1, 4), (1, 4))})
     with pytest.raises(RecipeError, match="2 filters and 4 pools"):
         build("cnn-lstm-2d", 5, PAPER, {"filters": (8, 8)})
-
-
-def test_the_crnn_has_its_steps_and_hears_no_padding() -> None:
-    network = Crnn(5, (1, 64, 257), speaker=True).eval()
-    assert sum(p.numel() for p in network.parameters()) < 600_000
-    features = torch.randn(2, 1, 64, 257)
-    frames = torch.tensor([257, 120])
-    with torch.inference_mode():
-        logits, embedding = network(features, frames)
-        assert logits.shape == (2, 5) and embedding.shape == (2, 512)
-        steps, inside = _steps(network, features, frames)
-        assert inside.sum((1, 2)).tolist() == [32, 15] and steps.shape == (2, 32, 256)
-        np.testing.assert_allclose(network.attention(steps, inside), network.attention(steps + 9.0 * ~inside, inside), atol=1e-4)
-    trained = Crnn(5, (1, 64, 257)).train()
-    trained(features, frames)[0].sum().backward()
-    assert all(
-        p.grad is not None and p.grad.abs().sum() > 0
-        for name, p in trained.named_parameters()
-        if "attention.score.bias" not in name
-    )
-    with pytest.raises(RecipeError, match="at least 64 mels and 128 frames"):
-        build("crnn", 5, (1, 40, 257), {})
-
-
-def _steps(network: Crnn, features: torch.Tensor, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the network's attention is given."""
-    given: list[tuple[torch.Tensor, torch.Tensor]] = []
-    hook = network.attention.register_forward_pre_hook(lambda _, inputs: given.append(inputs))
-    network(features, frames)
-    hook.remove()
-    return given[0]

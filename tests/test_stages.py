@@ -146,13 +146,9 @@ def test_int8_is_a_third_and_says_what_it_costs(staged: tuple[Path, str], tiny_c
 
 
 def test_ablations_share_a_first_stage_and_print_their_table(recipe: Path, tiny_corpora: Path, tmp_path: Path) -> None:
-    small = [
-        "network.extractor=mobilenet",
-        "frontend.with_deltas=false",
-        "frontend.normalization=none",
-        "network.segment={frames: 64, hop: 32}",
+    short = [
+        word for change in ("network.segment.size=63", "finetune.epochs=1", "training.epochs=1") for word in ("--set", change)
     ]
-    short = [word for change in (*small, "finetune.epochs=1", "training.epochs=1") for word in ("--set", change)]
     command = ["ablate", recipe, *short, "--corpus-root", tiny_corpora, "-o", tmp_path / "table"]
     done = typed(*command)
     assert done.returncode == 0, done.stderr

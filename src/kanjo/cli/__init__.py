@@ -16,7 +16,6 @@ from kanjo.cli import (
     embed,
     enroll,
     evaluate,
-    join,
     listen,
     plot,
     predict,
@@ -41,7 +40,6 @@ app.add_typer(tools.app, name="tools")
 app.add_typer(plot.app, name="plot")
 predict.register(app)
 train.register(app)
-join.register(app)
 ablate.register(app)
 report.register(app)
 tune.register(app)

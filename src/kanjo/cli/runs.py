@@ -65,18 +65,16 @@ def run_folder(experiment: Recipe, output: Path | None, resume: bool, kind: str,
     return output
 
 
-def settle(experiment: Recipe, run: Path | None, resume: bool) -> Recipe:
-    """The recipe with what "auto" comes to written in; a run that goes on keeps what it began with (None: no run yet).
+def settle(experiment: Recipe, run: Path, resume: bool) -> Recipe:
+    """The recipe with what "auto" comes to written in; a run that goes on keeps what it began with.
 
     Raises RecipeError when the run was begun with another recipe.
     """
     from kanjo.train.networks.weights import AUTO, NONE, published_of, settled
     from kanjo.train.recipe import load_recipe
 
-    stored = run / "recipe.yaml" if run else None
-    begun = load_recipe(str(stored)) if stored and stored.is_file() else None
-    if experiment.network.type == "committee":
-        raise RecipeError(f"{experiment.name} is a committee, which isn't trained: train its members, and kanjo join joins them")
+    stored = run / "recipe.yaml"
+    begun = load_recipe(str(stored)) if stored.is_file() else None
     source = getattr(experiment.network, "weights", "")
     if source == AUTO:
         known = getattr(begun.network, "weights", "") if begun else ""
@@ -160,30 +158,16 @@ def _note_validation(run: Path, fitted: Fitted) -> None:
     print(f"validation speakers: UAR {100 * float(last['validation_uar']):.1f} % at the last epoch; {_said(fitted)}")
 
 
-def look_ahead(
-    experiment: Recipe, corpus_root: str | None, output: Path | None, find_lr: bool, threads: int, silent: bool
-) -> None:
-    """What a run would be and cost; or, with ``find_lr``, the rate to begin with, its picture in ``output``."""
+def look_ahead(experiment: Recipe, corpus_root: str | None, threads: int, silent: bool) -> None:
+    """What a run would be and cost."""
     from kanjo.train import probe
     from kanjo.train.networks.weights import AUTO, NONE
 
-    if find_lr:
-        experiment = settle(experiment, None, False)
-    elif getattr(experiment.network, "weights", "") == AUTO:  # what a run costs doesn't depend on them, so they aren't fetched
+    if getattr(experiment.network, "weights", "") == AUTO:  # what a run costs doesn't depend on them, so they aren't fetched
         experiment = experiment.model_copy(update={"network": experiment.network.model_copy(update={"weights": NONE})})
     with progress("decoding", silent) as show:
         material = prepared(experiment, corpus_root, show)
     fold = material.fold(experiment.split.fold)
-    if find_lr:
-        from kanjo.evaluation import figures
-
-        rates = probe.learning_rates(material, fold, threads)
-        print(
-            f"loss falls most steeply at learning rate {rates.suggested:.1e}: --set training.learning_rate={rates.suggested:.1e}"
-        )
-        if output:
-            figures.write(output, {"learning_rates": figures.learning_rates(rates.rates, rates.losses, rates.suggested)})
-        return
     for line in [*material.audit(fold).sentences(), *_inherited_leak(material, fold)]:
         print(line)
     found = probe.cost(material, fold, threads)
@@ -213,13 +197,12 @@ def _inherited_leak(material: Material, fold: Fold) -> list[str]:
     test = {material.rows[i].speaker_key for i in fold.test} - {""}
     for before in inherited(material.recipe):
         shared = len(test & set(before.split.get("train_speakers", ())))
-        part = "which training starts from" if material.recipe.init else "which is joined"
         found.append(
-            f"LEAK: the bundle {before.name}, {part}, was trained on {shared} of {len(test)} test speakers"
+            f"LEAK: the bundle {before.name}, which training starts from, was trained on {shared} of {len(test)} test speakers"
             if shared
-            else f"the bundle {before.name}, {part}, has heard none of the test speakers"
+            else f"the bundle {before.name}, which training starts from, has heard none of the test speakers"
         )
-    return list(dict.fromkeys(found))
+    return found
 
 
 def _first_stage(material: Material, fold: Fold, run: Path, stage: str, resume: bool, threads: int, silent: bool) -> Path | None:
@@ -262,7 +245,6 @@ def score_run(
     run: Path,
     threads: int,
     silent: bool,
-    training: str = "",
 ) -> None:
     """Export, then answer the test utterances with what was exported, as users will."""
     from kanjo.evaluation import report
@@ -276,7 +258,7 @@ def score_run(
         "protocol": protocol_of(experiment, fold.name),
         "audit": sentences,
         "recipe": experiment.text(),
-        "training": training or _said(fitted),
+        "training": _said(fitted),
         "minutes": fitted.minutes,
         "pictures": _seen(material, fold, fitted),
         "enrolled": done.facts.enrolled,

@@ -36,9 +36,6 @@ def train(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Train nothing: say who trains and tests, what it leaks, minutes and memory.")
     ] = False,
-    find_lr: Annotated[
-        bool, typer.Option("--find-lr", help="Train nothing: a hundred steps at a climbing rate, and the one to begin with.")
-    ] = False,
     untested: Annotated[
         bool, typer.Option("--untested", help="Stop after training: scores of validation speakers only, no bundle.")
     ] = False,
@@ -52,8 +49,8 @@ def train(
     experiment = experiment_of(recipe, [*(overrides or []), *([f"init={init}"] if init else [])], corpus_root, fold)
     if stage == FINETUNE and experiment.finetune is None:
         raise RecipeError(f"{experiment.name} has no stage 'finetune': its recipe has no finetune section")
-    if dry_run or find_lr:
-        look_ahead(experiment, corpus_root, output, find_lr, threads, silent)
+    if dry_run:
+        look_ahead(experiment, corpus_root, threads, silent)
         return
     from kanjo.train.shares import rank_and_size
 

@@ -224,19 +224,6 @@ def segments(found: Sequence[npt.NDArray[np.float32]], most: int = 12) -> Pictur
     return drawn(figure)
 
 
-def learning_rates(rates: Sequence[float], losses: Sequence[float], suggested: float) -> Picture:
-    """A range test: loss at each learning rate, and the rate that is suggested."""
-    figure, axes = figure_of(7, 3.4)
-    axes.plot(rates, losses, color=BLUE)
-    axes.axvline(suggested, color=ORANGE, linestyle="--", label=f"steepest at {suggested:.1e}")
-    axes.set_xscale("log")
-    axes.set_xlabel("learning rate")
-    axes.set_ylabel("loss, smoothed")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    return drawn(figure)
-
-
 def comparison(runs: Sequence[Run]) -> Picture:
     """UAR of several runs with their intervals, and the validation UAR of each over its epochs."""
     figure, (left, right) = figure_of(11, max(2.8, 1.4 + 0.5 * len(runs)), columns=2)

@@ -143,24 +143,6 @@ def warp_frequencies(features: Tensor, most: float, sample_rate: int, fmin: floa
     return warped
 
 
-def mix_styles(features: Tensor, frames: Tensor, share: float) -> Tensor:
-    """Freq-MixStyle (Kim et al. 2022, arXiv 2206.12513; Schmid et al. 2022): each band's level and spread, of this clip and another, blended.
-
-    (B, C, M, T), frames heard (B,) -> (B, C, M, T). ``share`` of the clips change; what is blended comes from Beta(0.3, 0.3). How a room, a microphone
-    or a voice colours everything said is no longer to be relied on.
-    """
-    b, _, _, t = features.shape
-    heard = (torch.arange(t, device=features.device)[None] < frames[:, None]).reshape(b, 1, 1, t)
-    n = heard.sum(3, keepdim=True).clamp(min=1)
-    mean = (features * heard).sum(3, keepdim=True) / n
-    spread = (((features - mean).square() * heard).sum(3, keepdim=True) / n + 1e-6).sqrt()
-    own = torch.distributions.Beta(0.3, 0.3).sample((b, 1, 1, 1)).to(features.device)
-    own = torch.where(torch.rand(b, 1, 1, 1, device=features.device) < share, own, torch.ones_like(own))
-    other = torch.randperm(b, device=features.device)
-    mixed: Tensor = (features - mean) / spread * (own * spread + (1 - own) * spread[other]) + own * mean + (1 - own) * mean[other]
-    return mixed
-
-
 def mask_features(features: Tensor, settings: AugmentSection) -> Tensor:
     """SpecAugment's frequency and time masks (Park et al. 2019, without the warp), drawn for each clip.
 

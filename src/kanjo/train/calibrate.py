@@ -109,11 +109,11 @@ def _asked(system: System, material: Material, part: Fold, everything: Heard) ->
     network = settled(module, theirs, material.recipe.training.epochs)
     no_say = torch.full((len(material.emotions),), _SILENT)
     no_say[sorted({material.labels[i] for i in part.train})] = 0
-    own = theirs.embedding[: len(part.train), : network.pooled_size]  # as they are, ahead of their varied versions
+    own = theirs.embedding[: len(part.train)]  # as they are, ahead of their varied versions
     plane = plane_of(own[spread(range(len(own)))].numpy(), scaled=False)
     with torch.inference_mode():
         plain, told = network.classify(there.embedding), network.classify(there.embedding, there.mean, there.known)
-    distance = torch.from_numpy(strangeness(plane, there.embedding[:, : network.pooled_size].numpy()))
+    distance = torch.from_numpy(strangeness(plane, there.embedding.numpy()))
     return _Asked(plain + no_say, told + no_say, there.label, there.speaker, distance)
 
 

@@ -35,18 +35,17 @@ _AT_ONCE = 16
 #: Between two looks at what another process computes (s).
 _PAUSE = 0.2
 #: Names begin so of what is fitted to a fold, and is no part of what is kept.
-_FITTED = ("network.output.", "network.offset.", "network.norm.", "network.functionals.")
+_FITTED = ("network.output.", "network.offset.", "network.norm.")
 
 
 @dataclass(frozen=True)
 class Heard:
-    """Of every utterance U in V versions, the first as it is: the encoder's ``summary`` (V, U, S), functionals ``said`` (V, U, F; F is 0 without any).
+    """Of every utterance U in V versions, the first as it is: the encoder's ``summary`` (V, U, S), not standardised.
 
-    Neither is standardised. ``seconds``: what computing took now; 0 where it was there already.
+    ``seconds``: what computing took now; 0 where it was there already.
     """
 
     summary: Tensor
-    said: Tensor
     seconds: float
 
 
@@ -57,8 +56,7 @@ def heard(system: System, material: Material, cache: Path | None = None) -> Hear
     paths = [folder / f"{_version_digest(material, version)}.npy" for version in range(versions)]
     seconds = _computed(system, material, paths)
     values = torch.stack([torch.from_numpy(_read(path, len(material.rows))) for path in paths])
-    size = _encoder(system).norm.mean.shape[0]
-    return Heard(values[..., :size], values[..., size:], seconds)
+    return Heard(values, seconds)
 
 
 def _computed(system: System, material: Material, paths: Sequence[Path]) -> float:
@@ -116,12 +114,11 @@ def _compute(system: System, material: Material, version: int, path: Path) -> No
         for batch in loader(windows, _AT_ONCE, shuffle=False):
             moved: Any = {key: value.to(device) for key, value in batch.items()}
             features, frames = varied(system, moved, recipe.augment) if version else system.features(moved["signal"])
-            said = network.functionals(features, frames) if network.functionals else features.new_zeros(len(features), 0)
             if version:
                 features = augment.mask_features(features, recipe.augment)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 summary = network.summary(features, frames)
-            found.append(torch.cat([summary.float(), said.float()], 1).cpu())
+            found.append(summary.float().cpu())
     system.cpu()
     values = torch.cat(found).numpy()
     with files.written_whole(path) as temporary, temporary.open("wb") as out:
@@ -139,7 +136,7 @@ def _digest(system: System, material: Material) -> str:
     for key, value in system.state_dict().items():
         if not key.startswith(_FITTED):
             digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    network = recipe.network.model_dump(mode="json", exclude={"weights", "dropout", "speaker", "freeze"})
+    network = recipe.network.model_dump(mode="json", exclude={"weights", "dropout", "speaker"})
     content = [network, recipe.frontend.model_dump(mode="json"), recipe.audio.window_s, in_bf16(recipe.training.precision)]
     digest.update(f"{material.pack.folder.name} {json.dumps(content, sort_keys=True)}".encode())
     return digest.hexdigest()[:16]

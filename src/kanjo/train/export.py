@@ -99,9 +99,9 @@ def _optional(model: onnx.ModelProto, name: str, default: npt.NDArray[np.float32
 def _embedder(system: System, graph: bytes | None, material: Material) -> Embed:
     """What a system makes of utterances: as a frozen encoder was asked before, else its graph's answers."""
     network = system.network
-    if material.recipe.training.optimizer == "lbfgs" and isinstance(network, Encoder):
+    if isinstance(network, Encoder):
         found = heard(system, material)
-        return lambda indices: network.embedded(found.summary[0, list(indices)], found.said[0, list(indices)]).detach().numpy()
+        return lambda indices: network.embedded(found.summary[0, list(indices)]).detach().numpy()
     own = graph or to_onnx(system, 1.0, material.recipe.audio.window)
     return lambda indices: embeddings_of(own, material, indices)
 
@@ -137,7 +137,7 @@ def export(
     if fitted.first is not None:
         first = _embedder(fitted.first, None, material)
     frozen = recipe.training.optimizer == "lbfgs"
-    plane = plane_for(fold, embed, first, getattr(fitted.system.network, "pooled_size", None), not frozen)
+    plane = plane_for(fold, embed, first, not frozen)
     graph = with_distance(graph, plane, fitted.doubt)
     facts = bundle.Facts(
         name=recipe.name,
@@ -212,7 +212,7 @@ def licence_of(corpora: Sequence[str], *before: bundle.Facts) -> str:
 
 
 def _once(corpora: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """Each set of utterances once, in order: a committee's members have learnt from the same."""
+    """Each set of utterances once, in order: a bundle that training starts from may have learnt from the same."""
     return list({tuple(sorted(corpus.items())): corpus for corpus in corpora}.values())
 
 

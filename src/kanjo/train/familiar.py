@@ -56,18 +56,17 @@ class Doubt:
     furthest: float
 
 
-def plane_for(fold: Fold, embed: Embed, first: Embed | None = None, heard: int | None = None, scaled: bool = True) -> Plane:
+def plane_for(fold: Fold, embed: Embed, first: Embed | None = None, scaled: bool = True) -> Plane:
     """The plane of training windows, the unit of validation speakers'; of many, 1500 spread evenly.
 
     ``embed``: what the graph makes of utterances. ``first``: what the same network made of them before it was refitted on validation speakers too; they are
-    new only to that one, whose unit is taken. ``heard``: how many numbers of the embedding are what layers have learnt to hear (default: all); functionals
-    behind them, which bound whatever is strange, have no say.
+    new only to that one, whose unit is taken.
     ``scaled``: embeddings are scaled to length 1 first; a frozen encoder's aren't, which music and noise excite more than speech does.
     """
-    known, held_out = ((first or embed)(spread(indices))[:, :heard] for indices in (fold.train, fold.validation))
+    known, held_out = ((first or embed)(spread(indices)) for indices in (fold.train, fold.validation))
     plane = plane_of(known, held_out, scaled)
     if first:
-        everybody = embed(spread((*fold.train, *fold.validation)))[:, :heard]
+        everybody = embed(spread((*fold.train, *fold.validation)))
         plane = replace(plane_of(everybody, scaled=scaled), limit=plane.limit)
     return plane
 
@@ -113,14 +112,12 @@ def with_distance(graph: bytes, plane: Plane, doubt: Doubt | None = None) -> byt
     further than usual the probabilities are flatter."""
     model = onnx.load_model_from_string(graph)
     constants = {"mean": plane.mean, "directions": plane.directions, "limit": np.float32(plane.limit)}
-    constants |= {"from": np.array([0], np.int64), "to": np.array([len(plane.mean)], np.int64)}
     constants |= {"zero": np.float32(0), "axis": np.array([1], np.int64), "shortest": SHORTEST}
     model.graph.initializer.extend(
         numpy_helper.from_array(np.asarray(value), f"familiar.{name}") for name, value in constants.items()
     )
     steps = [
-        ("Slice", ["embedding", "familiar.from", "familiar.to", "familiar.axis"], "familiar.heard"),
-        ("Sub", ["familiar.heard", "familiar.mean"], "familiar.centred"),
+        ("Sub", ["embedding", "familiar.mean"], "familiar.centred"),
         ("MatMul", ["familiar.centred", "familiar.directions"], "familiar.within"),
         ("ReduceSumSquare", ["familiar.centred", "familiar.axis"], "familiar.whole"),
         ("ReduceSumSquare", ["familiar.within", "familiar.axis"], "familiar.part"),
@@ -130,10 +127,10 @@ def with_distance(graph: bytes, plane: Plane, doubt: Doubt | None = None) -> byt
         ("Sqrt", ["familiar.ratio"], OUTPUT),
     ]
     if plane.scaled:
-        steps[1:2] = [
-            ("ReduceL2", ["familiar.heard", "familiar.axis"], "familiar.length"),
+        steps[:1] = [
+            ("ReduceL2", ["embedding", "familiar.axis"], "familiar.length"),
             ("Max", ["familiar.length", "familiar.shortest"], "familiar.scale"),
-            ("Div", ["familiar.heard", "familiar.scale"], "familiar.unit"),
+            ("Div", ["embedding", "familiar.scale"], "familiar.unit"),
             ("Sub", ["familiar.unit", "familiar.mean"], "familiar.centred"),
         ]
     for operator, inputs, output in steps:

@@ -96,7 +96,6 @@ def extractor_key(material: Material, fold: Fold) -> str:
     content = [
         [part.model_dump(mode="json") if part else None for part in parts],
         recipe.network.segment.model_dump(),
-        [recipe.network.extractor, recipe.network.width],
         recipe.network.extractor_dropout,
         digest(recipe.network.weights),
         [material.pack.folder.name, material.emotions, material.labels, fold.train, fold.validation],

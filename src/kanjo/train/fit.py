@@ -22,14 +22,13 @@ from kanjo.train.features import cached_features
 from kanjo.train.frontend import LogMel
 from kanjo.train.heads import Embeddings, HeadsModule, heads_of, heads_task
 from kanjo.train.init import initialise
-from kanjo.train.material import Material, class_weights, emotions_of, heard_statistics, shares_of, sides, statistics
+from kanjo.train.material import Material, class_weights, emotions_of, shares_of, sides, statistics
 from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of, uar
-from kanjo.train.network_sections import DcnnBlstmSection, Ge2eSection, MobileNetSection, WhisperSection
+from kanjo.train.network_sections import DcnnBlstmSection, MobileNetSection, WhisperSection
 from kanjo.train.networks.encoder import Encoder
 from kanjo.train.networks.weights import published_of, read_weights
 from kanjo.train.optimise import Best, checkpoint, in_bf16, optimise
 from kanjo.train.schema import Recipe
-from kanjo.train.teachers import teachers_of
 from kanjo.train.voices import others_mean
 
 log = logging.getLogger("kanjo")
@@ -167,26 +166,18 @@ def begun(
     L.seed_everything(recipe.training.seed, verbose=False)
     system = system_of(recipe, len(material.emotions))
     frontend = system.frontend
-    alone = recipe.training.optimizer == "lbfgs"
-    if alone and isinstance(system.network, Encoder):
+    if isinstance(system.network, Encoder):
         for value in (p for head in heads_of(system.network) for p in head.parameters()):
             torch.nn.init.zeros_(value)
     if recipe.init:
         initialise(system, material, fold)
     elif isinstance(frontend, LogMel) and frontend.normalization == "corpus" and not (resume and checkpoint(run).is_file()):
         frontend.fit_statistics(*statistics(frontend, material, fold))
-    functionals = getattr(system.network, "functionals", None)
-    if functionals is not None and not (
-        alone and recipe.init
-    ):  # elsewhere of a bundle's too: each corpus lies where its own recordings do
-        functionals.fit_statistics(*heard_statistics(system, material, fold, functionals))
     if isinstance(recipe.network, DcnnBlstmSection):
         source = str(extractor) if extractor else recipe.network.weights
         read_weights(deep_network(system).extractor, source, published_of(recipe.network))
-    if isinstance(recipe.network, MobileNetSection | Ge2eSection | WhisperSection) and not recipe.init:
+    if isinstance(recipe.network, MobileNetSection | WhisperSection) and not recipe.init:
         read_weights(system.network, recipe.network.weights, published_of(recipe.network))
-    if isinstance(system.network, Encoder) and not alone:
-        system.network.norm.fit_statistics(*heard_statistics(system, material, fold, system.network.summary))
     return (system, *_task(system, material, fold, (extractor or run / "extractor").parent))
 
 
@@ -241,9 +232,7 @@ def _task(system: System, material: Material, fold: Fold, cache: Path) -> tuple[
         train, validation = windows
         emotions = emotions_of(material, fold) if training.masked else None
         n_speakers = len({row.speaker_key for row in material.rows}) if takes_speakers(recipe) else 0
-        windowed = WindowModule(system, n_emotions, training, recipe.augment, weights, emotions, n_speakers)
-        windowed.learn_from(teachers_of(material, fold))
-        module = windowed
+        module = WindowModule(system, n_emotions, training, recipe.augment, weights, emotions, n_speakers)
     shares = shares_of(material, fold) if training.balance == "corpora" else None
     shuffled: dict[str, Any] = {
         "shuffle": True,

@@ -61,7 +61,7 @@ class Embeddings(Dataset[EmbeddingBatch]):
         versions = len(found.summary) if varied else 1
         rows = torch.as_tensor(indices)
         with torch.inference_mode():
-            parts = [network.embedded(found.summary[n, rows], found.said[n, rows]) for n in range(versions)]
+            parts = [network.embedded(found.summary[n, rows]) for n in range(versions)]
         self.embedding = torch.cat(parts).clone()
         self.label = torch.tensor([material.labels[i] for i in indices]).repeat(versions)
         self.speaker = torch.tensor([people[i][0] for i in indices]).repeat(versions)

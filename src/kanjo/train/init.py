@@ -19,9 +19,7 @@ from kanjo.splits import Fold
 from kanjo.train.data import Windows, loader
 from kanjo.train.material import Material
 from kanjo.train.module import System, system_of
-from kanjo.train.network_sections import CommitteeSection
 from kanjo.train.networks.cnn_lstm import LocalFeatureLearningBlock2d
-from kanjo.train.networks.committee import Committee
 from kanjo.train.recipe import recipe_from
 from kanjo.train.schema import Recipe
 
@@ -39,34 +37,25 @@ Pair = tuple[str, nn.Conv2d, str, nn.BatchNorm2d]
 def initialise(system: System, material: Material, fold: Fold) -> None:
     """Give a system the weights of the bundle that its recipe names; of the last layer, those of emotions that both know.
 
-    Of a committee's bundle, those of its first member of the recipe's kind. What was rebuilt is checked against the bundle's graph on training clips.
+    What was rebuilt is checked against the bundle's graph on training clips.
     Raises RecipeError when the recipe describes another network than the bundle's, BundleError when the weights can't be had.
     """
     recipe = material.recipe
     assert recipe.init is not None, "the caller has looked"
     found = bundle.read(recipe.init)
-    whole = recipe_from(found.facts.recipe, str(found.folder))
-    theirs, member = _meant(whole, recipe)
+    theirs = recipe_from(found.facts.recipe, str(found.folder))
     _same_network(recipe, theirs, found.facts.name)
     clips = fold.train[:: max(1, len(fold.train) // _CLIPS)]
     windows = Windows(material.pack, clips, material.labels, recipe.audio.window)
     signal = torch.cat([batch["signal"] for batch in loader(windows, 16, shuffle=False)])
-    places: list[int] | None = None
-    if member is not None:
-        committee = system_of(whole, len(found.facts.labels)).network
-        assert isinstance(committee, Committee)
-        places = committee.places(member)
     if (found.folder / bundle.WEIGHTS).is_file():
         donor = restored(found)
-        if member is not None:
-            assert isinstance(donor.network, Committee)
-            donor.network = donor.network.members[member]
         allowed = _PARITY
     else:
         donor = system_of(theirs, len(found.facts.labels)).eval()
-        rounded = _unfolded(donor, found.graph, signal, "" if member is None else f"members.{member}.")
+        rounded = _unfolded(donor, found.graph, signal)
         allowed = _ROUNDED if rounded else _PARITY
-    _check(donor, found, signal, places, allowed)
+    _check(donor, found, signal, allowed)
     state = donor.state_dict()
     fresh = system.state_dict()
     kept = [name for name in material.emotions if name in found.facts.labels]
@@ -89,25 +78,8 @@ def restored(found: bundle.Bundle) -> System:
 
 
 def inherited(recipe: Recipe) -> list[bundle.Facts]:
-    """The facts of the bundle that a recipe starts from, or of its committee's: their licences and their training speakers pass on."""
-    sources = recipe.network.of if isinstance(recipe.network, CommitteeSection) else [recipe.init] if recipe.init else []
-    return [bundle.read(source).facts for source in sources]
-
-
-def _meant(theirs: Recipe, ours: Recipe) -> tuple[Recipe, int | None]:
-    """The bundle's recipe; of a committee's, that of its first member that is our network, and which that is."""
-    if not isinstance(theirs.network, CommitteeSection):
-        return theirs, None
-    for n, member in enumerate(theirs.network.members):
-        if _layers(member) == _layers(ours.network):
-            return theirs.model_copy(update={"network": member}), n
-    return theirs, None
-
-
-def _layers(network: Any) -> dict[str, Any]:
-    """What a network's section says of its layers."""
-    content = network.model_dump(mode="json", exclude={"dropout", "weights", "freeze", "of"})
-    return {f"network.{key}": value for key, value in content.items()}
+    """The facts of the bundle that a recipe starts from, if any: its licence and its training speakers pass on."""
+    return [bundle.read(recipe.init).facts] if recipe.init else []
 
 
 def _same_network(ours: Recipe, theirs: Recipe, name: str) -> None:
@@ -115,7 +87,8 @@ def _same_network(ours: Recipe, theirs: Recipe, name: str) -> None:
         content = recipe.model_dump(mode="json")
         frontend = {f"frontend.{key}": value for key, value in content["frontend"].items()}
         audio = {f"audio.{key}": content["audio"][key] for key in ("sample_rate", "window_s")}
-        return {**audio, **frontend, **_layers(recipe.network)}
+        layers = recipe.network.model_dump(mode="json", exclude={"dropout", "weights"})
+        return {**audio, **frontend, **{f"network.{key}": value for key, value in layers.items()}}
 
     one, two = told(ours), told(theirs)
     apart = [key for key in {**one, **two} if one.get(key) != two.get(key)]
@@ -124,8 +97,8 @@ def _same_network(ours: Recipe, theirs: Recipe, name: str) -> None:
         raise RecipeError(f"init: the bundle {name} holds another network: {said}")
 
 
-def _unfolded(donor: System, graph: Path, signal: Tensor, member: str) -> bool:
-    """Weights out of an ONNX graph, of a committee's those whose names begin as ``member`` does. Its export has put each batch norm into the convolution before it.
+def _unfolded(donor: System, graph: Path, signal: Tensor) -> bool:
+    """Weights out of an ONNX graph. Its export has put each batch norm into the convolution before it.
 
     The norm is put back as what changes nothing: the statistics of its own input on ``signal`` (B, N), and a scale and shift that
     undo them. So training, which norms by the batch, starts where the graph stands. Returns whether weights were int8. Raises BundleError.
@@ -135,15 +108,10 @@ def _unfolded(donor: System, graph: Path, signal: Tensor, member: str) -> bool:
     for node in model.graph.node:  # weights that are stored in fp16
         if node.op_type == "Cast" and node.input[0] in values:
             values[node.output[0]] = values[node.input[0]].float()
-
-    def own(name: str) -> str:
-        return name.replace(f"network.{member}", "network.", 1)
-
-    values = {own(name): value for name, value in values.items()}
     state = donor.state_dict()
     rounded = {name.removesuffix("_quantized") for name in values if name.endswith("_quantized")} & state.keys()
     # the quantiser makes products of dense layers, and transposes their weights, rounded or not
-    products = {own(node.input[1]) for node in model.graph.node if node.op_type == "MatMul"}
+    products = {node.input[1] for node in model.graph.node if node.op_type == "MatMul"}
     for name in products & state.keys() & values.keys():
         values[name] = values[name].T.contiguous()
     for name in rounded:
@@ -180,7 +148,7 @@ def _unfolded(donor: System, graph: Path, signal: Tensor, member: str) -> bool:
         if len(turned) == 1:
             taken[key] = turned[0].T.contiguous()
     for key in set(state) - set(taken):  # the exporter leaves out a bias that is nought
-        of = [node for node in model.graph.node if node.op_type in _PRODUCTS and own(node.input[1]) == _weight_of(key)]
+        of = [node for node in model.graph.node if node.op_type in _PRODUCTS and node.input[1] == _weight_of(key)]
         if of and not any(_biased(model, node) for node in of):
             taken[key] = torch.zeros_like(state[key])
     missing = sorted(set(state) - set(taken))
@@ -239,18 +207,13 @@ def _restore_norms(donor: System, pairs: Sequence[Pair], signal: Tensor) -> None
             norm.bias.add_(mean)
 
 
-def _check(donor: System, found: bundle.Bundle, signal: Tensor, places: Sequence[int] | None, allowed: float) -> None:
-    """That a rebuilt system answers as the bundle's graph; a committee's member: that it embeds as the graph does at these ``places``. Raises BundleError."""
+def _check(donor: System, found: bundle.Bundle, signal: Tensor, allowed: float) -> None:
+    """That a rebuilt system answers as the bundle's graph. Raises BundleError."""
     session = runtime.session(found.graph, torch.get_num_threads())
-    shares, embedding, *distance = session.run(None, {"signal": signal.numpy()})
+    shares, _, *distance = session.run(None, {"signal": signal.numpy()})
+    heat = torch.from_numpy(found.facts.heat(distance[0] if distance else np.zeros(len(shares), np.float32)))
     with torch.inference_mode():
-        logits, own = donor(signal)
-        if places is None:
-            heat = torch.from_numpy(found.facts.heat(distance[0] if distance else np.zeros(len(shares), np.float32)))
-            apart = float(np.abs(torch.softmax(logits / heat[:, None], 1).numpy() - shares).max())
-        else:
-            theirs = embedding[:, places]
-            apart = float(np.abs(own.numpy() - theirs).max() / np.abs(theirs).max())
+        apart = float(np.abs(torch.softmax(donor(signal)[0] / heat[:, None], 1).numpy() - shares).max())
     if not apart <= allowed:
         raise BundleError(
             f"{found.folder}: its weights don't make its graph's answers (they differ by {apart:.1e}); it is damaged"

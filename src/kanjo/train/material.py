@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +22,6 @@ from kanjo.train.data import Windows, loader
 from kanjo.train.frontend import LogMel
 from kanjo.train.pack import Pack, items_of, pack
 from kanjo.train.schema import CorpusSection, Recipe, SelectSection
-
-if TYPE_CHECKING:
-    from kanjo.train.module import System
 
 Progress = Callable[[int, int], None]
 
@@ -154,15 +151,6 @@ def statistics(frontend: LogMel, material: Material, fold: Fold) -> tuple[Tensor
             n += int(frames.clamp(max=features.shape[3]).sum())
     mean = total / n
     return mean.float(), (squares / n - mean.square()).clamp(min=0).sqrt().float()
-
-
-def heard_statistics(
-    system: System, material: Material, fold: Fold, of: Callable[[Tensor, Tensor], Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Mean and deviation (D,) of what ``of`` makes of features and frames, (B, D), over the training utterances; at most 2000."""
-    with torch.inference_mode():
-        found = torch.cat([of(*system.features(batch["signal"])) for batch in _sample(material, fold)])
-    return found.mean(0), found.std(0, correction=0)
 
 
 def _sample(material: Material, fold: Fold) -> DataLoader[Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from kanjo.train import augment
 from kanjo.train.data import Batch, FeatureBatch, SegmentBatch
 from kanjo.train.frontend import LogMel, Waveform
-from kanjo.train.network_sections import CnnLstmMergedSection, LogMelSection, WaveformSection
+from kanjo.train.network_sections import WaveformSection
 from kanjo.train.networks import build
 from kanjo.train.networks.dcnn_blstm import DcnnBlstm
 from kanjo.train.schema import AugmentSection, Recipe, TrainingSection
@@ -47,20 +46,16 @@ def system_of(recipe: Recipe, n_emotions: int) -> System:
     """The untrained system that a recipe describes. Raises RecipeError for settings that don't fit each other."""
     rate, frontend = recipe.audio.sample_rate, frontend_of(recipe)
     shape = (frontend.channels, frontend.n_mels, frontend.n_frames(recipe.audio.window))
-    settings = recipe.network.model_dump(exclude={"weights", "of", "freeze"})
-    if isinstance(recipe.network, CnnLstmMergedSection):
-        settings["mel"] = _log_mel(recipe.network.mel, rate)
+    settings = recipe.network.model_dump(exclude={"weights", "freeze"})
     network = build(settings.pop("type"), n_emotions, shape, settings, frontend)
     return System(frontend, network.to(memory_format=torch.channels_last), rate)  # type: ignore[call-overload]
 
 
 def frontend_of(recipe: Recipe) -> LogMel | Waveform:
     """The front end that a recipe describes, before it knows any training set's statistics."""
-    return Waveform() if isinstance(recipe.frontend, WaveformSection) else _log_mel(recipe.frontend, recipe.audio.sample_rate)
-
-
-def _log_mel(section: LogMelSection, sample_rate: int) -> LogMel:
-    return LogMel(sample_rate, **section.model_dump(exclude={"type"}))
+    if isinstance(recipe.frontend, WaveformSection):
+        return Waveform()
+    return LogMel(recipe.audio.sample_rate, **recipe.frontend.model_dump(exclude={"type"}))
 
 
 def deep_network(system: System) -> DcnnBlstm:
@@ -86,7 +81,6 @@ class EmotionModule(L.LightningModule, ABC):
     def __init__(self, n_emotions: int, training: TrainingSection, class_weights: Tensor | None) -> None:
         super().__init__()
         self.n_emotions, self.training_settings = n_emotions, training
-        self.learning_rate = training.learning_rate  # under this name Lightning's range test changes it
         self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
         self._seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {"train": [], "validation": []}
@@ -132,10 +126,12 @@ class EmotionModule(L.LightningModule, ABC):
         groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": scales, "weight_decay": 0.0}]
         optimizer: torch.optim.Optimizer
         if settings.optimizer == "sgd":
-            optimizer = torch.optim.SGD(groups, self.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0)
+            optimizer = torch.optim.SGD(
+                groups, settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0
+            )
         else:
             kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-            optimizer = kind(groups, self.learning_rate, fused=True)
+            optimizer = kind(groups, settings.learning_rate, fused=True)
         if settings.schedule == "constant":
             return optimizer
         if settings.schedule == "exponential":
@@ -196,59 +192,23 @@ class WindowModule(EmotionModule):
         self.register_buffer("emotions", emotions, persistent=False)
         size = getattr(system.network, "embedding_size", 0)
         self.voices = Voices(n_speakers, size) if n_speakers else None
-        # in lists, so that they are no part of this module or its checkpoints
-        self.teachers: list[nn.Module] = []
-        self._theirs: list[Voices | None] = []
-
-    def learn_from(self, teachers: Sequence[nn.Module]) -> None:
-        """Have networks over the same features teach; those that take speakers come to know them as this one does."""
-        n = 0 if self.voices is None else len(self.voices.counts)
-        sizes = [int(getattr(teacher, "speaker_size", 0)) for teacher in teachers]
-        self.teachers = list(teachers)
-        self._theirs = [Voices(n, size) if n and size else None for size in sizes]
-
-    def on_fit_start(self) -> None:
-        for part in (*self.teachers, *(voices for voices in self._theirs if voices is not None)):
-            part.to(self.device)
 
     def logits(self, batch: Batch) -> Tensor:
         return self.system(batch["signal"])[0]  # type: ignore[no-any-return]
 
     def training_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        network: Any = self.system.network
-        features, frames = varied(self.system, batch, self.augmentation)
-        tell = next((tell for tell in (getattr(one, "functionals", None) for one in (network, *self.teachers)) if tell), None)
-        said = None if tell is None else tell(features, frames)  # of what was heard, before it is masked and blended
-        features = augment.mask_features(features, self.augmentation)
+        features, frames = augmented(self.system, batch, self.augmentation)
         allowed = None if self.emotions is None else self.emotions[batch["corpus"]]
         blend = augment.blend(len(frames), self.augmentation.mixup, frames.device)
         targets = blend.of(self.targets(batch["label"], allowed))
         frames = torch.maximum(frames, frames[blend.order])
         features = features if blend.share == 1 else blend.of(features)
-        said = None if said is None else blend.of(said)
-        plain, centred, known = answered(network, self.voices, features, frames, said, batch["speaker"], blend)
-        told = targets
-        if self.teachers:
-            share = self.training_settings.taught
-            alone, knowing = self._taught(features, frames, said, batch["speaker"], blend)
-            targets, told = (1 - share) * targets + share * alone, (1 - share) * targets + share * knowing
-        logits, targets = torch.cat([plain, centred[known]]), torch.cat([targets, told[known]])
+        plain, centred, known = answered(self.system.network, self.voices, features, frames, batch["speaker"], blend)
+        logits, targets = torch.cat([plain, centred[known]]), torch.cat([targets, targets[known]])
         if allowed is not None:
             allowed = allowed | allowed[blend.order]
             logits = logits.float().masked_fill(~torch.cat([allowed, allowed[known]]), -1e4)
         return logits, targets
-
-    @torch.no_grad()
-    def _taught(
-        self, features: Tensor, frames: Tensor, said: Tensor | None, speaker: Tensor, blend: augment.Blend
-    ) -> tuple[Tensor, Tensor]:
-        """What the teachers say on average: probabilities (B, E) of nobody known, and of speakers whom the teachers know as the pupil does."""
-        alone, knowing = [], []
-        for teacher, voices in zip(self.teachers, self._theirs, strict=True):
-            plain, centred, known = answered(teacher, voices, features, frames, said, speaker, blend)
-            alone.append(plain.float().softmax(1))
-            knowing.append(torch.where(known.unsqueeze(1), centred, plain).float().softmax(1))
-        return torch.stack(alone).mean(0), torch.stack(knowing).mean(0)
 
 
 class SegmentModule(EmotionModule):
@@ -298,20 +258,17 @@ def answered(
     voices: Voices | None,
     features: Tensor,
     frames: Tensor,
-    said: Tensor | None,
     speaker: Tensor,
     blend: augment.Blend,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (B, E) of nobody known; of a network that has ``voices``, also those with speakers known, and of whom something is (B,).
 
-    Features (B, C, M, T), frames heard (B,), functionals (B, F) of their own for networks that have any, speakers (B,), all blended alike. Of clips that are
-    nearly one speaker's the voices take note.
+    Features (B, C, M, T), frames heard (B,), speakers (B,), all blended alike. Of clips that are nearly one speaker's the voices take note.
     """
-    own = {"said": said} if getattr(network, "functionals", None) is not None else {}
     if voices is None:
-        plain = network.classify(network.embed(features, frames, **own)) if own else network(features, frames)[0]
+        plain = network(features, frames)[0]
         return plain, plain, torch.zeros(len(plain), dtype=torch.bool, device=plain.device)
-    embedding = network.embed(features, frames, **own)
+    embedding = network.embed(features, frames)
     mean, known = voices.of(speaker)
     plain = network.classify(embedding)
     centred = network.classify(embedding, blend.of(mean), torch.ones_like(embedding[:, :1]))
@@ -332,6 +289,4 @@ def varied(system: System, batch: Batch, settings: AugmentSection) -> tuple[Tens
     features, frames = system.features(signal)
     if settings.warp and isinstance(system.frontend, LogMel):
         features = augment.warp_frequencies(features, settings.warp, system.sample_rate, *system.frontend.band)
-    if settings.mixstyle:
-        features = augment.mix_styles(features, frames, settings.mixstyle)
     return features, frames

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from kanjo.train.sections import Count, Pool, Positive, Read, Section, Share
 
@@ -67,48 +67,16 @@ class CnnLstm2dSection(Section):
     dropout: Share = 0.0
 
 
-class RawSection(Section):
-    """LFLBs over samples; kernel and pools are lengths in time."""
+class CnnLstm1dSection(Section):
+    """Four local feature learning blocks and an LSTM over raw samples (Zhao et al. 2019). Kernel and pools are lengths in time."""
 
+    type: Literal["cnn-lstm-1d"]
+    read: Read = "last"
     filters: tuple[Count, ...] = (64, 64, 128, 128)
     kernel: Count = 3
     pools: tuple[Count, ...] = (4, 4, 4, 4)
     lstm_units: Count = 64
-
-
-class CnnLstm1dSection(RawSection):
-    """Four local feature learning blocks and an LSTM over raw samples (Zhao et al. 2019)."""
-
-    type: Literal["cnn-lstm-1d"]
-    read: Read = "last"
     dropout: Share = 0.0
-
-
-class SpectralSection(Section):
-    """LFLBs over log-mels; pools are [mel, time] pairs."""
-
-    filters: tuple[Count, ...] = (64, 64, 128, 128)
-    kernel: Count = 3
-    pools: tuple[Pool, ...] = ((2, 2), (4, 4), (4, 4), (4, 4))
-    lstm_units: Count = 256
-
-
-class CnnLstmMergedSection(Section):
-    """The 1D and the 2D network, joined before the dense layer. ``mel``: the log-mels that it makes of the samples."""
-
-    type: Literal["cnn-lstm-merged"]
-    mel: LogMelSection = LogMelSection(normalization="none")
-    raw: RawSection = RawSection()
-    spectral: SpectralSection = SpectralSection()
-    read: Read = "last"
-    dropout: Share = 0.0
-
-    @field_validator("mel")
-    @classmethod
-    def _plain(cls, value: LogMelSection) -> LogMelSection:
-        if value.normalization != "none" or value.with_deltas:
-            raise ValueError("normalization must be none and with_deltas false here: a batch norm standardises the log-mels")
-        return value
 
 
 class SegmentSection(Section):
@@ -124,14 +92,11 @@ class DcnnBlstmSection(Section):
 
     ``weights`` that AlexNet starts from: "imagenet" (torchvision's, fetched), "none" (random), a file, or "auto" (ImageNet's
     where they are at hand or can be fetched, else none; which of the two is said, and written into the run's recipe).
-    ``extractor``: "mobilenet" is pre-trained on sound instead (``width``, and "audioset" for ``weights``, as :class:`MobileNetSection`'s), and
-    hears segments as they are, not resized. ``freeze``: the second stage leaves the CNN as the first has left it, and computes its features once.
+    ``freeze``: the second stage leaves the CNN as the first has left it, and computes its features once.
     """
 
     type: Literal["dcnn-blstm-attention"]
     weights: str = "auto"
-    extractor: Literal["alexnet", "mobilenet"] = "alexnet"
-    width: Positive = 0.4
     segment: SegmentSection = SegmentSection()
     extractor_dropout: Share = 0.5
     freeze: bool = True
@@ -147,8 +112,7 @@ class MobileNetSection(Section):
 
     ``weights`` that its trunk starts from: "audioset" (EfficientAT's, fetched), "none" (random), a file, or "auto" (AudioSet's where they
     are at hand or can be fetched, else none). ``width``: the published files' share of channels (0.4: mn04_as). ``speaker``: it takes a
-    speaker's mean embedding as an input, and can do without (see kanjo.train.voices). ``functionals``: statistics of the log-mels stand beside
-    what its layers make of them (see kanjo.train.networks.functionals).
+    speaker's mean embedding as an input, and can do without (see kanjo.train.voices).
     """
 
     type: Literal["mobilenet"]
@@ -158,42 +122,15 @@ class MobileNetSection(Section):
     lstm_units: Count = 128
     dropout: Share = 0.3
     speaker: bool = False
-    functionals: bool = False
-
-
-class CrnnSection(Section):
-    """Four conv blocks, BLSTM, attention over its steps, from random weights: see kanjo.train.networks.crnn. ``speaker``, ``functionals``: as MobileNet's."""
-
-    type: Literal["crnn"]
-    filters: tuple[Count, Count, Count, Count] = (32, 48, 96, 128)
-    lstm_units: Count = 128
-    dropout: Share = 0.3
-    speaker: bool = False
-    functionals: bool = False
-
-
-class Ge2eSection(Section):
-    """A speaker encoder's lower LSTM layers, trained on (Wan et al. 2018): see kanjo.train.networks.ge2e. ``speaker``, ``functionals``: as MobileNet's.
-
-    ``weights`` that the LSTM starts from: "voxceleb" (Resemblyzer's, fetched), "none" (random), a file, or "auto" (as MobileNet's). ``freeze``: it stays
-    as it was published, and the heads alone are fitted (``training.optimizer: lbfgs``: see kanjo.train.heads).
-    """
-
-    type: Literal["ge2e"]
-    weights: str = "auto"
-    layers: Annotated[int, Field(ge=1, le=3)] = 2
-    freeze: bool = False
-    dropout: Share = 0.3
-    speaker: bool = False
-    functionals: bool = False
 
 
 class WhisperSection(Section):
-    """Whisper-tiny's lower encoder layers, trained on (Radford et al. 2022): see kanjo.train.networks.whisper. ``speaker``, ``functionals``: as MobileNet's.
+    """Whisper-tiny's lower encoder layers (Radford et al. 2022): see kanjo.train.networks.whisper. ``speaker``: as MobileNet's.
+
+    They stay as they were published, and the heads alone are fitted (``training.optimizer: lbfgs``: see kanjo.train.heads).
 
     ``weights`` that they start from: "smart-turn" (pipecat's, fetched), "none" (random), a file, or "auto" (as MobileNet's). ``hidden``: how many of a
     layer's 1536 hidden units stay, those of the largest weights. ``read``: what is pooled, the last layer's steps or those of all, side by side.
-    ``freeze``: as Ge2e's.
     """
 
     type: Literal["whisper"]
@@ -201,38 +138,15 @@ class WhisperSection(Section):
     layers: Annotated[int, Field(ge=1, le=4)] = 1
     read: Literal["last", "all"] = "last"
     hidden: Annotated[int, Field(ge=1, le=1536)] = 1024
-    freeze: bool = False
-    dropout: Share = 0.3
+    dropout: Share = 0.0
     speaker: bool = False
-    functionals: bool = False
 
 
-#: Networks that tell emotions from an embedding (kanjo.train.networks.pooling.Told): they hear crops, and can be a committee's members.
-ToldSection = MobileNetSection | CrnnSection | Ge2eSection | WhisperSection
-
-
-class CommitteeSection(Section):
-    """Several networks whose answers are averaged: see kanjo.train.networks.committee. ``of``: the runs' folders that ``kanjo join`` took them from."""
-
-    type: Literal["committee"]
-    members: Annotated[tuple[Annotated[ToldSection, Field(discriminator="type")], ...], Field(min_length=2)]
-    of: tuple[str, ...] = ()
-
-    @property
-    def speaker(self) -> bool:
-        """Whether all members take a speaker's mean embedding."""
-        return all(member.speaker for member in self.members)
+#: Networks that tell emotions from an embedding (kanjo.train.networks.pooling.Told): they hear crops.
+ToldSection = MobileNetSection | WhisperSection
 
 
 NetworkSection = Annotated[
-    CnnLstm2dSection
-    | CnnLstm1dSection
-    | CnnLstmMergedSection
-    | DcnnBlstmSection
-    | MobileNetSection
-    | CrnnSection
-    | Ge2eSection
-    | WhisperSection
-    | CommitteeSection,
+    CnnLstm2dSection | CnnLstm1dSection | DcnnBlstmSection | MobileNetSection | WhisperSection,
     Field(discriminator="type"),
 ]

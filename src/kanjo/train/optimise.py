@@ -21,14 +21,12 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
 from kanjo import files
-from kanjo.errors import KanjoError, RecipeError
-from kanjo.train.module import EmotionModule, System
+from kanjo.errors import KanjoError
+from kanjo.train.module import EmotionModule
 from kanjo.train.schema import TrainingSection
 from kanjo.train.shares import local_size, rank_and_size
 
 log = logging.getLogger("kanjo")
-#: What a system's weights are called by, among its module's.
-_SYSTEM = "system."
 
 
 @dataclass(frozen=True)
@@ -43,19 +41,6 @@ class Best:
 def checkpoint(run: Path) -> Path:
     """The checkpoint that a run goes on from."""
     return run / "checkpoints" / "last.ckpt"
-
-
-def kept(system: System, run: Path, to_the_end: bool) -> System:
-    """A system with the weights of a finished training's best epoch, or (``to_the_end``) its last, as they were before any calibration.
-
-    Raises RecipeError where they are gone.
-    """
-    path = checkpoint(run) if to_the_end else checkpoint(run).with_name("best.ckpt")
-    if not path.is_file():
-        raise RecipeError(f"{run} has no {path.name} under checkpoints: what it had learnt is gone, so it must be trained again")
-    state = _read(path)["state_dict"]
-    system.load_state_dict({key.removeprefix(_SYSTEM): value for key, value in state.items() if key.startswith(_SYSTEM)})
-    return system
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -12,10 +12,8 @@ from kanjo.labels import EMOTIONS, canonical
 from kanjo.splits import PROTOCOLS
 from kanjo.train.network_sections import (
     CnnLstm1dSection,
-    CnnLstmMergedSection,
     DcnnBlstmSection,
     FrontendSection,
-    Ge2eSection,
     LogMelSection,
     NetworkSection,
     ToldSection,
@@ -125,7 +123,7 @@ class AugmentSection(Section):
     ``speed``: played up to this share faster or slower, the pitch moving along; ``shift_s``: moved in time, up to so many
     seconds either way; ``warp``: frequencies times up to so much more or less, as vocal tracts differ; ``gain_db``, ``noise_db``: see
     kanjo.train.augment. ``background``, ``reverberation``, ``band``, ``codec``: the share of clips that get background noise, a room, a narrower
-    band, a telephone; ``mixstyle``: the share of clips that get another clip's level and spread in each band.
+    band, a telephone.
     """
 
     speed: Annotated[float, Field(ge=0, le=0.5)] = 0.0
@@ -137,7 +135,6 @@ class AugmentSection(Section):
     reverberation: Part = 0.0
     band: Part = 0.0
     codec: Part = 0.0
-    mixstyle: Part = 0.0
     frequency_masks: Annotated[int, Field(ge=0)] = 0
     frequency_width: Count = 16
     time_masks: Annotated[int, Field(ge=0)] = 0
@@ -153,8 +150,8 @@ class TrainingSection(Section):
     or of corpora and emotions: "corpora" samples each emotion of each corpus by the inverse root of its number. ``patience``: epochs without a better validation UAR before it stops. ``ema``: weights are averaged over the steps, each step's
     share so many times the next one's (0: not), and the average is what is checked and kept. ``masked``: of several corpora, an utterance
     is only told from the emotions that its own corpus has. ``refit``: afterwards the same is trained anew on training and validation utterances
-    together, to the schedule's end, and kept: see kanjo.train.fit. ``teachers``: bundles (``{fold}`` is the fold's number) whose mean answer is
-    ``taught``, so much of each target: see kanjo.train.teachers. ``optimizer``: "lbfgs" fits the heads of a frozen encoder, all utterances at once, to
+    together, to the schedule's end, and kept: see kanjo.train.fit.
+    ``optimizer``: "lbfgs" fits the heads of a frozen encoder, all utterances at once, to
     what it makes of each as it is and of ``versions`` varied ones: see kanjo.train.heads. ``calibration``: by whom the temperature is chosen, the validation
     speakers, or all but the test's, each answered by heads that were fitted without them, and without their corpus: see kanjo.train.calibrate.
     """
@@ -178,8 +175,6 @@ class TrainingSection(Section):
     masked: bool = False
     refit: bool = False
     calibration: Literal["validation", "strangers"] = "validation"
-    teachers: tuple[str, ...] = ()
-    taught: Part = 0.7
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 0
 
@@ -225,13 +220,11 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        if self.init and self.network.type not in ("cnn-lstm-2d", "cnn-lstm-1d", "mobilenet", "crnn", "ge2e", "whisper"):
+        if self.init and self.network.type not in ("cnn-lstm-2d", "cnn-lstm-1d", "mobilenet", "whisper"):
             raise ValueError(f"init: a network {self.network.type} can't start from a bundle")
         staged = isinstance(self.network, DcnnBlstmSection)
         if self.finetune and not staged:
             raise ValueError(f"finetune is for networks of two stages; {self.network.type} has one")
-        if self.training.teachers and (staged or isinstance(self.frontend, WaveformSection)):
-            raise ValueError(f"training.teachers is for networks of one stage over log-mels, not for {self.network.type}")
         if self.training.refit and staged:
             raise ValueError("training.refit is for networks of one stage: a first stage would have to be trained anew too")
         if self.finetune and self.finetune.refit:
@@ -241,16 +234,11 @@ class Recipe(Section):
         self._heads_alone()
         if self.audio.crop_s and not isinstance(self.network, ToldSection):
             raise ValueError(f"audio.crop_s: a network {self.network.type} hears whole windows")
-        sound = isinstance(self.network, DcnnBlstmSection) and self.network.extractor == "mobilenet"
-        if sound and getattr(self.frontend, "with_deltas", False):
-            raise ValueError("network.extractor mobilenet hears one channel; set frontend.with_deltas to false")
         raw = isinstance(self.frontend, WaveformSection)
-        if raw != isinstance(self.network, CnnLstm1dSection | CnnLstmMergedSection):
+        if raw != isinstance(self.network, CnnLstm1dSection):
             raise ValueError(f"frontend.type {self.frontend.type} is not what {self.network.type} hears")
-        if raw and (self.augment.frequency_masks or self.augment.warp or self.augment.mixstyle):
-            raise ValueError(
-                "augment.frequency_masks, warp and mixstyle are for log-mels; raw samples have no frequencies to mask, warp or mix"
-            )
+        if raw and (self.augment.frequency_masks or self.augment.warp):
+            raise ValueError("augment.frequency_masks and warp are for log-mels; raw samples have no frequencies to mask or warp")
         if staged and self.audio.window < self.network.segment.frames * self.frontend.hop_length:  # type: ignore[union-attr]
             raise ValueError(f"audio.window_s {self.audio.window_s} is shorter than one segment")
         return self
@@ -258,10 +246,9 @@ class Recipe(Section):
     def _heads_alone(self) -> None:
         """That a frozen encoder's heads, and nothing else, are fitted all at once, and by settings that mean something then."""
         alone = self.training.optimizer == "lbfgs"
-        frozen = isinstance(self.network, Ge2eSection | WhisperSection) and self.network.freeze
-        if alone != frozen:
+        if alone != isinstance(self.network, WhisperSection):
             raise ValueError(
-                "network.freeze: true, of ge2e and whisper, and training.optimizer: lbfgs go together: heads are fitted on what doesn't move"
+                "network.type: whisper and training.optimizer: lbfgs go together: heads are fitted on an encoder that doesn't move"
             )
         if self.training.versions and not alone:
             raise ValueError("training.versions is for training.optimizer lbfgs; others vary what they hear in every epoch")
@@ -276,16 +263,12 @@ class Recipe(Section):
         stepped = {
             "network.dropout": getattr(self.network, "dropout", 0),
             "augment.mixup": self.augment.mixup,
-            "augment.mixstyle": self.augment.mixstyle,
             "training.gradient_clip": self.training.gradient_clip,
             "training.ema": self.training.ema,
-            "training.teachers": len(self.training.teachers),
         }
         odd = [key for key, value in stepped.items() if value]
         if alone and odd:
-            raise ValueError(
-                f"{', '.join(odd)}: of no use where heads are fitted to all utterances at once; set to 0 (teachers: [])"
-            )
+            raise ValueError(f"{', '.join(odd)}: of no use where heads are fitted to all utterances at once; set to 0")
 
     def text(self) -> str:
         """The recipe, fully resolved, as YAML."""

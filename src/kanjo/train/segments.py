@@ -17,7 +17,7 @@ def resize_matrix(n_in: int, n_out: int) -> Tensor:
 
 
 class Segments(nn.Module):
-    """Segments of ``frames`` frames every ``hop``, resized to ``size`` x ``size`` (Zhang et al. 2021: 64, 32, 227; 0: left as they are).
+    """Segments of ``frames`` frames every ``hop``, resized to ``size`` x ``size`` (Zhang et al. 2021: 64, 32, 227).
 
     Only whole segments count, and an utterance's padding adds none: an utterance of V frames has
     1 + max(0, V - frames) // hop of them, however long the window around it is.
@@ -32,9 +32,8 @@ class Segments(nn.Module):
             raise ValueError(f"the window has {n_frames} frames, a segment {frames}; expected at least one segment")
         self.frames, self.hop = frames, hop
         self.n_segments = 1 + (n_frames - frames) // hop
-        self.size = size
-        self.register_buffer("rows", resize_matrix(n_mels, size or n_mels), persistent=False)
-        self.register_buffer("columns", resize_matrix(frames, size or frames), persistent=False)
+        self.register_buffer("rows", resize_matrix(n_mels, size), persistent=False)
+        self.register_buffer("columns", resize_matrix(frames, size), persistent=False)
 
     def count(self, frames: Tensor) -> Tensor:
         """Segments of utterances of so many frames: int64 (B,) -> (B,), from 1 to the window's number."""
@@ -42,9 +41,9 @@ class Segments(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Every segment, padding's too: (B, C, M, T) -> (B, S, C, size, size)."""
-        taller = self.rows @ features if self.size else features  # (B, C, size, T)
+        taller = self.rows @ features  # (B, C, size, T)
         cut = torch.stack([taller[..., self.hop * s : self.hop * s + self.frames] for s in range(self.n_segments)], 1)
-        return cut @ self.columns.T if self.size else cut
+        return cut @ self.columns.T
 
     def pick(self, features: Tensor, row: Tensor, segment: Tensor) -> Tensor:
         """These segments of these items: features (G, C, M, T), row (B,), segment (B,) -> (B, C, size, size).
@@ -52,8 +51,6 @@ class Segments(nn.Module):
         They come out with channels innermost (channels_last), as a CNN on a CPU wants them: the last product writes them so.
         """
         cut = features.unfold(3, self.frames, self.hop)[row, :, :, segment]  # (B, C, M, frames)
-        if not self.size:
-            return cut
         cut = cut @ self.columns.T  # (B, C, M, size)
         b, c, m, size = cut.shape
         images = self.rows @ cut.permute(0, 2, 3, 1).reshape(b, m, size * c)  # (B, size, size C)

@@ -1,15 +1,14 @@
-"""The 2D and 1D CNN-LSTM of Zhao, Mao & Chen 2019 (BSPC 47:312-323, doi 10.1016/j.bspc.2018.08.035), and both fused."""
+"""The 2D and 1D CNN-LSTM of Zhao, Mao & Chen 2019 (BSPC 47:312-323, doi 10.1016/j.bspc.2018.08.035)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from kanjo.train.frontend import LogMel
 from kanjo.train.networks.pooled_norm import convolved_normed_pooled
 
 Pool = tuple[int, int]
@@ -142,49 +141,3 @@ class CnnLstm1d(CnnLstm2d):
             read=read,
             dropout=dropout,
         )
-
-
-class CnnLstmMerged(nn.Module):
-    """Both: one trunk over the raw samples (B, 1, 1, N), one over their log-mels, a dense layer over both last states.
-
-    Source: the paper's two networks, joined as in Zhao, Mao & Chen 2018 (IET Signal Processing 12(6):713-721). Log-mels are made
-    inside, and standardised for each mel bin by a batch norm, whose running mean and deviation are the training set's.
-    """
-
-    def __init__(
-        self,
-        n_emotions: int,
-        input_shape: tuple[int, int, int],
-        *,
-        mel: LogMel,
-        raw: dict[str, Any],
-        spectral: dict[str, Any],
-        read: Read = "last",
-        dropout: float = 0.0,
-    ) -> None:
-        super().__init__()
-        channels, rows, n_samples = input_shape
-        if rows != 1:
-            raise ValueError(f"its input is {rows} rows high; expected raw samples (frontend.type waveform)")
-        self.mel = mel
-        self.standardise = nn.BatchNorm1d(mel.n_mels)
-        self.raw = Trunk(
-            input_shape, raw["filters"], (1, raw["kernel"]), [(1, pool) for pool in raw["pools"]], raw["lstm_units"], read
-        )
-        shape = (channels, mel.n_mels, mel.n_frames(n_samples))
-        self.spectral = Trunk(shape, spectral["filters"], spectral["kernel"], spectral["pools"], spectral["lstm_units"], read)
-        self.embedding_size = self.raw.embedding_size + self.spectral.embedding_size
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(self.embedding_size, n_emotions)
-
-    def forward(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast(features.device.type, enabled=False), torch.no_grad():
-            log_mel = self.mel.features(features.flatten(1).float(), frames)[:, 0]  # (B, M, T)
-        log_mel = self.standardise(log_mel).unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        embedding = torch.cat([self.raw.embed(features, frames), self.spectral.embed(log_mel, self._mel_frames(frames))], dim=1)
-        return self.output(self.dropout(embedding)), embedding
-
-    def _mel_frames(self, frames: Tensor) -> Tensor:
-        """How many log-mel frames so many samples have."""
-        hop = self.mel.power.hop_length
-        return (frames + hop - 1) // hop

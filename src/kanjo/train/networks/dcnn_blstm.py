@@ -14,11 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from kanjo.train.networks.alexnet import AlexNet
-from kanjo.train.networks.mobilenet import SegmentMobileNet
 from kanjo.train.segments import Segments
 
 Attention = Literal["self", "mean"]
-Extractor = Literal["alexnet", "mobilenet"]
 
 
 def inside(counts: Tensor, n: int) -> Tensor:
@@ -102,9 +100,8 @@ class UtteranceHead(nn.Module):
 class DcnnBlstm(nn.Module):
     """The whole system: features (B, C, M, T), frames heard (B,) -> logits (B, E), embedding (B, 2 units).
 
-    For AlexNet, as published, C is 3 (static, delta, delta-delta) or 1 (static alone, shown three times), and segments are resized; a
-    MobileNet pre-trained on sound (``extractor``, ``width``) sees the segments of its 1 channel as they are. ``segment``: frames, hop and
-    size of :class:`Segments`. Raises ValueError for a window too short for a segment.
+    C is 3 (static, delta, delta-delta) or 1 (static alone, shown three times). ``segment``: frames, hop and size of :class:`Segments`.
+    Raises ValueError for a window too short for a segment.
     """
 
     def __init__(
@@ -113,20 +110,13 @@ class DcnnBlstm(nn.Module):
         input_shape: tuple[int, int, int],
         *,
         segment: dict[str, int] | None = None,
-        extractor: Extractor = "alexnet",
-        width: float = 0.4,
         extractor_dropout: float = 0.5,
         **head: Any,
     ) -> None:
         super().__init__()
-        channels, mels, steps = input_shape
-        self.of_sound = extractor == "mobilenet"
-        self.segments = Segments(mels, steps, **{**(segment or {}), **({"size": 0} if self.of_sound else {})})
-        self.extractor: AlexNet | SegmentMobileNet = (
-            SegmentMobileNet(n_emotions, (channels, mels, self.segments.frames), extractor_dropout, width)
-            if self.of_sound
-            else AlexNet(n_emotions, extractor_dropout)
-        )
+        _, mels, steps = input_shape
+        self.segments = Segments(mels, steps, **(segment or {}))
+        self.extractor = AlexNet(n_emotions, extractor_dropout)
         self.head = UtteranceHead(self.extractor.embedding_size, n_emotions, **head)
         self.embedding_size = self.head.embedding_size
 
@@ -136,8 +126,8 @@ class DcnnBlstm(nn.Module):
         return self.head(x.reshape(-1, self.segments.n_segments, x.shape[1]), self.segments.count(frames))  # type: ignore[no-any-return]
 
     def coloured(self, features: Tensor) -> Tensor:
-        """Three channels, where images are wanted: (B, 1 or 3, M, T) -> (B, 3, M, T)."""
-        return features if self.of_sound or features.shape[1] == 3 else features.expand(-1, 3, -1, -1)
+        """Three channels, as of images: (B, 1 or 3, M, T) -> (B, 3, M, T)."""
+        return features if features.shape[1] == 3 else features.expand(-1, 3, -1, -1)
 
     def images(self, features: Tensor, row: Tensor, segment: Tensor) -> Tensor:
         """Segments as the CNN sees them: features (G, C, M, T), row (B,), segment (B,) -> (B, 3, size, size)."""

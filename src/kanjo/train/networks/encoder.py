@@ -1,7 +1,6 @@
-"""Networks whose trunk is the lower layers of a speech encoder, trained on: what it was trained on, out of a front end's log-mels, and its steps pooled.
+"""Networks whose trunk is the lower layers of a speech encoder: what it was trained on, out of a front end's log-mels, and its steps pooled.
 
-An encoder hears mel bands at 16 kHz, at one level. They are made of the log-mels that other networks hear, inside the graph, so that `kanjo join` makes
-one network of both.
+An encoder hears mel bands at 16 kHz, at one level. They are made of the log-mels that other networks hear, inside the graph.
 """
 
 from __future__ import annotations
@@ -68,8 +67,8 @@ class Standardised(nn.Module):
 class Encoder(Told):
     """Log-mels (B, 1, M, T) under "audioset" normalisation, frames heard (B,) -> logits (B, E), embedding (B, 2 S).
 
-    The log-mels become what the encoder was trained on (:class:`Bands`: ``bands``, ``level_db``): loudness is gone from what it hears, and stays in the
-    functionals, where these are. Mean and deviation over its steps of ``size`` by attention, each standardised; a dense layer.
+    The log-mels become what the encoder was trained on (:class:`Bands`: ``bands``, ``level_db``): loudness is gone from what it hears.
+    Mean and deviation over its steps of ``size`` by attention, each standardised; a dense layer.
     Raises ValueError for a front end whose log-mels can't become the encoder's.
     """
 
@@ -84,9 +83,8 @@ class Encoder(Told):
         level_db: float,
         dropout: float,
         speaker: bool,
-        functionals: bool,
     ) -> None:
-        super().__init__(2 * size, n_emotions, dropout, speaker, input_shape[1] if functionals else 0)
+        super().__init__(2 * size, n_emotions, dropout, speaker)
         self.bands = Bands(frontend, bands, level_db)
         self.attention = AttentiveStatistics(size)
         self.norm = Standardised(2 * size)
@@ -95,13 +93,12 @@ class Encoder(Told):
     def encode(self, power: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         """Power in bands (B, n, T), which frames are heard (B, T, 1) -> steps (B, S, D), which of these are heard (B, S, 1)."""
 
-    def embedded(self, summary: Tensor, said: Tensor) -> Tensor:
-        """Summaries (B, 2 S) and functionals (B, F; F is 0 without any) as they come -> (B, D)."""
-        found: Tensor = self.norm(summary)
-        return found if self.functionals is None else torch.cat([found, self.functionals.standardised(said)], 1)
+    def embedded(self, summary: Tensor) -> Tensor:
+        """Summaries (B, 2 S) as they come -> (B, 2 S)."""
+        return self.norm(summary)  # type: ignore[no-any-return]
 
-    def pool(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
-        return self.norm(self.summary(features, frames))  # type: ignore[no-any-return]
+    def embed(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
+        return self.embedded(self.summary(features, frames))
 
     def summary(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
         """The steps' mean and deviation as they come: (B, 2 S)."""

@@ -117,7 +117,6 @@ class MobileNet(Told):
 
     ``pooling``: "mean" over what is heard (D = the trunk's channels C'); "attention", mean and deviation weighted by learnt attention over
     the steps (D = 2 C'); "blstm", a bidirectional LSTM over the steps first (D = 4 ``lstm_units``). Steps behind an utterance's end have no say.
-    ``functionals``: statistics of the log-mels stand beside the embedding (see kanjo.train.networks.functionals), and D is larger by 316.
     With ``speaker`` the dense layer also hears how far the embedding is from its speaker's mean, where that is known.
     Raises ValueError for fewer than 32 mels or frames.
     """
@@ -132,14 +131,13 @@ class MobileNet(Told):
         lstm_units: int = 128,
         dropout: float = 0.3,
         speaker: bool = False,
-        functionals: bool = False,
     ) -> None:
         channels, mels, steps = input_shape
         if channels != 1 or min(mels, steps) < STRIDE:
             raise ValueError(f"features {input_shape}; expected 1 channel, and at least {STRIDE} mels and frames")
         outputs = 6 * rounded(width * _LARGE[-1].out)
         read = 2 * lstm_units if pooling == "blstm" else outputs
-        super().__init__(read if pooling == "mean" else 2 * read, n_emotions, dropout, speaker, mels if functionals else 0)
+        super().__init__(read if pooling == "mean" else 2 * read, n_emotions, dropout, speaker)
         self.pooling = pooling
         inputs = rounded(16 * width)
         layers: list[nn.Module] = [_convolved(1, inputs, 3, 2, 1, nn.Hardswish)]
@@ -151,7 +149,7 @@ class MobileNet(Told):
         self.lstm = nn.LSTM(outputs, lstm_units, batch_first=True, bidirectional=True) if pooling == "blstm" else None
         self.attention = AttentiveStatistics(read) if pooling != "mean" else None
 
-    def pool(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
+    def embed(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
         steps = self.features(features).mean(2).transpose(1, 2)  # (B, S, C')
         heard = all_frames(steps.mT) if frames is None else (frames + STRIDE - 1) // STRIDE
         inside = within(steps, heard)
@@ -161,13 +159,3 @@ class MobileNet(Told):
             weights = inside / inside.sum(1, keepdim=True)
             return (weights * steps).sum(1)  # type: ignore[no-any-return]
         return self.attention(steps, inside)  # type: ignore[no-any-return]
-
-
-class SegmentMobileNet(MobileNet):
-    """The deep CNN of a network of two stages: segments (B, 1, M, T) -> logits (B, E); :meth:`embed` gives their mean (B, C')."""
-
-    def __init__(self, n_emotions: int, input_shape: tuple[int, int, int], dropout: float, width: float) -> None:
-        super().__init__(n_emotions, input_shape, width=width, pooling="mean", dropout=dropout)
-
-    def forward(self, images: Tensor) -> Tensor:  # type: ignore[override]
-        return self.classify(self.embed(images))

@@ -7,8 +7,6 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from kanjo.train.networks.functionals import Functionals
-
 
 def within(steps: Tensor, heard: Tensor) -> Tensor:
     """Which of the steps (B, S, D) are no padding, of which each item has ``heard`` (B,): bool (B, S, 1)."""
@@ -42,55 +40,35 @@ class AttentiveStatistics(nn.Module):
         return torch.cat([mean, (spread + 1e-5).sqrt()], 1)
 
 
-class Embedded(nn.Module, ABC):
-    """A network that embeds first, and classifies then: features (B, C, M, T), frames heard (B,) -> logits (B, E), embedding (B, D)."""
+class Told(nn.Module, ABC):
+    """A network that embeds first, and tells emotions then: features (B, C, M, T), frames heard (B,) -> logits (B, E), embedding (B, D).
 
-    @abstractmethod
-    def embed(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Features (B, C, M, T), frames heard (B,) -> (B, D)."""
-
-    @abstractmethod
-    def classify(self, embedding: Tensor, speaker: Tensor | None = None, known: Tensor | None = None) -> Tensor:
-        """Embeddings (B, D), their speakers' mean embeddings (B, D), 1 where these are known and 0 elsewhere (B, 1) -> logits (B, E)."""
-
-    def forward(
-        self, features: Tensor, frames: Tensor | None = None, speaker: Tensor | None = None, known: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        embedding = self.embed(features, frames)
-        return self.classify(embedding, speaker, known), embedding
-
-
-class Told(Embedded):
-    """A network that tells emotions from an embedding: ``output``; with ``speaker``, from how far it is from its speaker's mean instead: ``offset``.
-
-    Where the speaker is known, ``output`` has no say: on speakers never heard it is what a strange voice misleads. ``functionals``: of how many mels
-    statistics stand beside what is pooled (0: none do).
+    ``output`` tells them from the embedding; with ``speaker``, ``offset`` from how far it is from its speaker's mean instead. Where the speaker is known,
+    ``output`` has no say: on speakers never heard it is what a strange voice misleads.
     """
 
-    def __init__(self, pooled_size: int, n_emotions: int, dropout: float, speaker: bool, functionals: int = 0) -> None:
+    def __init__(self, embedding_size: int, n_emotions: int, dropout: float, speaker: bool) -> None:
         super().__init__()
-        self.functionals = Functionals(functionals) if functionals else None
-        self.pooled_size = pooled_size
-        self.embedding_size = embedding_size = pooled_size + (self.functionals.size if self.functionals else 0)
+        self.embedding_size = embedding_size
         self.speaker_size = embedding_size if speaker else 0
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(embedding_size, n_emotions)
         self.offset = nn.Linear(embedding_size, n_emotions, bias=False) if speaker else None
 
     @abstractmethod
-    def pool(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
-        """Features (B, C, M, T), frames heard (B,) -> what the layers make of them, pooled over time (B, D')."""
-
-    def embed(self, features: Tensor, frames: Tensor | None = None, said: Tensor | None = None) -> Tensor:
-        """Features (B, C, M, T), frames heard (B,) -> (B, D). ``said``: functionals (B, F) as they come, where others than these features' shall count."""
-        pooled = self.pool(features, frames)
-        if self.functionals is None:
-            return pooled
-        return torch.cat([pooled, self.functionals.standardised(self.functionals(features, frames) if said is None else said)], 1)
+    def embed(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Features (B, C, M, T), frames heard (B,) -> what the layers make of them, pooled over time (B, D)."""
 
     def classify(self, embedding: Tensor, speaker: Tensor | None = None, known: Tensor | None = None) -> Tensor:
+        """Embeddings (B, D), their speakers' mean embeddings (B, D), 1 where these are known and 0 elsewhere (B, 1) -> logits (B, E)."""
         logits: Tensor = self.output(self.dropout(embedding))
         if self.offset is None or speaker is None or known is None:
             return logits
         centred: Tensor = self.offset(self.dropout(embedding - speaker))
         return (1 - known) * logits + known * centred
+
+    def forward(
+        self, features: Tensor, frames: Tensor | None = None, speaker: Tensor | None = None, known: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        embedding = self.embed(features, frames)
+        return self.classify(embedding, speaker, known), embedding

@@ -27,7 +27,7 @@ class Published:
     """Weights that their authors publish: the recipe's ``word`` for them, ``url``, the file's ``sha256`` (its beginning is enough).
 
     ``last``: how the names of the layers begin that are left out where their shapes differ; they once told other things apart.
-    ``spare``: of those that are left out where the network has none of that name. ``file``: its name here, if not the url's last part.
+    ``spare``: of those that are left out where the network has none of that name.
     ``within``: the part of a whole network that is meant: how its names begin in the file; the others are left out.
     """
 
@@ -37,12 +37,11 @@ class Published:
     sha256: str
     last: tuple[str, ...]
     spare: tuple[str, ...] = ()
-    file: str = ""
     within: str = ""
 
     @property
     def name(self) -> str:
-        return self.file or self.url.rsplit("/", 1)[-1]
+        return self.url.rsplit("/", 1)[-1]
 
 
 #: torchvision's AlexNet_Weights.IMAGENET1K_V1.
@@ -61,16 +60,6 @@ AUDIOSET = Published(
     "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c",
     ("classifier.",),
 )
-#: Resemblyzer's speaker encoder (Apache 2.0): three LSTM layers, trained on VoxCeleb 1 and 2 and LibriSpeech. Its wheel has the same file.
-VOXCELEB = Published(
-    "voxceleb",
-    "Resemblyzer's speaker encoder",
-    "https://github.com/resemble-ai/Resemblyzer/raw/master/resemblyzer/pretrained.pt",
-    "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
-    (),
-    ("lstm.", "linear.", "similarity_"),
-    "resemblyzer_pretrained.pt",
-)
 #: pipecat's smart-turn v3.2 (BSD 2-clause): Whisper-tiny's encoder, trained on to tell whether someone has finished speaking; int8. Its wheel has the same file.
 SMART_TURN = Published(
     "smart-turn",
@@ -82,13 +71,13 @@ SMART_TURN = Published(
     within="inner.encoder.",
 )
 #: Network -> what "auto" means for it.
-PUBLISHED = {"alexnet": IMAGENET, "mobilenet": AUDIOSET, "ge2e": VOXCELEB, "whisper": SMART_TURN}
+PUBLISHED = {"dcnn-blstm-attention": IMAGENET, "mobilenet": AUDIOSET, "whisper": SMART_TURN}
 _WORDS = (AUTO, NONE, *(known.word for known in PUBLISHED.values()))
 
 
 def published_of(network: Any) -> Published:
     """What "auto" means for a recipe's network, or for its deep CNN."""
-    return PUBLISHED[getattr(network, "extractor", network.type)]
+    return PUBLISHED[network.type]
 
 
 def read_weights(network: nn.Module, source: str, published: Published = IMAGENET) -> None:
@@ -111,8 +100,7 @@ def read_weights(network: nn.Module, source: str, published: Published = IMAGENE
         del found[key]
     for key in [key for key in found if key.startswith(published.spare) and key not in own]:
         del found[key]
-    heads = (*published.last, *(head for head in HEADS if head not in published.spare))
-    new = [key for key in own if key not in found and key.startswith(heads)]
+    new = [key for key in own if key not in found and key.startswith((*published.last, *HEADS))]
     found |= {key: own[key] for key in new}
     odd = sorted(own.keys() ^ found.keys())
     if odd:
@@ -129,7 +117,7 @@ def read_weights(network: nn.Module, source: str, published: Published = IMAGENE
 
 
 #: What a network has behind a published trunk, and learns anew.
-HEADS = ("output.", "offset.", "attention.", "lstm.", "functionals.", "norm.")
+HEADS = ("output.", "offset.", "attention.", "lstm.", "norm.")
 
 
 def settled(source: str, published: Published = IMAGENET) -> tuple[str, str]:
@@ -197,8 +185,6 @@ def _read(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # on foreign bytes torch's unpickler stumbles over its own stack, in many ways
         said = (str(error) or type(error).__name__).splitlines()[0]
         raise RecipeError(f"network.weights {path}: not a file of weights ({said})") from error
-    if isinstance(found, dict) and isinstance(found.get("model_state"), dict):  # beside it lies what the optimiser was at
-        found = found["model_state"]
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise RecipeError(f"network.weights {path}: holds {type(found).__name__}, expected a state dict of tensors")
     return dict(found)
