@@ -3,7 +3,7 @@ PYTHON ?= python3
 PIP_FLAGS = --disable-pip-version-check --quiet -c constraints.txt
 CORE = .venv-demo
 DEV = .venv
-BENCHES = $(patsubst bench/%.py,bench-%,$(filter-out bench/_%,$(wildcard bench/*.py)))
+BENCHES = $(patsubst benchmarks/speed/%.py,bench-%,$(filter-out benchmarks/speed/_%,$(wildcard benchmarks/speed/*.py)))
 
 .PHONY: demo test node lint docs results bench clean $(BENCHES)
 
@@ -31,15 +31,15 @@ docs: $(DEV)/.done  ## The documentation, into build/site
 	$(DEV)/bin/zensical build --strict
 
 results: $(DEV)/.done  ## Every experiment of docs/results.md (hours; goes on where it stopped), then the page; ONLY=name: one, none: the page
-	$(DEV)/bin/python results/make.py
+	$(DEV)/bin/python benchmarks/accuracy/make.py
 
 bench: $(BENCHES)  ## Every benchmark, each in an environment of its own
 
 # What a bench needs stands in its first lines: "# extras: [train]" of kanjo's, "# needs: package package" beside them.
 # Peers pin versions of their own, so only torch's is held.
-$(BENCHES): bench-%: bench/%.py
+$(BENCHES): bench-%: benchmarks/speed/%.py
 	@test -d .venv-bench-$* || $(PYTHON) -m venv .venv-bench-$*
-	@.venv-bench-$*/bin/python -m pip install --disable-pip-version-check --quiet -c bench/constraints.txt \
+	@.venv-bench-$*/bin/python -m pip install --disable-pip-version-check --quiet -c benchmarks/speed/constraints.txt \
 		-e ".$$(sed -n 's/^# extras: //p' $<)" $$(sed -n 's/^# needs: //p' $<)
 	.venv-bench-$*/bin/python $<
 

@@ -38,7 +38,9 @@ def nemo(root: Path) -> Path:
     for speaker, sex in (("WR0", "male"), ("EB0", "female"), ("IC0", "female")):
         for n, emotion in enumerate(("anger", "fear", "happiness", "neutral", "sadness", "surprised")):
             clip(root / "samples" / f"{speaker}_{emotion}_{n}.ogg", n, rate=24_000)
-            rows.append(f'{speaker}_{emotion}_{n}.wav\t{emotion}\tZdanie "{n}".\tzdanie {n}\t        {speaker}\t{sex}\t23')
+            rows.append(
+                f'{speaker}_{emotion}_{n}.wav\t{emotion}\tZdanie "{n}".\tzdanie {n}\t        {speaker}\t{sex}\t23'
+            )
     (root / "data.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return root
 
@@ -113,7 +115,13 @@ def studies(root: Path) -> Path:
 def iemocap(root: Path) -> Path:
     """One dialogue of two turns that have labels and one that has none, the whole dialogue, and a Mac's shadow file."""
     session, name = root / "Session1", "Ses01F_impro01"
-    tree(session / "sentences" / "wav" / name, f"{name}_F000.wav", f"{name}_M001.wav", f"{name}_M002.wav", f"._{name}_F000.wav")
+    tree(
+        session / "sentences" / "wav" / name,
+        f"{name}_F000.wav",
+        f"{name}_M001.wav",
+        f"{name}_M002.wav",
+        f"._{name}_F000.wav",
+    )
     clip(session / "dialog" / "wav" / f"{name}.wav", 9)
     (session / "dialog" / "EmoEvaluation").mkdir()
     (session / "dialog" / "transcriptions").mkdir()

@@ -23,7 +23,9 @@ def copy(tmp_path: Path) -> Path:
 
 def build(folder: Path) -> subprocess.CompletedProcess[str]:
     pytest.importorskip("zensical", reason="zensical (extra docs) is not installed")
-    return subprocess.run([sys.executable, "-m", "zensical", "build", "--strict"], cwd=folder, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--strict"], cwd=folder, capture_output=True, text=True
+    )
 
 
 def test_the_site_is_built_and_asks_nobody_else(copy: Path) -> None:

@@ -34,7 +34,9 @@ def _same(found: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "shown"), [pair for pair in CONSOLE if " predict " in pair[0] or " tools " in pair[0]], ids=lambda text: text[:40]
+    ("command", "shown"),
+    [pair for pair in CONSOLE if " predict " in pair[0] or " tools " in pair[0]],
+    ids=lambda text: text[:40],
 )
 def test_predict_commands_print_what_the_readme_shows(command: str, shown: str) -> None:
     done = _run(command)
@@ -55,7 +57,9 @@ def test_every_command_is_shown_with_its_output() -> None:
 
 @pytest.mark.parametrize("code", PYTHON, ids=["six-lines", "stream", "without-kanjo"])
 def test_python_runs_as_it_stands(code: str) -> None:
-    done = subprocess.run([sys.executable, "-W", "ignore::ResourceWarning", "-c", code], capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::ResourceWarning", "-c", code], capture_output=True, text=True, cwd=ROOT
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
 
@@ -64,7 +68,9 @@ def test_six_lines_is_the_example() -> None:
     example = (ROOT / "examples" / "six_lines.py").read_text(encoding="utf-8")
     for line in PYTHON[0].splitlines()[4:]:
         assert (
-            line.replace('Path("examples/recordings").glob("*.flac")', 'Path(__file__).parent.glob("recordings/*.flac")')
+            line.replace(
+                'Path("examples/recordings").glob("*.flac")', 'Path(__file__).parent.glob("recordings/*.flac")'
+            )
             in example
         )
     done = subprocess.run([sys.executable, ROOT / "examples" / "six_lines.py"], capture_output=True, text=True)

@@ -115,8 +115,12 @@ def test_workflow_parsed_has_triggers_permissions_and_steps(path: Path) -> None:
 
 def test_tests_workflow_python_versions_are_supported(pyproject: dict[str, Any]) -> None:
     classifiers = pyproject["project"]["classifiers"]
-    versions = read_yaml(ROOT / ".github" / "workflows" / "tests.yml")["jobs"]["tests"]["strategy"]["matrix"]["python-version"]
-    assert [f"Programming Language :: Python :: {version}" in classifiers for version in versions] == [True] * len(versions)
+    versions = read_yaml(ROOT / ".github" / "workflows" / "tests.yml")["jobs"]["tests"]["strategy"]["matrix"][
+        "python-version"
+    ]
+    assert [f"Programming Language :: Python :: {version}" in classifiers for version in versions] == [True] * len(
+        versions
+    )
     assert pyproject["project"]["requires-python"] == f">={versions[0]}"
 
 

@@ -7,9 +7,9 @@
 """
 
 from kanjo.errors import AudioError, BundleError, CorpusError, KanjoError, RecipeError
-from kanjo.prediction import Prediction, Segment
-from kanjo.recognizer import Recognizer, load
-from kanjo.stream import Stream
+from kanjo.inference.prediction import Prediction, Segment
+from kanjo.inference.recognizer import Recognizer, load
+from kanjo.inference.streaming import Stream
 
 __version__ = "0.1.0"
 

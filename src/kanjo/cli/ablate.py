@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kanjo import files
-from kanjo.cli._common import CorpusRoot, Jobs, Overrides, RecipeName, Run, Silent, progress, say
-from kanjo.cli.jobs import Job, run_jobs
-from kanjo.cli.runs import TRAIN, VALIDATION, experiment_of, prepared, run_folder, settle
+from kanjo.cli.common import CorpusRoot, Jobs, Overrides, RecipeName, Run, Silent, progress, say
 from kanjo.errors import KanjoError, RecipeError
+from kanjo.experiments.pipeline import TRAIN, VALIDATION, experiment_of, prepared, run_folder, settle
+from kanjo.experiments.subprocesses import Job, run_jobs
 
 if TYPE_CHECKING:
-    from kanjo.train.schema import Recipe
+    from kanjo.train.config.schema import Recipe
 
 WHOLE = "as it is"
 #: Name -> overrides.
@@ -38,7 +38,10 @@ def ablate(
     output: Run = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder in -o: what is done stays.")] = False,
     seeds: Annotated[
-        int, typer.Option(min=0, help="Score on validation speakers instead, over so many seeds, each on a fold of its own.")
+        int,
+        typer.Option(
+            min=0, help="Score on validation speakers instead, over so many seeds, each on a fold of its own."
+        ),
     ] = 0,
     only: Annotated[list[str] | None, typer.Option(help="Of the ablations, this one; may be repeated.")] = None,
     jobs: Jobs = 1,
@@ -52,10 +55,14 @@ def ablate(
     """
     experiment = experiment_of(recipe, overrides, corpus_root, fold)
     if not experiment.ablations:
-        raise RecipeError(f"{experiment.name} names no ablations; a recipe's key 'ablations' maps a name to its overrides")
+        raise RecipeError(
+            f"{experiment.name} names no ablations; a recipe's key 'ablations' maps a name to its overrides"
+        )
     unknown = [name for name in only or () if name not in experiment.ablations]
     if unknown:
-        raise RecipeError(f"{experiment.name} has no ablation {', '.join(unknown)}; expected {', '.join(experiment.ablations)}")
+        raise RecipeError(
+            f"{experiment.name} has no ablation {', '.join(unknown)}; expected {', '.join(experiment.ablations)}"
+        )
     chosen = {name: changes for name, changes in experiment.ablations.items() if not only or name in only}
     folder = run_folder(experiment, output, resume, f"ablate-{experiment.split.fold}")
     experiment = settle(experiment, folder, resume)
@@ -84,7 +91,9 @@ def ablate(
 def _over_seeds(folder: Path, variants: Variants, corpus_root: str | None, seeds: int, jobs: int, silent: bool) -> None:
     """Each variant with each seed, the first seed on fold 1 and so on; the table of validation UARs, on stdout and as ``effects.csv``."""
     with progress("decoding", silent) as show:
-        n_folds = len(prepared(experiment_of(str(folder / "recipe.yaml"), None, corpus_root, None), corpus_root, show).folds)
+        n_folds = len(
+            prepared(experiment_of(str(folder / "recipe.yaml"), None, corpus_root, None), corpus_root, show).folds
+        )
     queue: dict[str, list[Job]] = {}
     for name, changes in variants.items():
         for seed in range(1, seeds + 1):
@@ -106,10 +115,16 @@ def _over_seeds(folder: Path, variants: Variants, corpus_root: str | None, seeds
     writer.writerows(rows)
     files.write_text(folder / "effects.csv", buffer.getvalue())
     wide = _width(found)
-    print(f"{'validation UAR %':<{wide}}{'mean':>7}{'spread':>8}{'seeds':>7}{'difference':>12}{'spread':>8}{'enrolled':>10}")
+    print(
+        f"{'validation UAR %':<{wide}}{'mean':>7}{'spread':>8}{'seeds':>7}{'difference':>12}{'spread':>8}{'enrolled':>10}"
+    )
     for row in rows:
         told = {
-            key: "" if row[key] is None else f"{100 * row[key]:+.1f}" if key == "difference" else f"{100 * row[key]:.1f}"
+            key: ""
+            if row[key] is None
+            else f"{100 * row[key]:+.1f}"
+            if key == "difference"
+            else f"{100 * row[key]:.1f}"
             for key in _EFFECT
         }
         print(
@@ -155,7 +170,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _extractor_kind(variant: Recipe, corpus_root: str | None, silent: bool) -> str:
     """What tells one first stage from another; a name of its own where there is none."""
-    from kanjo.train.finetune import extractor_key
+    from kanjo.train.tasks.two_stage import extractor_key
 
     if variant.finetune is None:
         return variant.text()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kanjo.cli._common import progress, say
+from kanjo.cli.common import progress, say
 from kanjo.corpora import CORPORA, OWN, corpus_named, manifest_text, read_corpus, write_manifest
 from kanjo.errors import CorpusError
 from kanjo.labels import parse_label_map
@@ -19,10 +19,14 @@ from kanjo.labels import parse_label_map
 if TYPE_CHECKING:
     from kanjo.corpora.check import CheckReport
 
-app = typer.Typer(help="Corpora: list, describe, check, and write as a manifest.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Corpora: list, describe, check, and write as a manifest.", no_args_is_help=True, rich_markup_mode=None
+)
 
 Name = Annotated[str, typer.Argument(help="A corpus of 'kanjo corpus list', or 'own' for a table or folder of yours.")]
-Map = Annotated[list[str] | None, typer.Option("--label-map", help="WORD=EMOTION, for words of your own; may be repeated.")]
+Map = Annotated[
+    list[str] | None, typer.Option("--label-map", help="WORD=EMOTION, for words of your own; may be repeated.")
+]
 
 
 @app.command("list")
@@ -92,7 +96,9 @@ def check(
     folder: Annotated[Path, typer.Argument(help="Where it lies.")],
     headers: Annotated[bool, typer.Option("--headers", help="Read headers only, not every sample.")] = False,
     form: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
-    plot: Annotated[Path | None, typer.Option(help="Draw durations, emotions by speaker and levels into this PNG.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw durations, emotions by speaker and levels into this PNG.")
+    ] = None,
     silent: Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")] = False,
 ) -> None:
     """Compare what is there with what should be; exit 1 where they differ.
@@ -106,7 +112,7 @@ def check(
     with progress("reading", silent) as show:
         report = compare(name, folder, decode=not headers, progress=show)
     if plot:
-        from kanjo.evaluation import figures
+        from kanjo.evaluation.reports import figures
         from kanjo.files import written_whole
 
         with written_whole(plot) as temporary:
@@ -227,10 +233,10 @@ def filelists(
     Example: kanjo corpus filelists jtes corpora/jtes filelists/jtes --protocol cv
     """
     from kanjo.corpora import write_filelist
-    from kanjo.corpora.filelist import EMOTION_IDS, LANGUAGE_IDS
+    from kanjo.corpora.formats.filelist import EMOTION_IDS, LANGUAGE_IDS
+    from kanjo.corpora.splits import make_folds
     from kanjo.files import write_text
     from kanjo.labels import canonical
-    from kanjo.splits import make_folds
 
     if protocol not in ("all", "female", "male", "loso", "cv"):
         raise typer.BadParameter(f"protocol {protocol!r}: expected all, female, male, loso or cv")
@@ -242,7 +248,13 @@ def filelists(
     kind = {"loso": "loso", "cv": "speakers-k"}.get(protocol, "random")
     folds = make_folds(rows, kind, k=5 if kind == "speakers-k" else min(10, len(rows)))
     for fold in folds if kind != "random" else folds[:1]:
-        part = f"loso{rows[fold.test[0]].speaker}" if protocol == "loso" else f"cv{fold.index}" if protocol == "cv" else protocol
+        part = (
+            f"loso{rows[fold.test[0]].speaker}"
+            if protocol == "loso"
+            else f"cv{fold.index}"
+            if protocol == "cv"
+            else protocol
+        )
         for side, indices in (("train", fold.train), ("val", fold.validation), ("test", fold.test)):
             place = output / part / f"{name}_audio_sid_text_{side}_filelist.txt"
             write_filelist(place, [rows[i] for i in indices], found.root)
@@ -269,8 +281,8 @@ def audit(
     Example: kanjo corpus audit ravdess corpora/ravdess --protocol emobox
     """
     from kanjo.corpora.check import hear
-    from kanjo.splits import audit as audit_of
-    from kanjo.splits import make_folds
+    from kanjo.corpora.splits import audit as audit_of
+    from kanjo.corpora.splits import make_folds
 
     if form not in ("table", "json"):
         raise typer.BadParameter(f"format {form!r}: expected table or json")
@@ -278,7 +290,9 @@ def audit(
     rows = found.utterances
     folds = make_folds(rows, protocol, k=k, folds_file=folds_file, allow_shared_speakers=True)
     with progress("reading", silent) as show:
-        marks = {item.file: item.mark for item in hear(found.root, list(dict.fromkeys(row.file for row in rows)), True, show)}
+        marks = {
+            item.file: item.mark for item in hear(found.root, list(dict.fromkeys(row.file for row in rows)), True, show)
+        }
     prints = [f"{marks[row.file] or row.file}@{row.start_s}-{row.end_s}" for row in rows]
     audits = [(fold, audit_of(rows, fold, prints)) for fold in folds]
     if form == "json":

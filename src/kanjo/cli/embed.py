@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from kanjo.cli._common import Jobs, Model, Silent, progress, say
+from kanjo.cli.common import Jobs, Model, Silent, progress, say
 from kanjo.cli.predict import How, expanded, predictions
 from kanjo.errors import KanjoError
 from kanjo.files import written_whole
-from kanjo.prediction import Prediction
-from kanjo.recognizer import Recognizer, load
+from kanjo.inference.prediction import Prediction
+from kanjo.inference.recognizer import Recognizer, load
 
 #: Rows of a Parquet file written together: what is held in memory.
 _ROWS = 1000
@@ -71,7 +71,10 @@ def _parquet(output: Path, answers: Iterable[Prediction], recognizer: Recognizer
     columns = {"file": pyarrow.string(), "label": pyarrow.string(), "confidence": pyarrow.float32()}
     schema = pyarrow.schema(
         {**columns, "probabilities": vector, "embedding": vector, "error": pyarrow.string()},
-        metadata={"labels": " ".join(recognizer.labels), "bundle": f"{recognizer.facts.name} {recognizer.facts.sha256}"},
+        metadata={
+            "labels": " ".join(recognizer.labels),
+            "bundle": f"{recognizer.facts.name} {recognizer.facts.sha256}",
+        },
     )
     coming = iter(answers)
     with written_whole(output) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
@@ -103,5 +106,7 @@ def _npy(output: Path, answers: Iterable[Prediction], recognizer: Recognizer, n:
                 rows[i] = np.nan
                 if not answer.error and answer.embedding is not None:
                     rows[i] = np.concatenate([[answer.probabilities[name] for name in labels], answer.embedding])
-                table.writerow([answer.file, answer.label, "" if answer.error else f"{answer.confidence:.6f}", answer.error])
+                table.writerow(
+                    [answer.file, answer.label, "" if answer.error else f"{answer.confidence:.6f}", answer.error]
+                )
         rows.flush()

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from kanjo import speakers
-from kanjo.cli._common import Jobs, Model, Silent, progress, say
+from kanjo.cli.common import Jobs, Model, Silent, progress, say
 from kanjo.cli.predict import How, expanded, predictions
 from kanjo.errors import AudioError, KanjoError
-from kanjo.recognizer import load
+from kanjo.inference import speaker_profiles
+from kanjo.inference.recognizer import load
 
 
 def register(app: typer.Typer) -> None:
@@ -25,7 +25,8 @@ def enroll(
     ] = None,
     model: Model = "default",
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Write the profile here (.json) instead of keeping it under the name.")
+        Path | None,
+        typer.Option("-o", "--output", help="Write the profile here (.json) instead of keeping it under the name."),
     ] = None,
     listing: Annotated[bool, typer.Option("--list", help="Who is enrolled.")] = False,
     remove: Annotated[bool, typer.Option("--remove", help="Forget NAME.")] = False,
@@ -39,14 +40,14 @@ def enroll(
     Example: kanjo enroll ana ana/*.wav
     """
     if listing:
-        for known in speakers.known():
-            profile = speakers.read(known)
+        for known in speaker_profiles.known():
+            profile = speaker_profiles.read(known)
             print(f"{known:<24}{profile.clips:>5} recordings{profile.speech_s:>8.0f} s of speech   {profile.bundle}")
         return
     if remove:
-        path = speakers.path_of(name)
+        path = speaker_profiles.path_of(name)
         if not path.is_file():
-            raise KanjoError(f"no speaker {name}; enrolled: {', '.join(speakers.known()) or 'nobody'}")
+            raise KanjoError(f"no speaker {name}; enrolled: {', '.join(speaker_profiles.known()) or 'nobody'}")
         path.unlink()
         say(f"forgotten: {name}")
         return
@@ -54,7 +55,7 @@ def enroll(
         raise typer.BadParameter("expected a name and recordings: kanjo enroll NAME CLIPS...")
     if output is not None and output.suffix != ".json":
         raise typer.BadParameter(f"{output}: expected a name that ends in .json")
-    speakers.path_of(name)  # a name that can't be kept is said before anything is heard
+    speaker_profiles.path_of(name)  # a name that can't be kept is said before anything is heard
     recognizer = load(model)
     recognizer.enrollable()
     inputs = list(expanded(paths))
@@ -68,10 +69,10 @@ def enroll(
                 say(f"kanjo: {answer.file}: {answer.error}")
     if bad:
         raise AudioError(f"{bad} of {len(inputs)} recordings can't be heard; no profile was made")
-    profile = speakers.profile_of(name, recognizer.facts, heard)
-    path = speakers.write(profile, output)
+    profile = speaker_profiles.profile_of(name, recognizer.facts, heard)
+    path = speaker_profiles.write(profile, output)
     print(f"{name}: {profile.clips} recordings, {profile.speech_s:.1f} s of speech: {path}")
-    if profile.clips < speakers.FEW or profile.speech_s < speakers.LITTLE_S:
+    if profile.clips < speaker_profiles.FEW or profile.speech_s < speaker_profiles.LITTLE_S:
         say(
-            f"kanjo: that is little; from {speakers.FEW} recordings of different moods on, a profile tells the voice from the mood"
+            f"kanjo: that is little; from {speaker_profiles.FEW} recordings of different moods on, a profile tells the voice from the mood"
         )

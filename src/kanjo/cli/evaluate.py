@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kanjo import bundle
-from kanjo.cli._common import CorpusRoot, Run, Silent, progress, say
-from kanjo.cli.runs import prepared
-from kanjo.cli.scored import tested
+from kanjo.cli.common import CorpusRoot, Run, Silent, progress, say
 from kanjo.errors import BundleError, CorpusError
+from kanjo.experiments.pipeline import prepared
+from kanjo.experiments.scoring import tested
 
 if TYPE_CHECKING:
     from kanjo.corpora import Manifest
@@ -26,14 +26,19 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle: a name in the box, a bundle folder, a run folder.")],
+    model: Annotated[
+        str, typer.Argument(metavar="BUNDLE", help="A bundle: a name in the box, a bundle folder, a run folder.")
+    ],
     data: Annotated[Path, typer.Argument(help="A manifest (CSV), a corpus's folder, or a table or folder of yours.")],
     corpus: Annotated[str, typer.Option(help="Which corpus the folder is (default: told by its name).")] = "",
-    everyone: Annotated[bool, typer.Option("--all", help="Score speakers that the bundle was trained on, too.")] = False,
+    everyone: Annotated[
+        bool, typer.Option("--all", help="Score speakers that the bundle was trained on, too.")
+    ] = False,
     enrolled: Annotated[
         bool,
         typer.Option(
-            "--enrolled", help="Score with speakers known, too: each by half of their clips, unlabelled, for the other half."
+            "--enrolled",
+            help="Score with speakers known, too: each by half of their clips, unlabelled, for the other half.",
         ),
     ] = False,
     output: Run = None,
@@ -45,8 +50,8 @@ def evaluate(
     Example: kanjo evaluate default corpora/ravdess
     """
     from kanjo.evaluation import evaluate as scoring
-    from kanjo.evaluation import figures, report
-    from kanjo.recognizer import load
+    from kanjo.evaluation.reports import figures, run_report
+    from kanjo.inference.recognizer import load
 
     if output:
         figures.require()
@@ -55,7 +60,9 @@ def evaluate(
         recognizer.enrollable()
     manifest = _labelled(data, corpus)
     trained = set(recognizer.facts.split.get("train_speakers", ()))
-    rows = manifest.utterances if everyone else tuple(row for row in manifest.utterances if row.speaker_key not in trained)
+    rows = (
+        manifest.utterances if everyone else tuple(row for row in manifest.utterances if row.speaker_key not in trained)
+    )
     if not rows:
         raise CorpusError(f"{data}: the bundle was trained on all of its speakers; --all scores them nevertheless")
     if len(rows) < len(manifest.utterances):
@@ -74,14 +81,16 @@ def evaluate(
     protocol = "the bundle's own test speakers" if not everyone and trained else "all speakers given"
     if output:
         told = known.scores.as_dict() if known else None
-        report.write_run(output, f"{recognizer.facts.name} on {data.name}", found, {"protocol": protocol, "enrolled": told})
+        run_report.write_run(
+            output, f"{recognizer.facts.name} on {data.name}", found, {"protocol": protocol, "enrolled": told}
+        )
         if known:
-            report.write_enrolled(output, known)
+            run_report.write_enrolled(output, known)
     if form == "json":
         content = found.scores.as_dict() | ({"enrolled": known.scores.as_dict()} if known else {})
         print(json.dumps(content, indent=2, ensure_ascii=False))
     else:
-        print("\n".join(report.summary(found.scores, known.scores if known else None)))
+        print("\n".join(run_report.summary(found.scores, known.scores if known else None)))
     if found.failed:
         say(f"kanjo: {len(found.failed)} recordings failed, the first: {found.failed[0][0]}: {found.failed[0][1]}")
         raise typer.Exit(1)
@@ -95,7 +104,8 @@ def export(
     int8: Annotated[
         bool,
         typer.Option(
-            "--int8", help="Large fully connected layers in int8: a quarter of their size, and faster. What it costs is measured."
+            "--int8",
+            help="Large fully connected layers in int8: a quarter of their size, and faster. What it costs is measured.",
         ),
     ] = False,
     fp16: Annotated[
@@ -106,7 +116,10 @@ def export(
         ),
     ] = False,
     conditions: Annotated[
-        bool, typer.Option("--conditions", help="Score it faint, clipped, over a telephone, as MP3 and in noise, for its card.")
+        bool,
+        typer.Option(
+            "--conditions", help="Score it faint, clipped, over a telephone, as MP3 and in noise, for its card."
+        ),
     ] = False,
     corpus_root: CorpusRoot = None,
     silent: Silent = False,
@@ -145,7 +158,7 @@ def export(
 def _smaller(
     found: bundle.Bundle, facts: bundle.Facts, output: Path, weights: bytes | None, int8: bool, fp16: bool
 ) -> bundle.Bundle:
-    from kanjo.train.quantize import fp16_weights, int8_linear
+    from kanjo.train.export.quantize import fp16_weights, int8_linear
 
     graph, said = found.graph.read_bytes(), []
     if int8:
@@ -164,7 +177,7 @@ def _smaller(
 
 def _measured(made: bundle.Bundle, corpus_root: str, conditions: bool, silent: bool) -> bundle.Facts:
     """The facts of a bundle with its scores on the test utterances of the fold that it was trained on."""
-    from kanjo.train.recipe import recipe_from
+    from kanjo.train.config.loading import recipe_from
 
     recipe = recipe_from(made.facts.recipe, str(made.folder))
     with progress("decoding", silent) as show:

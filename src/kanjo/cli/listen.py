@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from kanjo import audio, timeline
-from kanjo.cli._common import Hop, MinConfidence, Model, Speaker, say
+from kanjo import audio
+from kanjo.cli.common import Hop, MinConfidence, Model, Speaker, say
 from kanjo.errors import KanjoError
-from kanjo.prediction import Segment
-from kanjo.recognizer import load
-from kanjo.stream import Stream
+from kanjo.inference import writers
+from kanjo.inference.prediction import Segment
+from kanjo.inference.recognizer import load
+from kanjo.inference.streaming import Stream
 
 _CHUNK_S = 0.1
 Samples = npt.NDArray[np.float32]
@@ -55,7 +56,8 @@ def listen(
         name = str(source or "microphone")
         stream = Stream(recognizer, rate, name=name, hop_s=hop, min_confidence=min_confidence, speaker=speaker)
         say(
-            f"listening ({rate} Hz); {recognizer.facts.window_s:g} s until the first answer" + ("" if source else "; Ctrl-C ends")
+            f"listening ({rate} Hz); {recognizer.facts.window_s:g} s until the first answer"
+            + ("" if source else "; Ctrl-C ends")
         )
         latest: Segment | None = None
         try:
@@ -72,7 +74,7 @@ def listen(
             pass  # that is how it ends
     if sys.stderr.isatty():
         sys.stderr.write("\r" + " " * 78 + "\r")
-    for piece in timeline.chunks(form, [stream.finish()], recognizer.labels):
+    for piece in writers.chunks(form, [stream.finish()], recognizer.labels):
         sys.stdout.write(piece)
 
 

@@ -7,19 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kanjo.cli._common import say
+from kanjo.cli.common import say
 from kanjo.errors import RecipeError
 
 if TYPE_CHECKING:
-    from kanjo.evaluation.figures import Picture
-    from kanjo.train.frontend import LogMel
-    from kanjo.train.schema import Recipe
+    from kanjo.evaluation.reports.figures import Picture
+    from kanjo.train.config.schema import Recipe
+    from kanjo.train.features.log_mel import LogMel
 
-app = typer.Typer(help="Pictures: a waveform, a log-mel, a DCNN's segments.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Pictures: a waveform, a log-mel, a DCNN's segments.", no_args_is_help=True, rich_markup_mode=None
+)
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")]
-Output = Annotated[Path | None, typer.Option("-o", "--output", help="A PNG or SVG file (default: FILE's name beside you).")]
-RecipeOption = Annotated[str, typer.Option("--recipe", help="Whose front end: a recipe in the box, or a YAML or JSON file.")]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", help="A PNG or SVG file (default: FILE's name beside you).")
+]
+RecipeOption = Annotated[
+    str, typer.Option("--recipe", help="Whose front end: a recipe in the box, or a YAML or JSON file.")
+]
 
 
 @app.command()
@@ -29,7 +35,7 @@ def wave(file: File, output: Output = None) -> None:
     Example: kanjo plot wave clip.wav -o clip.png
     """
     from kanjo import audio
-    from kanjo.evaluation import figures
+    from kanjo.evaluation.reports import figures
 
     with audio.open_source(file) as source:
         signal, rate = source.signal(), source.native_rate
@@ -43,10 +49,10 @@ def mel(file: File, output: Output = None, recipe: RecipeOption = "cnn-lstm-2d")
     Example: kanjo plot mel clip.wav -o mel.png
     """
     from kanjo import audio
-    from kanjo.evaluation import figures
+    from kanjo.evaluation.reports import figures
 
     experiment, frontend = _frontend(recipe)
-    from kanjo.train.seen import log_mels_of
+    from kanjo.train.features.spectrogram_images import log_mels_of
 
     signal = audio.load(file, experiment.audio.sample_rate)
     (feature,) = log_mels_of(frontend, [signal], experiment.audio.window)
@@ -63,11 +69,11 @@ def segments(file: File, output: Output = None, recipe: RecipeOption = "dcnn-bls
     Example: kanjo plot segments clip.wav -o segments.png
     """
     from kanjo import audio
-    from kanjo.evaluation import figures
+    from kanjo.evaluation.reports import figures
 
     experiment, frontend = _frontend(recipe)
-    from kanjo.train.network_sections import DcnnBlstmSection
-    from kanjo.train.seen import segments_of
+    from kanjo.train.config.models import DcnnBlstmSection
+    from kanjo.train.features.spectrogram_images import segments_of
 
     if not isinstance(experiment.network, DcnnBlstmSection):
         raise RecipeError(f"{recipe}: its network reads no segments; dcnn-blstm-attention's does")
@@ -79,11 +85,11 @@ def segments(file: File, output: Output = None, recipe: RecipeOption = "dcnn-bls
 
 
 def _frontend(name: str) -> tuple[Recipe, LogMel]:
-    from kanjo.cli.runs import experiment_of
+    from kanjo.experiments.pipeline import experiment_of
 
     experiment = experiment_of(name, None, None, None)
-    from kanjo.train.frontend import LogMel
-    from kanjo.train.module import frontend_of
+    from kanjo.train.features.log_mel import LogMel
+    from kanjo.train.tasks.base import frontend_of
 
     frontend = frontend_of(experiment)
     if not isinstance(frontend, LogMel):
@@ -92,7 +98,7 @@ def _frontend(name: str) -> tuple[Recipe, LogMel]:
 
 
 def _write(picture: Picture, file: Path, output: Path | None, what: str) -> None:
-    from kanjo.evaluation import figures
+    from kanjo.evaluation.reports import figures
 
     place = output or Path(f"{file.stem}-{what}.png")
     figures.save(picture, place)

@@ -10,14 +10,15 @@ from typing import Annotated, NamedTuple
 
 import typer
 
-from kanjo import audio, speakers, timeline
-from kanjo.cli._common import Hop, MinConfidence, Model, Speaker, progress, say
+from kanjo import audio
+from kanjo.cli.common import Hop, MinConfidence, Model, Speaker, progress, say
 from kanjo.cli.rows import RESUMABLE, Rows
 from kanjo.errors import AudioError, KanjoError
 from kanjo.files import reason, written_whole
-from kanjo.prediction import Prediction, failed
-from kanjo.recognizer import Recognizer, load
-from kanjo.speakers import Profile
+from kanjo.inference import speaker_profiles, writers
+from kanjo.inference.prediction import Prediction, failed
+from kanjo.inference.recognizer import Recognizer, load
+from kanjo.inference.speaker_profiles import Profile
 
 _STDIN = "-"
 
@@ -39,16 +40,23 @@ def register(app: typer.Typer) -> None:
 def predict(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(help="Recordings, folders (searched through), patterns, or - for standard input.", show_default=False),
+        typer.Argument(
+            help="Recordings, folders (searched through), patterns, or - for standard input.", show_default=False
+        ),
     ] = None,
     model: Model = "default",
     form: Annotated[
         str,
-        typer.Option("--format", "-f", help="table, csv, json, jsonl, srt or vtt; default: by -o's suffix, else table."),
+        typer.Option(
+            "--format", "-f", help="table, csv, json, jsonl, srt or vtt; default: by -o's suffix, else table."
+        ),
     ] = "",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write here instead of stdout.")] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with -o (csv, jsonl) where a stopped run left it; what has its rows stays.")
+        bool,
+        typer.Option(
+            "--resume", help="Go on with -o (csv, jsonl) where a stopped run left it; what has its rows stays."
+        ),
     ] = False,
     window: Annotated[float | None, typer.Option(help="Seconds heard at once (at most the bundle's).")] = None,
     hop: Hop = None,
@@ -60,13 +68,17 @@ def predict(
     plot: Annotated[
         Path | None, typer.Option(help="Draw one recording's timeline: PNG or SVG (kanjo[train]).", show_default=False)
     ] = None,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=0, help="Recordings decoded at once; 0: one for each core.")] = 0,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=0, help="Recordings decoded at once; 0: one for each core.")
+    ] = 0,
     engine: Annotated[
         str, typer.Option(help="local, or ray: many machines; paths may be s3:// and the like (kanjo[cluster]).")
     ] = "local",
     address: Annotated[
         str,
-        typer.Option(envvar="RAY_ADDRESS", help="With ray: the cluster's address (default: this machine).", show_default=False),
+        typer.Option(
+            envvar="RAY_ADDRESS", help="With ray: the cluster's address (default: this machine).", show_default=False
+        ),
     ] = "",
     silent: Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")] = False,
 ) -> None:
@@ -82,7 +94,7 @@ def predict(
         raise typer.BadParameter("no recording named; give paths, or - to read one from standard input")
     if resume and (output is None or form not in RESUMABLE):
         raise typer.BadParameter("--resume goes on with a file of csv or jsonl: name it with -o")
-    how = How(window, hop, min_confidence, language, speakers.read(speaker) if speaker else None)
+    how = How(window, hop, min_confidence, language, speaker_profiles.read(speaker) if speaker else None)
     recognizer = load(model)
     recognizer.manner(*how)  # what the bundle can't do is said before anything is opened
     if not paths:
@@ -91,13 +103,19 @@ def predict(
     if engine not in ("local", "ray"):
         raise typer.BadParameter(f"engine {engine!r}: expected local or ray")
     inputs = list(expanded(paths)) if engine == "local" else _listed(paths)
-    if len(inputs) != 1 and (plot or form in timeline.SUBTITLES):
-        raise typer.BadParameter(f"{len(inputs)} recordings: {'--plot draws' if plot else form + ' holds'} one; name one")
+    if len(inputs) != 1 and (plot or form in writers.SUBTITLES):
+        raise typer.BadParameter(
+            f"{len(inputs)} recordings: {'--plot draws' if plot else form + ' holds'} one; name one"
+        )
     rows = Rows(output, form, recognizer.labels, resume) if output and form in RESUMABLE else None
     if rows and rows.done:
         everything, inputs = len(inputs), [item for item in inputs if _name(item) not in rows.done]
         say(f"{everything - len(inputs)} of {everything} are answered already")
-    answers = predictions(recognizer, inputs, how, jobs) if engine == "local" else _shared_out(inputs, model, how, address, jobs)
+    answers = (
+        predictions(recognizer, inputs, how, jobs)
+        if engine == "local"
+        else _shared_out(inputs, model, how, address, jobs)
+    )
     bad: list[str] = []
     with progress("predicting", silent) as show:
         shown = _shown(answers, len(inputs), plot, show, bad)
@@ -121,12 +139,12 @@ def _shown(
 
 
 def _listed(paths: Iterable[str]) -> list[str | Prediction]:
-    from kanjo import cluster
+    from kanjo.inference import ray_inference
 
     found: list[str | Prediction] = []
     for word in paths:
         try:
-            found += cluster.listed(word) or [failed(word, "no recordings in this folder")]
+            found += ray_inference.listed(word) or [failed(word, "no recordings in this folder")]
         except KanjoError as error:
             found.append(failed(word, str(error).removeprefix(f"{word}: ")))
     return found
@@ -134,19 +152,19 @@ def _listed(paths: Iterable[str]) -> list[str | Prediction]:
 
 def _shared_out(inputs: list[str | Prediction], model: str, how: How, address: str, jobs: int) -> Iterator[Prediction]:
     """Answers over a Ray cluster, in whatever order they come."""
-    from kanjo import cluster
+    from kanjo.inference import ray_inference
 
     yield from (item for item in inputs if isinstance(item, Prediction))
     if names := [item for item in inputs if isinstance(item, str)]:
-        yield from cluster.predict(names, model, how._asdict(), address, jobs)
+        yield from ray_inference.predict(names, model, how._asdict(), address, jobs)
 
 
 def _format(form: str, output: Path | None) -> str:
     if not form:
         suffix = output.suffix.lower().lstrip(".") if output else ""
-        form = suffix if suffix in timeline.FORMATS else "table"
-    if form not in timeline.FORMATS:
-        raise typer.BadParameter(f"format {form!r}: expected one of {', '.join(timeline.FORMATS)}")
+        form = suffix if suffix in writers.FORMATS else "table"
+    if form not in writers.FORMATS:
+        raise typer.BadParameter(f"format {form!r}: expected one of {', '.join(writers.FORMATS)}")
     return form
 
 
@@ -202,7 +220,7 @@ def _from_stdin(recognizer: Recognizer, how: How) -> Prediction:
 
 
 def _draw(item: Prediction, place: Path) -> None:
-    from kanjo.evaluation import figures
+    from kanjo.evaluation.reports import figures
 
     if item.file == "<stdin>":
         raise KanjoError("--plot reads the recording a second time: name a file, not -")
@@ -211,12 +229,12 @@ def _draw(item: Prediction, place: Path) -> None:
 
 def _write(form: str, predictions: Iterable[Prediction], labels: tuple[str, ...], output: Path | None) -> None:
     if output is None:
-        for chunk in timeline.chunks(form, predictions, labels):
+        for chunk in writers.chunks(form, predictions, labels):
             sys.stdout.write(chunk)
             sys.stdout.flush()
         return
     with written_whole(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        for chunk in timeline.chunks(form, predictions, labels):
+        for chunk in writers.chunks(form, predictions, labels):
             stream.write(chunk)
 
 
@@ -236,5 +254,5 @@ def _dialogue(recognizer: Recognizer, form: str, how: How) -> None:
         except KanjoError as error:
             say(f"kanjo: {error}")
             continue
-        lines = list(timeline.FORMATS[form]([answer], recognizer.labels))
+        lines = list(writers.FORMATS[form]([answer], recognizer.labels))
         print("\n".join(lines[1:] if form == "table" else lines))

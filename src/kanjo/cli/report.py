@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from kanjo import files
-from kanjo.cli._common import say
+from kanjo.cli.common import say
 
 
 def register(app: typer.Typer) -> None:
@@ -31,8 +31,9 @@ def report(
 
 def print_comparison(folders: Sequence[Path], output: Path) -> None:
     """The table and the verdicts on stdout; the same, with pictures, as ``comparison.html`` in ``output``."""
-    from kanjo.evaluation import compare, figures
-    from kanjo.evaluation.page import comparison_page
+    from kanjo.evaluation import compare
+    from kanjo.evaluation.reports import figures
+    from kanjo.evaluation.reports.html import comparison_page
 
     figures.require()
     runs = compare.named_apart([compare.read_run(folder) for folder in folders])

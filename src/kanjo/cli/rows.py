@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from kanjo import timeline
 from kanjo.errors import KanjoError
 from kanjo.files import reason
-from kanjo.prediction import Prediction
+from kanjo.inference import writers
+from kanjo.inference.prediction import Prediction
 
 #: Formats that can be gone on with: a recording's rows stand by themselves.
 RESUMABLE = frozenset(["csv", "jsonl"])
@@ -36,18 +36,20 @@ class Rows:
                 shutil.copyfile(output, self.part)
             if self.part.exists():
                 if not resume:
-                    raise KanjoError(f"{self.part} is of a run that was stopped: --resume goes on with it; or remove it")
+                    raise KanjoError(
+                        f"{self.part} is of a run that was stopped: --resume goes on with it; or remove it"
+                    )
                 self._recover()
             self._stream = self.part.open("ab")
         except OSError as error:
             raise KanjoError(f"can't write {output}: {reason(error)}") from error
         if form == "csv" and not self._stream.tell():
-            self._write(timeline.csv_row(timeline.csv_header(labels)) + "\n")
+            self._write(writers.csv_row(writers.csv_header(labels)) + "\n")
 
     def add(self, item: Prediction) -> None:
         """The rows of one recording, in one write."""
         if self.form == "csv":
-            self._write("".join(row + "\n" for row in timeline.csv_rows(item, self.labels)))
+            self._write("".join(row + "\n" for row in writers.csv_rows(item, self.labels)))
         else:
             self._write(json.dumps(item.as_dict(), ensure_ascii=False) + "\n")
 
@@ -82,7 +84,7 @@ class Rows:
                 if self.form == "csv":
                     cells = next(csv.reader(io.StringIO(record.decode("utf-8", "surrogateescape"))))
                     if n == 0:
-                        self._expect(cells == timeline.csv_header(self.labels))
+                        self._expect(cells == writers.csv_header(self.labels))
                         begun = end
                         continue
                     self._expect(len(cells) == len(self.labels) + 8)

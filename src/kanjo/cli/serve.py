@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli._common import Model, say
+from kanjo.cli.common import Model, say
 from kanjo.errors import KanjoError
 
 
@@ -21,7 +21,9 @@ def serve(
     model: Model = "default",
     host: Annotated[str, typer.Option(help="The address to listen on; 127.0.0.1: this machine only.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")] = 8000,
-    token: Annotated[str, typer.Option(envvar="KANJO_TOKEN", help="Ask for this bearer token.", show_default=False)] = "",
+    token: Annotated[
+        str, typer.Option(envvar="KANJO_TOKEN", help="Ask for this bearer token.", show_default=False)
+    ] = "",
     capacity: Annotated[
         int, typer.Option(min=0, help="Requests worked on or waiting; the next gets 429. 0: two for each core.")
     ] = 0,
@@ -36,8 +38,10 @@ def serve(
     try:
         from kanjo.server.run import run
     except ImportError as error:
-        raise KanjoError(f"the service needs more than is installed ({error.name}): pip install 'kanjo[serve]'") from error
-    from kanjo.recognizer import load
+        raise KanjoError(
+            f"the service needs more than is installed ({error.name}): pip install 'kanjo[serve]'"
+        ) from error
+    from kanjo.inference.recognizer import load
     from kanjo.server.settings import Settings
 
     cores = os.cpu_count() or 1
@@ -62,4 +66,6 @@ def _free(host: str, port: int) -> int:
             probe.bind((host, port))
             return int(probe.getsockname()[1])
     except OSError as error:
-        raise KanjoError(f"can't listen on {host}:{port}: {error.strerror or error}; choose another --port or --host") from error
+        raise KanjoError(
+            f"can't listen on {host}:{port}: {error.strerror or error}; choose another --port or --host"
+        ) from error

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kanjo.cli._common import Jobs, Silent, progress, say
+from kanjo.cli.common import Jobs, Silent, progress, say
 from kanjo.errors import KanjoError
 
 app = typer.Typer(help="Files: resample, normalise, change settings.", no_args_is_help=True, rich_markup_mode=None)
@@ -42,7 +42,9 @@ def normalize(
     source: Source,
     target: Target,
     rms: Annotated[float | None, typer.Option(max=0, help="This RMS instead, dBFS, such as -23.")] = None,
-    lufs: Annotated[float | None, typer.Option(min=-70, max=0, help="This loudness (BS.1770), LUFS, such as -23.")] = None,
+    lufs: Annotated[
+        float | None, typer.Option(min=-70, max=0, help="This loudness (BS.1770), LUFS, such as -23.")
+    ] = None,
     jobs: Jobs = 0,
     silent: Silent = False,
 ) -> None:
@@ -59,8 +61,12 @@ def normalize(
 
 @app.command()
 def hparams(
-    arguments: Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="JSON or YAML files, or patterns.")] = None,
-    path: Annotated[list[str] | None, typer.Option("-p", "--path", help="The same, as an option; may be repeated.")] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE]...", help="JSON or YAML files, or patterns.")
+    ] = None,
+    path: Annotated[
+        list[str] | None, typer.Option("-p", "--path", help="The same, as an option; may be repeated.")
+    ] = None,
     name: Annotated[str, typer.Option("-y", "--hyparam", help="Which value: dotted, or a unique ending.")] = "",
     value: Annotated[str | None, typer.Option("-v", "--value", help="What it becomes.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; write nothing.")] = False,
@@ -102,7 +108,9 @@ def _dialogue(files: list[Path], dry_run: bool) -> None:
                     print(f"{path}: {word[2:].strip()} = {find(path, word[2:].strip()).value!r}")
             elif "=" in word:
                 name, _, value = word.partition("=")
-                _say_edits(set_value(files, name.strip(), value.strip(), dry_run=dry_run, validate=_still_a_recipe), dry_run)
+                _say_edits(
+                    set_value(files, name.strip(), value.strip(), dry_run=dry_run, validate=_still_a_recipe), dry_run
+                )
             elif word:
                 say("expected NAME=VALUE, %g NAME or %q")
         except KanjoError as error:
@@ -117,7 +125,7 @@ def _say_edits(edits: list[Any], dry_run: bool) -> None:
 def _still_a_recipe(path: Path, before: Any, after: Any) -> None:
     """A file that is a recipe of ours stays one; other files are nobody's business."""
     try:
-        from kanjo.train.recipe import recipe_from
+        from kanjo.train.config.loading import recipe_from
     except ImportError:
         return
     try:
@@ -161,4 +169,6 @@ def _mirrored(source: Path, target: Path, change: Any, jobs: int, silent: bool, 
     if done.failed:
         for line in done.failed[:20]:
             say(f"kanjo: {line}")
-        raise KanjoError(f"{len(done.failed)} recordings failed{', of which 20 are named' if len(done.failed) > 20 else ''}")
+        raise KanjoError(
+            f"{len(done.failed)} recordings failed{', of which 20 are named' if len(done.failed) > 20 else ''}"
+        )

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import typer
 
 from kanjo import files
-from kanjo.cli._common import CorpusRoot, Jobs, Overrides, RecipeName, Run, Silent, Threads, progress
-from kanjo.cli.jobs import Job, run_jobs
-from kanjo.cli.pooled import pool
-from kanjo.cli.runs import FINETUNE, experiment_of, look_ahead, prepared, run_fold, run_folder, settle
+from kanjo.cli.common import CorpusRoot, Jobs, Overrides, RecipeName, Run, Silent, Threads, progress
 from kanjo.errors import KanjoError, RecipeError
+from kanjo.experiments.crossval import pool
+from kanjo.experiments.pipeline import FINETUNE, experiment_of, look_ahead, prepared, run_fold, run_folder, settle
+from kanjo.experiments.subprocesses import Job, run_jobs
 
 
 def register(app: typer.Typer) -> None:
@@ -26,15 +26,20 @@ def train(
     fold: Annotated[int | None, typer.Option(min=1, help="Which fold tests (default: the recipe's).")] = None,
     stage: Annotated[
         Literal["finetune", "train"] | None,
-        typer.Option(help="One stage of a recipe with two: finetune the CNN, or train what follows it (default: both)."),
+        typer.Option(
+            help="One stage of a recipe with two: finetune the CNN, or train what follows it (default: both)."
+        ),
     ] = None,
     output: Run = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in -o (default: the recipe's latest) where it stopped.")
     ] = False,
-    init: Annotated[str | None, typer.Option(help="A bundle whose weights training starts from: 'default', or a folder.")] = None,
+    init: Annotated[
+        str | None, typer.Option(help="A bundle whose weights training starts from: 'default', or a folder.")
+    ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Train nothing: say who trains and tests, what it leaks, minutes and memory.")
+        bool,
+        typer.Option("--dry-run", help="Train nothing: say who trains and tests, what it leaks, minutes and memory."),
     ] = False,
     untested: Annotated[
         bool, typer.Option("--untested", help="Stop after training: scores of validation speakers only, no bundle.")
@@ -52,14 +57,23 @@ def train(
     if dry_run:
         look_ahead(experiment, corpus_root, threads, silent)
         return
-    from kanjo.train.shares import rank_and_size
+    from kanjo.train.distributed import rank_and_size
 
     rank, size = rank_and_size()
     if size > 1 and output is None:
         raise RecipeError("several processes train one run: name its folder with -o")
     run = run_folder(experiment, output, resume or rank > 0, f"fold-{experiment.split.fold}", stage or "")
     experiment = settle(experiment, run, resume)
-    run_fold(experiment, corpus_root, run, stage=stage or "", resume=resume, threads=threads, silent=silent, untested=untested)
+    run_fold(
+        experiment,
+        corpus_root,
+        run,
+        stage=stage or "",
+        resume=resume,
+        threads=threads,
+        silent=silent,
+        untested=untested,
+    )
 
 
 def crossval(
@@ -67,7 +81,9 @@ def crossval(
     overrides: Overrides = None,
     corpus_root: CorpusRoot = None,
     output: Run = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder in -o: folds that are done stay.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the folder in -o: folds that are done stay.")
+    ] = False,
     jobs: Jobs = 0,
     silent: Silent = False,
 ) -> None:
@@ -90,7 +106,9 @@ def crossval(
 
 
 def compare(
-    recipes: Annotated[list[str], typer.Argument(metavar="RECIPE...", help="Recipes in the box, or YAML or JSON files.")],
+    recipes: Annotated[
+        list[str], typer.Argument(metavar="RECIPE...", help="Recipes in the box, or YAML or JSON files.")
+    ],
     overrides: Overrides = None,
     corpus_root: CorpusRoot = None,
     output: Run = None,

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kanjo import files
-from kanjo.cli._common import CorpusRoot, Jobs, Overrides, RecipeName, Run, Silent, progress, say
-from kanjo.cli.jobs import run_twice
-from kanjo.cli.runs import experiment_of, prepared, run_folder, settle
+from kanjo.cli.common import CorpusRoot, Jobs, Overrides, RecipeName, Run, Silent, progress, say
 from kanjo.errors import KanjoError
+from kanjo.experiments.pipeline import experiment_of, prepared, run_folder, settle
+from kanjo.experiments.subprocesses import run_twice
 
 if TYPE_CHECKING:
-    from kanjo.train.schema import Recipe
-    from kanjo.train.tune import Trial, Tuned
+    from kanjo.train.config.schema import Recipe
+    from kanjo.train.tuning import Trial, Tuned
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +33,8 @@ def tune(
     corpus_root: CorpusRoot = None,
     trials: Annotated[int | None, typer.Option(min=1, help="How many in all (default: the recipe's).")] = None,
     storage: Annotated[
-        str | None, typer.Option(help="A database that machines share, such as sqlite:///study.db (default: a journal in -o).")
+        str | None,
+        typer.Option(help="A database that machines share, such as sqlite:///study.db (default: a journal in -o)."),
     ] = None,
     output: Run = None,
     resume: Annotated[
@@ -49,7 +50,7 @@ def tune(
     """
     experiment = experiment_of(recipe, overrides, corpus_root, None)
     try:
-        from kanjo.train.tune import check_space, open_study, result
+        from kanjo.train.tuning import check_space, open_study, result
     except ImportError as error:
         raise KanjoError(f"tuning needs Optuna: pip install 'kanjo[tune]' ({error})") from error
     until = trials or check_space(experiment).trials
@@ -75,7 +76,7 @@ def tune(
 
 
 def _search(experiment: Recipe, study: Any, corpus_root: str | None, folder: Path, until: int, silent: bool) -> None:
-    from kanjo.train.tune import search
+    from kanjo.train.tuning import search
 
     with progress("decoding", silent) as show:
         material = prepared(experiment, corpus_root, show)
@@ -87,7 +88,9 @@ def _search(experiment: Recipe, study: Any, corpus_root: str | None, folder: Pat
     search(study, material, material.fold(experiment.split.fold), folder, until, tell)
 
 
-def _workers(folder: Path, corpus_root: str | None, until: int, storage: str | None, at_once: int, silent: bool) -> None:
+def _workers(
+    folder: Path, corpus_root: str | None, until: int, storage: str | None, at_once: int, silent: bool
+) -> None:
     """The same search in several processes of their own cores; one that dies is started once more, and named."""
     threads = max(1, (os.cpu_count() or 1) // at_once)
     words = ["tune", str(folder / "recipe.yaml"), "-o", str(folder), "--resume", "--worker", "--trials", str(until)]
@@ -118,7 +121,7 @@ def _line(trial: Trial, best: float) -> str:
 
 def _write(folder: Path, found: Tuned) -> None:
     """``best.yaml``, ``trials.csv`` and the pictures."""
-    from kanjo.evaluation import figures, searches
+    from kanjo.evaluation.reports import figures, tuning_plots
 
     files.write_text(folder / "best.yaml", found.recipe.text())
     keys = list(found.best.values)
@@ -127,13 +130,22 @@ def _write(folder: Path, found: Tuned) -> None:
     writer.writerow(["trial", "state", "validation_uar", "epochs", *keys, "said"])
     for trial in found.trials:
         writer.writerow(
-            [trial.number, trial.state, trial.uar, trial.epochs, *(trial.values.get(key, "") for key in keys), trial.said]
+            [
+                trial.number,
+                trial.state,
+                trial.uar,
+                trial.epochs,
+                *(trial.values.get(key, "") for key in keys),
+                trial.said,
+            ]
         )
     files.write_text(folder / "trials.csv", buffer.getvalue())
-    points = [searches.Point(t.number, t.uar, t.state == "done", t.values) for t in found.trials if t.uar is not None]
-    pictures = {"history": searches.history(points), "parallel": searches.parallel(points)}
+    points = [
+        tuning_plots.Point(t.number, t.uar, t.state == "done", t.values) for t in found.trials if t.uar is not None
+    ]
+    pictures = {"history": tuning_plots.history(points), "parallel": tuning_plots.parallel(points)}
     if found.importance:
-        pictures["importance"] = searches.importance(found.importance)
+        pictures["importance"] = tuning_plots.importance(found.importance)
     figures.write(folder, pictures)
 
 

@@ -6,33 +6,33 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-from kanjo.corpora._base import Corpus
-from kanjo.corpora.aihub import AIHUB, AIHUB_FIRST
-from kanjo.corpora.ased import ASED
-from kanjo.corpora.baved import BAVED
-from kanjo.corpora.cafe import CAFE
-from kanjo.corpora.cremad import CREMAD
-from kanjo.corpora.emodb import EMODB
-from kanjo.corpora.emotale import EMOTALE
-from kanjo.corpora.emotiontts import EMOTIONTTS
-from kanjo.corpora.emovo import EMOVO
-from kanjo.corpora.esd import ESD
-from kanjo.corpora.filelist import write_filelist
-from kanjo.corpora.iemocap import IEMOCAP
-from kanjo.corpora.jtes import JTES
+from kanjo.corpora.corpus import Corpus
+from kanjo.corpora.formats.filelist import write_filelist
+from kanjo.corpora.formats.tables import read_manifest
 from kanjo.corpora.manifest import COLUMNS, Manifest, Utterance, manifest_text, write_manifest
-from kanjo.corpora.meld import MELD
-from kanjo.corpora.mesd import MESD
-from kanjo.corpora.nemo import NEMO
-from kanjo.corpora.own import read_folder
-from kanjo.corpora.ravdess import RAVDESS, RAVDESS_SONG
-from kanjo.corpora.savee import SAVEE
-from kanjo.corpora.shemo import SHEMO
-from kanjo.corpora.studies import STUDIES
-from kanjo.corpora.tables import read_manifest
-from kanjo.corpora.tess import TESS
-from kanjo.corpora.turev import TUREV
-from kanjo.corpora.urdu import URDU
+from kanjo.corpora.readers.aihub import AIHUB, AIHUB_FIRST
+from kanjo.corpora.readers.ased import ASED
+from kanjo.corpora.readers.baved import BAVED
+from kanjo.corpora.readers.cafe import CAFE
+from kanjo.corpora.readers.cremad import CREMAD
+from kanjo.corpora.readers.emodb import EMODB
+from kanjo.corpora.readers.emotale import EMOTALE
+from kanjo.corpora.readers.emotiontts import EMOTIONTTS
+from kanjo.corpora.readers.emovo import EMOVO
+from kanjo.corpora.readers.esd import ESD
+from kanjo.corpora.readers.iemocap import IEMOCAP
+from kanjo.corpora.readers.jtes import JTES
+from kanjo.corpora.readers.meld import MELD
+from kanjo.corpora.readers.mesd import MESD
+from kanjo.corpora.readers.nemo import NEMO
+from kanjo.corpora.readers.own import read_folder
+from kanjo.corpora.readers.ravdess import RAVDESS, RAVDESS_SONG
+from kanjo.corpora.readers.savee import SAVEE
+from kanjo.corpora.readers.shemo import SHEMO
+from kanjo.corpora.readers.studies import STUDIES
+from kanjo.corpora.readers.tess import TESS
+from kanjo.corpora.readers.turev import TUREV
+from kanjo.corpora.readers.urdu import URDU
 from kanjo.errors import CorpusError
 
 __all__ = [

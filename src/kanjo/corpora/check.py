@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from kanjo import audio
+from kanjo.audio.levels import Levels
 from kanjo.corpora import OWN, corpus_named, read_corpus
 from kanjo.corpora.manifest import Manifest, Utterance
 from kanjo.errors import AudioError
-from kanjo.levels import Levels
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ class CheckReport:
         }
 
 
-def check(name: str, root: Path, decode: bool = True, progress: Callable[[int, int], None] | None = None) -> CheckReport:
+def check(
+    name: str, root: Path, decode: bool = True, progress: Callable[[int, int], None] | None = None
+) -> CheckReport:
     """Compare a corpus on disk with what its publication promises.
 
     ``decode`` reads every sample (else headers only: no levels, no duplicates). ``progress(done, total)`` is called as
@@ -120,7 +122,9 @@ def check(name: str, root: Path, decode: bool = True, progress: Callable[[int, i
     )
 
 
-def hear(root: Path, files: Sequence[str], decode: bool, progress: Callable[[int, int], None] | None = None) -> list[Heard]:
+def hear(
+    root: Path, files: Sequence[str], decode: bool, progress: Callable[[int, int], None] | None = None
+) -> list[Heard]:
     """Every recording's header, or all its samples, on as many cores as there are."""
     found = []
     with ThreadPoolExecutor() as pool:
@@ -174,14 +178,19 @@ def _incomplete(utterances: tuple[Utterance, ...]) -> tuple[tuple[str, str], ...
             emotions[row.speaker].add(row.emotion)
     spread = Counter(emotion for found in emotions.values() for emotion in found)
     usual = {emotion for emotion, n in spread.items() if 2 * n > len(emotions)}
-    return tuple((speaker, ", ".join(sorted(usual - found))) for speaker, found in sorted(emotions.items()) if usual - found)
+    return tuple(
+        (speaker, ", ".join(sorted(usual - found))) for speaker, found in sorted(emotions.items()) if usual - found
+    )
 
 
 def _against(name: str, utterances: tuple[Utterance, ...]) -> list[Line]:
     corpus = corpus_named(name)
     labels = Counter(row.labels_raw for row in utterances)
     speakers = {row.speaker for row in utterances}
-    lines = [_line("utterances", len(utterances), corpus.n_files), _line("speakers", len(speakers - {""}), corpus.n_speakers)]
+    lines = [
+        _line("utterances", len(utterances), corpus.n_files),
+        _line("speakers", len(speakers - {""}), corpus.n_speakers),
+    ]
     lines += [_line(f"emotion {word}", labels.pop(word, 0), n) for word, n in corpus.emotions.items()]
     lines += [Line(f"emotion {word}", str(n), "0", "differs") for word, n in labels.items()]
     return lines
@@ -202,7 +211,9 @@ def _formats(heard: list[Heard], published_rate: int) -> list[Line]:
     lines = []
     for rate, n in sorted(Counter(item.rate for item in heard).items()):
         fits = rate == published_rate or not published_rate
-        lines.append(Line(f"at {rate} Hz", str(n), f"{published_rate} Hz" if published_rate else "", "ok" if fits else "note"))
+        lines.append(
+            Line(f"at {rate} Hz", str(n), f"{published_rate} Hz" if published_rate else "", "ok" if fits else "note")
+        )
     several = sum(1 for item in heard if item.channels > 1)
     if several:
         lines.append(Line("recordings with several channels", str(several), "", "note"))

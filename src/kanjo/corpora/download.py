@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from kanjo.corpora._base import Archive, Corpus
+from kanjo.corpora.corpus import Archive, Corpus
 from kanjo.corpora.unpack import is_archive, unpack
 from kanjo.errors import CorpusError, KanjoError
 from kanjo.files import reason
@@ -31,7 +31,11 @@ class Cut(Exception):
 
 
 def download(
-    corpus: Corpus, folder: Path, progress: Callable[[str], Progress] | None = None, wait_s: float = 1.0, keep: bool = False
+    corpus: Corpus,
+    folder: Path,
+    progress: Callable[[str], Progress] | None = None,
+    wait_s: float = 1.0,
+    keep: bool = False,
 ) -> None:
     """Fetch a corpus's archives into ``folder``, verify and unpack them. What was begun goes on where it stopped.
 
@@ -89,7 +93,9 @@ def _settled(archive: Archive, got: Path, folder: Path, progress: Progress | Non
     else:
         head = got.read_bytes()[:60]
         got.unlink()
-        raise CorpusError(f"{archive.url}: no archive (zip, tar) came, but {head!r}; try again, or look at the page yourself")
+        raise CorpusError(
+            f"{archive.url}: no archive (zip, tar) came, but {head!r}; try again, or look at the page yourself"
+        )
     done.touch()
     if not keep:
         got.write_bytes(b"")  # its name stays, so that what was stopped doesn't fetch it twice
@@ -165,7 +171,9 @@ def _attempt(session: Any, url: str, part: Path, size: int, progress: Progress |
             part.unlink()
             raise Cut("the file is not the one that was begun")
         if answer.status_code not in (200, 206):
-            raise CorpusError(f"{url}: the server answers {answer.status_code} {answer.reason}; look at the page yourself")
+            raise CorpusError(
+                f"{url}: the server answers {answer.status_code} {answer.reason}; look at the page yourself"
+            )
         goes_on = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         start = have if goes_on else 0
         told = int(answer.headers.get("Content-Length") or 0)

@@ -63,7 +63,7 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
     Raises KanjoError.
     """
     if path.suffix.lower() == ".parquet":
-        from kanjo.corpora.parquet import write_rows
+        from kanjo.corpora.formats.parquet import write_rows
 
         rows = list(utterances)
         write_rows(path, {name: [getattr(row, name) for row in rows] for name in COLUMNS})

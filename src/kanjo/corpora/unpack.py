@@ -96,13 +96,23 @@ def _tar_member(tarred: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> _
 def _inside(name: str, path: Path) -> PurePosixPath:
     """A member's place. Raises CorpusError for one that leads out of the folder."""
     place = PurePosixPath(name.replace("\\", "/"))
-    if place.is_absolute() or ".." in place.parts or ":" in (place.parts or ("",))[0] or not place.parts or "\0" in name:
+    if (
+        place.is_absolute()
+        or ".." in place.parts
+        or ":" in (place.parts or ("",))[0]
+        or not place.parts
+        or "\0" in name
+    ):
         raise CorpusError(f"{path.name}: {name!r} would land outside the folder; refused")
     return place
 
 
 def _chosen(members: list[_Member], path: Path, only: str) -> list[_Member]:
-    kept = [member for member in members if not set(_JUNK) & set(member.name.parts) and not member.name.name.startswith("._")]
+    kept = [
+        member
+        for member in members
+        if not set(_JUNK) & set(member.name.parts) and not member.name.name.startswith("._")
+    ]
     tops = {member.name.parts[0] for member in kept}
     if len(tops) == 1 and all(len(member.name.parts) > 1 for member in kept):
         kept = [_Member(PurePosixPath(*member.name.parts[1:]), member.size, member.open) for member in kept]

@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from kanjo import audio, files
 from kanjo.corpora import Utterance
+from kanjo.corpora.splits import Fold
 from kanjo.errors import AudioError, KanjoError
 from kanjo.evaluation.evaluate import Answer
 from kanjo.evaluation.metrics import confusion_matrix, uar
-from kanjo.splits import Fold
 
 #: The command's word -> openSMILE's set.
 SETS = {"egemaps": "eGeMAPSv02", "compare": "ComParE_2016"}
@@ -42,7 +42,12 @@ class Fitted:
 
 
 def functionals(
-    name: str, rows: Sequence[Utterance], paths: Sequence[Path], cache: Path, jobs: int = 0, progress: Progress | None = None
+    name: str,
+    rows: Sequence[Utterance],
+    paths: Sequence[Path],
+    cache: Path,
+    jobs: int = 0,
+    progress: Progress | None = None,
 ) -> Matrix:
     """Functionals (U, F) of utterances, kept in ``cache`` under a digest of what they were made of. Raises KanjoError."""
     kind, version = SETS[name], _opensmile().__version__
@@ -78,7 +83,9 @@ def by_speaker(features: Matrix, speakers: Sequence[str]) -> Matrix:
     return out
 
 
-def fit(features: Matrix, rows: Sequence[Utterance], labels: Sequence[int], emotions: Sequence[str], fold: Fold) -> Fitted:
+def fit(
+    features: Matrix, rows: Sequence[Utterance], labels: Sequence[int], emotions: Sequence[str], fold: Fold
+) -> Fitted:
     """One fold: C by validation UAR, the temperature of its answers too, then the test utterances' answers."""
     y = np.asarray(labels)
     train, validation, test = (np.asarray(side, int) for side in (fold.train, fold.validation, fold.test))
@@ -112,7 +119,12 @@ def _functionals(work: tuple[str, str, float | None, float | None]) -> npt.NDArr
 
 
 def _margins(
-    features: Matrix, y: npt.NDArray[np.int_], known: npt.NDArray[np.int_], asked: npt.NDArray[np.int_], c: float, n: int
+    features: Matrix,
+    y: npt.NDArray[np.int_],
+    known: npt.NDArray[np.int_],
+    asked: npt.NDArray[np.int_],
+    c: float,
+    n: int,
 ) -> npt.NDArray[np.float64]:
     """Distances (A, E) of asked utterances from each emotion's plane, learnt on known ones."""
     from sklearn.svm import LinearSVC

@@ -71,7 +71,10 @@ def named_apart(runs: Sequence[Run]) -> list[Run]:
         names = ["/".join(run.folder.resolve().parts[-depth:]) for run in runs]
         if len(set(names)) == len(names):
             break
-    return [Run(name, run.folder, run.labels, run.answers, run.scores, run.curves) for name, run in zip(names, runs, strict=True)]
+    return [
+        Run(name, run.folder, run.labels, run.answers, run.scores, run.curves)
+        for name, run in zip(names, runs, strict=True)
+    ]
 
 
 def differences(runs: Sequence[Run]) -> list[Difference]:

@@ -18,10 +18,10 @@ from kanjo import audio, files
 from kanjo.corpora import Utterance
 from kanjo.errors import AudioError, CorpusError, KanjoError
 from kanjo.evaluation.metrics import Scores, score
+from kanjo.inference.prediction import Prediction
+from kanjo.inference.recognizer import Recognizer
+from kanjo.inference.speaker_profiles import Profile, profile_of
 from kanjo.labels import UNSURE
-from kanjo.prediction import Prediction
-from kanjo.recognizer import Recognizer
-from kanjo.speakers import Profile, profile_of
 
 Progress = Callable[[int, int], None]
 
@@ -131,14 +131,18 @@ def _answered(
 ) -> tuple[list[Answer], list[tuple[str, str]]]:
     """Answers to the utterances that were chosen, and those that can't be heard, with why."""
     answers, failed = [], []
-    for done, (i, found) in enumerate(zip(chosen, _predictions(recognizer, rows, paths, chosen, speaker), strict=True), 1):
+    for done, (i, found) in enumerate(
+        zip(chosen, _predictions(recognizer, rows, paths, chosen, speaker), strict=True), 1
+    ):
         row = rows[i]
         if found.error:
             failed.append((str(paths[i]), found.error))
         else:
             shares = tuple(found.probabilities[name] for name in recognizer.labels)
             who = (row.corpus, row.file, row.speaker_key, row.sex)
-            answers.append(Answer(*who, truths[i], found.label, shares, str(paths[i]), found.embedding, found.speech_s, i))
+            answers.append(
+                Answer(*who, truths[i], found.label, shares, str(paths[i]), found.embedding, found.speech_s, i)
+            )
         if progress:
             progress(done, len(chosen))
     return answers, failed
@@ -147,7 +151,9 @@ def _answered(
 def by_corpus(labels: Sequence[str], answers: Sequence[Answer]) -> dict[str, Scores]:
     """Scores of each corpus's answers alone, where there are several."""
     names = list(dict.fromkeys(answer.corpus for answer in answers))
-    return {name: scores_of(labels, [item for item in answers if item.corpus == name]) for name in names if len(names) > 1}
+    return {
+        name: scores_of(labels, [item for item in answers if item.corpus == name]) for name in names if len(names) > 1
+    }
 
 
 def scores_of(labels: Sequence[str], answers: Sequence[Answer]) -> Scores:
@@ -180,7 +186,8 @@ def read_answers(path: Path) -> tuple[tuple[str, ...], list[Answer]]:
         with path.open(encoding="utf-8", newline="") as stream:
             head, *body = list(csv.reader(stream))
             return tuple(head[6:]), [
-                Answer(row[0], row[1], row[2], row[3], row[4], row[5], tuple(float(cell) for cell in row[6:])) for row in body
+                Answer(row[0], row[1], row[2], row[3], row[4], row[5], tuple(float(cell) for cell in row[6:]))
+                for row in body
             ]
     except OSError as error:
         raise CorpusError(f"can't read {path}: {files.reason(error)}") from error
@@ -189,7 +196,11 @@ def read_answers(path: Path) -> tuple[tuple[str, ...], list[Answer]]:
 
 
 def _predictions(
-    recognizer: Recognizer, rows: Sequence[Utterance], paths: Sequence[Path], known: Sequence[int], speaker: Profile | None = None
+    recognizer: Recognizer,
+    rows: Sequence[Utterance],
+    paths: Sequence[Path],
+    known: Sequence[int],
+    speaker: Profile | None = None,
 ) -> Iterator[Prediction]:
     if all(rows[i].start_s is None and rows[i].end_s is None for i in known):
         yield from recognizer.predict_many((paths[i] for i in known), speaker=speaker)

@@ -16,16 +16,16 @@ from starlette.exceptions import HTTPException
 
 import kanjo
 from kanjo.errors import KanjoError
-from kanjo.hearing import Manner
-from kanjo.prediction import Prediction, failed
-from kanjo.recognizer import Recognizer
+from kanjo.inference.prediction import Prediction, failed
+from kanjo.inference.recognizer import Recognizer
+from kanjo.inference.recording import Manner
+from kanjo.inference.speaker_profiles import Profile, profile_of
 from kanjo.server import streams, uploads
-from kanjo.server.engine import Engine, Full
-from kanjo.server.guard import Guard, Refused, error_body
-from kanjo.server.measures import Measures
-from kanjo.server.messages import EnrolledOut, ErrorOut, ModelsOut, Predictions
+from kanjo.server.limits import Guard, Refused, error_body
+from kanjo.server.metrics import Measures
+from kanjo.server.queue import Engine, Full
+from kanjo.server.schemas import EnrolledOut, ErrorOut, ModelsOut, Predictions
 from kanjo.server.settings import Settings
-from kanjo.speakers import Profile, profile_of
 
 PAGE = Path(__file__).parent / "page"
 _TYPES = {
@@ -67,7 +67,9 @@ def create_app(recognizer: Recognizer, settings: Settings | None = None) -> Any:
     """The service as an ASGI application."""
     settings = settings or Settings()
     measures = Measures()
-    engine = Engine(recognizer, measures, capacity=settings.capacity, decoders=settings.decoders, longest_s=settings.longest_s)
+    engine = Engine(
+        recognizer, measures, capacity=settings.capacity, decoders=settings.decoders, longest_s=settings.longest_s
+    )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -188,7 +190,9 @@ def _page(app: FastAPI) -> None:
 
 
 def _manner(
-    recognizer: Recognizer, options: tuple[float | None, float | None, float | None, str | None], speaker: Profile | None
+    recognizer: Recognizer,
+    options: tuple[float | None, float | None, float | None, str | None],
+    speaker: Profile | None,
 ) -> Manner:
     try:
         return recognizer.manner(*options, speaker)
@@ -196,7 +200,9 @@ def _manner(
         raise Refused(422, "bad_speaker" if speaker else "bad_parameter", str(error)) from error
 
 
-async def _within(engine: Engine, settings: Settings, recordings: list[uploads.Recording], manner: Manner) -> list[Prediction]:
+async def _within(
+    engine: Engine, settings: Settings, recordings: list[uploads.Recording], manner: Manner
+) -> list[Prediction]:
     """The answers, where there is room and time for them; the recordings are closed. Raises Refused."""
     try:
         engine.enter()
@@ -227,7 +233,9 @@ async def _refused(request: Request, refused: Exception) -> Response:
     assert isinstance(refused, Refused)
     body = error_body(refused.code, refused.message, request.state.request_id)
     return JSONResponse(
-        body, refused.status, {**refused.headers, "connection": "close"} if refused.status in (408, 413) else refused.headers
+        body,
+        refused.status,
+        {**refused.headers, "connection": "close"} if refused.status in (408, 413) else refused.headers,
     )
 
 

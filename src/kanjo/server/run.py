@@ -9,7 +9,7 @@ import sys
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from kanjo.recognizer import Recognizer
+from kanjo.inference.recognizer import Recognizer
 from kanjo.server.app import create_app
 from kanjo.server.settings import Settings
 

@@ -20,12 +20,12 @@ import numpy.typing as npt
 from fastapi import WebSocket, WebSocketDisconnect
 
 from kanjo.errors import KanjoError
-from kanjo.server.engine import Engine
-from kanjo.server.guard import is_token
-from kanjo.server.measures import Measures
+from kanjo.inference.speaker_profiles import profile_from
+from kanjo.inference.streaming import Stream
+from kanjo.server.limits import is_token
+from kanjo.server.metrics import Measures
+from kanjo.server.queue import Engine
 from kanjo.server.settings import Settings
-from kanjo.speakers import profile_from
-from kanjo.stream import Stream
 
 log = logging.getLogger("kanjo.server")
 
@@ -61,7 +61,9 @@ async def serve(socket: WebSocket, engine: Engine, settings: Settings, measures:
     except _Ended as ended:
         said = f"{ended.code}: {ended}"
         with contextlib.suppress(WebSocketDisconnect, RuntimeError, asyncio.TimeoutError):
-            await _send(socket, {"type": "error", "code": ended.code, "message": str(ended), "request_id": request_id}, settings)
+            await _send(
+                socket, {"type": "error", "code": ended.code, "message": str(ended), "request_id": request_id}, settings
+            )
             await socket.close(ended.close, ended.code)
     except (WebSocketDisconnect, RuntimeError):
         pass  # it left; there is nobody to tell
@@ -93,7 +95,9 @@ async def _one(socket: WebSocket, engine: Engine, settings: Settings) -> None:
             await _send(socket, {"type": "window", **answer.as_dict()}, settings)
         if stream.seconds - told >= _LEVEL_S:
             told = stream.seconds
-            await _send(socket, {"type": "level", "speech": round(stream.speech, 3), "seconds": round(told, 3)}, settings)
+            await _send(
+                socket, {"type": "level", "speech": round(stream.speech, 3), "seconds": round(told, 3)}, settings
+            )
     try:
         whole_answer = await engine.aside(stream.finish)
     except KanjoError as error:

@@ -15,9 +15,9 @@ from starlette.exceptions import HTTPException
 from kanjo import audio
 from kanjo.errors import AudioError, KanjoError
 from kanjo.files import reason
-from kanjo.server.guard import Refused
+from kanjo.inference.speaker_profiles import Profile, profile_from
+from kanjo.server.limits import Refused
 from kanjo.server.settings import Settings
-from kanjo.speakers import Profile, profile_from
 
 _PCM = {"s16le": "PCM_16", "f32le": "FLOAT"}
 
@@ -38,7 +38,9 @@ async def _recordings(request: Request, settings: Settings, raw: tuple[str | Non
     if kind == "multipart/form-data":
         return await _uploads(request, settings)
     if not (kind.startswith(("audio/", "video/")) or kind in ("application/octet-stream", "application/ogg", "")):
-        raise Refused(415, "not_audio", f"content type {kind}: expected multipart/form-data, audio/* or application/octet-stream")
+        raise Refused(
+            415, "not_audio", f"content type {kind}: expected multipart/form-data, audio/* or application/octet-stream"
+        )
     body = cast(BinaryIO, tempfile.SpooledTemporaryFile(1 << 20))  # noqa: SIM115  closed by _close
     async for chunk in request.stream():
         body.write(chunk)
@@ -76,7 +78,11 @@ async def _uploads(request: Request, settings: Settings) -> list[Recording]:
         form = await request.form(max_files=settings.max_files, max_fields=20)
     except HTTPException as error:
         raise Refused(422, "bad_form", str(error.detail)) from error
-    found = [(_plain(part.filename or "recording"), part.file) for part in form.getlist("files") if isinstance(part, UploadFile)]
+    found = [
+        (_plain(part.filename or "recording"), part.file)
+        for part in form.getlist("files")
+        if isinstance(part, UploadFile)
+    ]
     if not found:
         raise Refused(422, "no_files", 'no recording sent: expected parts named "files"')
     return found

@@ -32,7 +32,9 @@ def resample(path: Path, place: Path, sample_rate: int) -> str:
         if source.samplerate == sample_rate:
             _through(source, out, lambda block: block)
             return ""
-        stream = soxr.ResampleStream(source.samplerate, sample_rate, source.channels, dtype=_kind(source), quality="VHQ")
+        stream = soxr.ResampleStream(
+            source.samplerate, sample_rate, source.channels, dtype=_kind(source), quality="VHQ"
+        )
         for block in _blocks(source):
             out.write(_clipped(stream.resample_chunk(block)))
         out.write(_clipped(stream.resample_chunk(np.zeros((0, source.channels), _kind(source)), last=True)))
@@ -147,7 +149,9 @@ def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
         if not path.stat().st_size:
             raise AudioError(f"{path}: empty (0 bytes)") from error
         said = str(getattr(error, "error_string", error)).rstrip(".")
-        raise AudioError(f"{path}: can't be read or written in its own format ({said}); convert it to WAV or FLAC") from error
+        raise AudioError(
+            f"{path}: can't be read or written in its own format ({said}); convert it to WAV or FLAC"
+        ) from error
 
 
 @contextmanager

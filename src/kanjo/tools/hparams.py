@@ -97,9 +97,15 @@ def _match(path: Path, name: str, text: str) -> Place:
         raise KanjoError(f"{path}: {name} could be {', '.join(place.name for place in found)}; name one in full")
     import difflib
 
-    known = {place.name: place.name for place in places} | {place.name.rsplit(".", 1)[-1]: place.name for place in places}
+    known = {place.name: place.name for place in places} | {
+        place.name.rsplit(".", 1)[-1]: place.name for place in places
+    }
     near = [known[key] for key in difflib.get_close_matches(name, known, n=1)]
-    hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(place.name for place in places[:12]) or 'no values'}"
+    hint = (
+        f"did you mean {near[0]}?"
+        if near
+        else f"it has {', '.join(place.name for place in places[:12]) or 'no values'}"
+    )
     raise KanjoError(f"{path}: no value named {name}; {hint}")
 
 
@@ -152,7 +158,11 @@ def _written(path: Path, place: Place, word: str) -> str:
     value = _parsed(word, place)
     kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", type(None): "null"}
     numbers = (int, float)
-    fits = place.value is None or type(value) is type(place.value) or (type(value) in numbers and type(place.value) in numbers)
+    fits = (
+        place.value is None
+        or type(value) is type(place.value)
+        or (type(value) in numbers and type(place.value) in numbers)
+    )
     if not fits or isinstance(value, list | dict):
         raise KanjoError(
             f"{path}: {place.name} is {place.value!r}, {kinds.get(type(place.value), 'a value')}; {word!r} is "
@@ -172,7 +182,9 @@ def _written(path: Path, place: Place, word: str) -> str:
 def _json(value: Any, word: str) -> str:
     """The value in JSON; a number as it was typed, where JSON knows that form (not .5 or 0x1f)."""
     try:
-        return word if not isinstance(value, str) and json.loads(word) == value else json.dumps(value, ensure_ascii=False)
+        return (
+            word if not isinstance(value, str) and json.loads(word) == value else json.dumps(value, ensure_ascii=False)
+        )
     except ValueError:
         return json.dumps(value, ensure_ascii=False)
 
@@ -181,7 +193,11 @@ def _plain(word: str) -> str:
     """Text without quotes where YAML reads it back as that text, else with them."""
     yaml = _yaml()
     try:
-        plain = word == word.strip() and "\n" not in word and yaml.safe_load(f"x: {word}\n") == {"x": word} == {"x": _value(word)}
+        plain = (
+            word == word.strip()
+            and "\n" not in word
+            and yaml.safe_load(f"x: {word}\n") == {"x": word} == {"x": _value(word)}
+        )
     except yaml.YAMLError:
         plain = False
     return word if plain else json.dumps(word, ensure_ascii=False)

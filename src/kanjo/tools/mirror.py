@@ -70,7 +70,9 @@ def _pairs(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
         return
     ours, theirs = source.resolve(), target.resolve()
     if ours == theirs or ours in theirs.parents:
-        raise KanjoError(f"{target} is {source} or lies within it; choose another place, originals are not written over")
+        raise KanjoError(
+            f"{target} is {source} or lies within it; choose another place, originals are not written over"
+        )
     if target.exists() and not target.is_dir():
         raise KanjoError(f"{target} is a file, expected a folder")
     for where, folders, names in os.walk(source):

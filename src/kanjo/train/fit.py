@@ -14,22 +14,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from kanjo.splits import Fold
-from kanjo.train.calibrate import Calibration, by_strangers, fit_temperature
-from kanjo.train.data import Items, Windows, loader
-from kanjo.train.familiar import Doubt
-from kanjo.train.features import cached_features
-from kanjo.train.frontend import LogMel
-from kanjo.train.heads import Embeddings, HeadsModule, heads_of, heads_task
-from kanjo.train.init import initialise
-from kanjo.train.material import Material, class_weights, emotions_of, shares_of, sides, statistics
-from kanjo.train.module import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of, uar
-from kanjo.train.network_sections import DcnnBlstmSection, MobileNetSection, WhisperSection
-from kanjo.train.networks.encoder import Encoder
-from kanjo.train.networks.weights import published_of, read_weights
-from kanjo.train.optimise import Best, checkpoint, in_bf16, optimise
-from kanjo.train.schema import Recipe
-from kanjo.train.voices import others_mean
+from kanjo.corpora.splits import Fold
+from kanjo.train.calibration.ood import Doubt
+from kanjo.train.calibration.temperature import Calibration, by_strangers, fit_temperature
+from kanjo.train.config.models import DcnnBlstmSection, MobileNetSection, WhisperSection
+from kanjo.train.config.schema import Recipe
+from kanjo.train.data.datasets import Items, Windows, loader
+from kanjo.train.data.experiment_data import Material, class_weights, emotions_of, shares_of, sides, statistics
+from kanjo.train.data.segment_feature_cache import cached_features
+from kanjo.train.features.log_mel import LogMel
+from kanjo.train.models.encoder import Encoder
+from kanjo.train.models.pretrained_weights import published_of, read_weights
+from kanjo.train.models.speaker_means import others_mean
+from kanjo.train.tasks.base import EmotionModule, FeatureModule, System, WindowModule, deep_network, system_of, uar
+from kanjo.train.tasks.linear_probe import Embeddings, HeadsModule, heads_of, heads_task
+from kanjo.train.trainer import Best, checkpoint, in_bf16, optimise
+from kanjo.train.warm_start import initialise
 
 log = logging.getLogger("kanjo")
 
@@ -41,7 +41,7 @@ _AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted system with the weights of its best epoch. ``doubt``: by how much its temperature grows with strangeness (kanjo.train.calibrate).
+    """A fitted system with the weights of its best epoch. ``doubt``: by how much its temperature grows with strangeness (kanjo.train.calibration.temperature).
 
     ``first``: of a system that was refitted on training and validation speakers together, the one before, which has not heard the latter; epoch,
     temperature and UAR are that one's.
@@ -87,7 +87,7 @@ def fit(
 
     The epoch is chosen by validation UAR and the temperature by validation cross-entropy; test utterances are not read. A recipe that says
     ``training.refit`` has the system trained anew afterwards, on validation utterances too, unless ``refit`` is false.
-    ``extractor``: the deep CNN that a first stage has finetuned (see kanjo.train.finetune), for networks that have one;
+    ``extractor``: the deep CNN that a first stage has finetuned (see kanjo.train.tasks.two_stage), for networks that have one;
     without it the CNN has the weights that the recipe names. ``threads``: cores that torch may use (0: all).
     """
     if threads:
@@ -97,7 +97,9 @@ def fit(
     refit = refit and material.recipe.training.refit
     training = material.recipe.training
     to_the_end = training.to_the_end and (refit or training.optimizer == "lbfgs")
-    best = optimise(module, batches, checks, run, items=len(fold.train), to_the_end=to_the_end, resume=resume, progress=progress)
+    best = optimise(
+        module, batches, checks, run, items=len(fold.train), to_the_end=to_the_end, resume=resume, progress=progress
+    )
     system.cpu().float().eval()
     whole: Any = checks.dataset  # all of it, whatever share of it this process has checked
     if isinstance(whole, Windows | Embeddings):
@@ -171,7 +173,11 @@ def begun(
             torch.nn.init.zeros_(value)
     if recipe.init:
         initialise(system, material, fold)
-    elif isinstance(frontend, LogMel) and frontend.normalization == "corpus" and not (resume and checkpoint(run).is_file()):
+    elif (
+        isinstance(frontend, LogMel)
+        and frontend.normalization == "corpus"
+        and not (resume and checkpoint(run).is_file())
+    ):
         frontend.fit_statistics(*statistics(frontend, material, fold))
     if isinstance(recipe.network, DcnnBlstmSection):
         source = str(extractor) if extractor else recipe.network.weights
@@ -214,7 +220,9 @@ def judged(system: System, utterances: Windows | Embeddings) -> Judged:
     return Judged(fit_temperature(logits, label, speaker), uar(label, logits.argmax(1), logits.shape[1]), enrolled)
 
 
-def _task(system: System, material: Material, fold: Fold, cache: Path) -> tuple[EmotionModule, DataLoader[Any], DataLoader[Any]]:
+def _task(
+    system: System, material: Material, fold: Fold, cache: Path
+) -> tuple[EmotionModule, DataLoader[Any], DataLoader[Any]]:
     """What is trained, on which training and validation batches."""
     recipe, training, n_emotions = material.recipe, material.recipe.training, len(material.emotions)
     if training.optimizer == "lbfgs":

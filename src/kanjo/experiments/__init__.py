@@ -1,0 +1,1 @@
+"""Experiments: run folders, the training pipeline, cross-validation, ablation and tuning."""

@@ -1,0 +1,1 @@
+"""Inference: windows, voice activity, segments, streams, speaker profiles and writers."""

@@ -1,0 +1,1 @@
+"""Calibration: temperature scaling and the out-of-distribution score."""

@@ -1,0 +1,1 @@
+"""Training data: corpora, audio cache, datasets, augmentation and embedding caches."""

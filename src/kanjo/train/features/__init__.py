@@ -1,0 +1,1 @@
+"""Feature extraction: STFT, mel filters, log-mel spectrograms."""

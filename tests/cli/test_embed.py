@@ -1,0 +1,106 @@
+"""kanjo embed and kanjo listen, as they are typed; and the bundle's graph in another language."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+import kanjo
+from tests.cli.test_cli import kanjo as run
+from tests.server_fixtures import SPOKEN
+
+ROOT = Path(__file__).parents[2]
+MOODS = SPOKEN / "two-moods.flac"
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("calm-low.flac", "two-moods.flac"):
+        shutil.copy(SPOKEN / name, folder)
+    (folder / "bad 声.wav").write_text("no sound")
+    return folder
+
+
+def test_embed_writes_parquet(clips: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow (extra parquet) is not installed")
+    done = run("embed", clips, "-o", tmp_path / "v.parquet")
+    assert done.returncode == 1 and done.stderr == "kanjo: 1 of 3 recordings failed\n"
+    table = parquet.read_table(tmp_path / "v.parquet")
+    rows = table.to_pylist()
+    assert [Path(row["file"]).name for row in rows] == ["bad 声.wav", "calm-low.flac", "two-moods.flac"]
+    assert rows[0]["error"].startswith("not audio") and rows[0]["embedding"] is None
+    expected = kanjo.load().predict(clips / "two-moods.flac")
+    np.testing.assert_allclose(rows[2]["embedding"], expected.embedding, atol=1e-5)
+    np.testing.assert_allclose(rows[2]["probabilities"], list(expected.probabilities.values()), atol=1e-5)
+    assert table.schema.metadata[b"labels"].decode().split() == list(kanjo.load().labels)
+
+
+def test_embed_writes_npy(clips: Path, tmp_path: Path) -> None:
+    assert run("embed", clips, "-o", tmp_path / "v.npy").returncode == 1
+    vectors = np.load(tmp_path / "v.npy", allow_pickle=False)
+    with (tmp_path / "v.csv").open(newline="", encoding="utf-8") as stream:
+        names = list(csv.DictReader(stream))
+    assert vectors.dtype == np.float32 and len(vectors) == len(names) == 3
+    assert np.isnan(vectors[0]).all() and names[0]["error"]
+    expected = kanjo.load().predict(clips / "calm-low.flac")
+    assert expected.embedding is not None
+    np.testing.assert_allclose(vectors[1], [*expected.probabilities.values(), *expected.embedding], atol=1e-5)
+
+
+def test_embed_refuses_what_it_can_not_write(clips: Path, tmp_path: Path) -> None:
+    done = run("embed", clips, "-o", tmp_path / "v.pickle")
+    assert done.returncode == 2 and "ends in .parquet or .npy" in done.stderr.replace("\n", " ")
+    assert run("embed", clips).returncode == 2
+    assert run("embed", tmp_path / "none.wav", "-o", tmp_path / "v.npy").returncode == 1
+
+
+def test_listen_says_what_predict_says() -> None:
+    done = run("listen", "--from", MOODS, "--format", "jsonl")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    expected = kanjo.load().predict(MOODS)
+    assert done.returncode == 0
+    assert [line["start_s"] for line in lines[:-1]] == [0, 1, 2, 3, 4, 5]
+    assert lines[-1]["label"] == expected.label
+    assert lines[-1]["probabilities"] == pytest.approx(expected.as_dict()["probabilities"], abs=1e-5)
+    short = run("listen", "--from", MOODS, "--seconds", "5", "--hop", "0.5", "--min-confidence", "0.95")
+    assert short.returncode == 0 and "unsure" in short.stdout and re.search(r"5\.[01]", short.stdout)
+
+
+def test_listen_without_a_microphone_says_what_to_do() -> None:
+    done = run("listen", "--device", "no such microphone")
+    assert done.returncode == 1
+    assert done.stderr.startswith(("kanjo: the microphone needs", "kanjo: no microphone can be used"))
+    assert len(done.stderr.splitlines()) == 1
+    assert run("listen", "--format", "srt").returncode == 2
+    missing = run("listen", "--from", "nowhere.wav")
+    assert (missing.returncode, missing.stderr) == (1, "kanjo: nowhere.wav: no such file\n")
+
+
+def test_javascript_gets_the_same_answer(tmp_path: Path) -> None:
+    """The same graph in onnxruntime-web, under Node: within the steps of int8, whose roundings follow the last bits of what is rounded."""
+    node, here = shutil.which("node"), ROOT / "examples" / "javascript"
+    if not node or not (here / "node_modules" / "onnxruntime-web").is_dir():
+        pytest.skip("Node with onnxruntime-web is not here (npm install --prefix examples/javascript)")
+    recognizer = kanjo.load()
+    rate = recognizer.facts.sample_rate
+    samples = np.rint(32767 * kanjo.audio.load(SPOKEN / "calm-low.flac", rate)).astype(np.int16)
+    soundfile.write(tmp_path / "clip.wav", samples, rate, subtype="PCM_16")
+    done = subprocess.run(
+        [node, here / "predict.mjs", recognizer.bundle.folder, tmp_path / "clip.wav"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    expected = recognizer.predict_signal(samples[: recognizer.facts.window], rate).probabilities
+    assert json.loads(done.stdout) == pytest.approx(expected, abs=5e-3)
