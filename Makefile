@@ -1,23 +1,27 @@
-# Every target sets itself up: Python 3.10 or newer with venv, and make, are all it needs.
+# Every target installs what it needs. Requirements: make and Python 3.10 or newer with venv.
 PYTHON ?= python3
 PIP_FLAGS = --disable-pip-version-check --quiet -c constraints.txt
 CORE = .venv-demo
 DEV = .venv
+ALL = .venv-all
 BENCHES = $(patsubst benchmarks/speed/%.py,bench-%,$(filter-out benchmarks/speed/_%,$(wildcard benchmarks/speed/*.py)))
 
-.PHONY: demo test node lint docs results bench clean $(BENCHES)
+.PHONY: demo test test-all node lint docs results bench clean $(BENCHES)
 
-demo: $(CORE)/.done  ## Install the core, then recognise emotions in the example recordings
+demo: $(CORE)/.done  ## Install the core, then recognize emotions in the example recordings
 	$(CORE)/bin/kanjo predict examples/recordings
 	@echo
 	@echo "These recordings are synthetic (espeak-ng). Now yours:"
 	@echo "    $(CORE)/bin/kanjo predict path/to/your.wav"
 	@echo "    $(CORE)/bin/kanjo predict folder/ --format json"
 
-test: $(DEV)/.done lint node  ## Lint, types and the whole test suite
-	$(DEV)/bin/python -m pytest -n 2 --dist loadfile --durations=25  # a file's fixtures are made once
+test: $(DEV)/.done lint node  ## Lint, types and the quick tests (at most 8 minutes on two cores)
+	$(DEV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow" --durations=15  # loadfile: a file's fixtures are made once
 
-# The bundle in JavaScript is tested where Node is there; without it (or without npm's registry) that test skips, saying so.
+test-all: $(ALL)/.done lint node  ## Every test, with the heavy extras (Ray, Playwright), in an environment of its own
+	$(ALL)/bin/python -m pytest -n 2 --dist loadfile --durations=40
+
+# The JavaScript example is tested where Node.js is installed; without Node.js or npm that test skips and says why.
 node:
 	@test -d examples/javascript/node_modules || ! command -v npm >/dev/null || \
 		npm install --prefix examples/javascript --no-audit --no-fund --no-package-lock --silent || true
@@ -27,16 +31,16 @@ lint: $(DEV)/.done
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
 
-docs: $(DEV)/.done  ## The documentation, into build/site
+docs: $(DEV)/.done  ## Build the documentation into build/site
 	$(DEV)/bin/zensical build --strict
 
-results: $(DEV)/.done  ## Every experiment of docs/results.md (hours; goes on where it stopped), then the page; ONLY=name: one, none: the page
+results: $(DEV)/.done  ## Run every experiment of docs/benchmarks/accuracy.md (hours; resumes), then write the page. ONLY=name: one experiment, ONLY=none: the page only
 	$(DEV)/bin/python benchmarks/accuracy/make.py
 
-bench: $(BENCHES)  ## Every benchmark, each in an environment of its own
+bench: $(BENCHES)  ## Run every speed benchmark, each in its own environment
 
-# What a bench needs stands in its first lines: "# extras: [train]" of kanjo's, "# needs: package package" beside them.
-# Peers pin versions of their own, so only torch's is held.
+# The first lines of a benchmark name what it needs: "# extras: [train]" (extras of kanjo) and "# needs: package package".
+# Peers pin their own versions, so the constraints file fixes only torch.
 $(BENCHES): bench-%: benchmarks/speed/%.py
 	@test -d .venv-bench-$* || $(PYTHON) -m venv .venv-bench-$*
 	@.venv-bench-$*/bin/python -m pip install --disable-pip-version-check --quiet -c benchmarks/speed/constraints.txt \
@@ -53,5 +57,10 @@ $(DEV)/.done: pyproject.toml constraints.txt
 	$(DEV)/bin/python -m pip install $(PIP_FLAGS) -e ".[dev]"
 	@touch $@
 
+$(ALL)/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(ALL)
+	$(ALL)/bin/python -m pip install $(PIP_FLAGS) -e ".[dev-all]"
+	@touch $@
+
 clean:
-	rm -rf .venv .venv-demo .venv-bench-* .mypy_cache .ruff_cache dist build
+	rm -rf .venv .venv-all .venv-demo .venv-bench-* .mypy_cache .ruff_cache dist build

@@ -1,6 +1,6 @@
-"""Tests, one file a room."""
+"""Tests; the folders mirror src/kanjo."""
 
 import os
 
-# Before anything reads it. What the tests train is tiny, and on a busy machine threads that wait for each other take many times as long.
+# Before any library reads it. The trained models are tiny, and on a busy machine several threads slow them down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share: where the real corpora are, a cache of one's own, a bundle."""
+"""Fixtures of several packages: the real corpora, tiny corpora, a recipe and a trained run."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pathlib import Path
 import pytest
 
 from tests import corpora_fixtures
-from tests.shell import typed
+from tests.shell import run_kanjo
 
 HERE = Path(__file__).parent
 _SHARED = HERE.parent.parent / "shared"
-#: Taken away from what the tests run: with it, a command that is given no corpora would find some.
+#: Removed from the environment of the tests, so that commands without --corpus-root find no corpora.
 _CORPORA = Path(os.environ.pop("KANJO_CORPORA", "") or _SHARED / "corpora")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """No test reads or fills the user's cache."""
+def _separate_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the tests from reading or filling the user's cache."""
     os.environ["KANJO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")
 def corpora() -> Path:
-    """The folder of real corpora, or a skip that says what is missing."""
+    """The folder of the real corpora; skips the test if there is none."""
     if not (_CORPORA / "ravdess").is_dir():
         pytest.skip(f"real corpora are not at {_CORPORA}; set KANJO_CORPORA to run this test")
     return _CORPORA
@@ -48,23 +48,23 @@ def folds_file() -> Path:
 TINY_RECIPE = """
 name: tiny
 corpora: [ravdess]
-split: {protocol: speakers-k, k: 4}
+split: {protocol: speaker_kfold, n_folds: 4}
 audio: {sample_rate: 16000, window_s: 1.0, hop_s: 0.5}
-frontend: {n_fft: 512, hop_length: 160, n_mels: 40}
-network:
+features: {n_fft: 512, hop_length: 160, n_mels: 40}
+model:
   type: cnn-lstm-2d
-  filters: [8, 8, 16, 16]
+  channels: [8, 8, 16, 16]
   pools: [[2, 2], [2, 2], [4, 2], [2, 2]]
   lstm_units: 16
-training: {epochs: 25, batch_size: 8, learning_rate: 3.0e-3, patience: 25, precision: fp32}
+training: {epochs: 25, batch_size: 8, learning_rate: 3.0e-3, early_stopping_patience: 25, precision: fp32}
 """
 
 
 @pytest.fixture(scope="session")
 def tiny_corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of corpora with a tiny RAVDESS of eight actors in it: half a second a clip, the pitch tells the emotion."""
+    """A folder of corpora with a tiny RAVDESS: eight actors, clips of 0.5 s, one pitch per emotion."""
     root = tmp_path_factory.mktemp("corpora")
-    corpora_fixtures.ravdess(root / "ravdess", actors=8, seconds=0.5)
+    corpora_fixtures.make_ravdess(root / "ravdess", actors=8, seconds=0.5)
     return root
 
 
@@ -75,26 +75,26 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file."""
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a CSV file."""
     with path.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 
 
-def train_words(recipe: Path, corpora: Path, run: Path) -> list[str]:
-    """What is typed after ``kanjo`` to train."""
+def train_arguments(recipe: Path, corpora: Path, run: Path) -> list[str]:
+    """The arguments of ``kanjo`` that train a recipe."""
     return ["train", str(recipe), "--corpus-root", str(corpora), "-o", str(run)]
 
 
 def train_command(recipe: Path, corpora: Path, run: Path) -> list[str]:
-    """``kanjo train`` as a process of its own."""
-    return [sys.executable, "-m", "kanjo", *train_words(recipe, corpora, run)]
+    """The command line that trains a recipe in a subprocess."""
+    return [sys.executable, "-m", "kanjo", *train_arguments(recipe, corpora, run)]
 
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_corpora: Path, tiny_recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder: the tiny recipe trained, tested and exported by the command."""
+    """The run folder of the tiny recipe, trained, tested and exported."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
-    done = typed(*train_words(tiny_recipe, tiny_corpora, run))
-    assert done.returncode == 0, done.stderr
+    result = run_kanjo(*train_arguments(tiny_recipe, tiny_corpora, run))
+    assert result.returncode == 0, result.stderr
     return run

@@ -1,4 +1,4 @@
-"""Tiny corpora in the original layouts: real file names, a tenth of a second of generated sound each."""
+"""Small corpora in the published layouts: real file names, recordings of 0.1 s of synthetic sound."""
 
 from __future__ import annotations
 
@@ -7,37 +7,42 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-RATE = 16_000
+SAMPLE_RATE = 16_000
+_JTES_TEXTS = {"neu": "今日は雨。", "joy": "やった！", "sad": "悲しい", "ang": "なぜだ"}
 
 
-def tone(seconds: float = 0.1, hz: float = 220.0, rate: int = RATE, seed: int = 0, level: float = 0.3) -> np.ndarray:
-    """A tone in a little noise, so that no two seeds give the same samples."""
+def make_tone(
+    seconds: float = 0.1, hz: float = 220.0, rate: int = SAMPLE_RATE, seed: int = 0, level: float = 0.3
+) -> np.ndarray:
+    """Return a tone of shape (N,) in weak noise; different seeds give different samples."""
     t = np.arange(int(seconds * rate)) / rate
     noise = np.random.default_rng(seed).normal(0, 0.01, len(t))
     return (level * np.sin(2 * np.pi * hz * t) + noise).astype(np.float32)
 
 
-def clip(path: Path, seed: int = 0, seconds: float = 0.1, hz: float = 220.0, rate: int = RATE) -> Path:
+def write_clip(path: Path, seed: int = 0, seconds: float = 0.1, hz: float = 220.0, rate: int = SAMPLE_RATE) -> Path:
+    """Write a tone to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, tone(seconds, hz, rate, seed), rate)
+    soundfile.write(path, make_tone(seconds, hz, rate, seed), rate)
     return path
 
 
-def ravdess(root: Path, actors: int = 24, suffix: str = ".wav", seconds: float = 0.1) -> Path:
-    """Speech part: each actor says statement 01 once in each emotion; the pitch tells the emotion."""
+def make_ravdess(root: Path, actors: int = 24, suffix: str = ".wav", seconds: float = 0.1) -> Path:
+    """Write the speech part: statement 01 once per actor and emotion; the pitch depends on the emotion."""
     seed = 0
     for actor in range(1, actors + 1):
         for emotion in range(1, 9):
             name = f"03-01-{emotion:02d}-01-01-01-{actor:02d}{suffix}"
-            clip(root / f"Actor_{actor:02d}" / name, seed := seed + 1, seconds, 150.0 * 1.3**emotion)
+            write_clip(root / f"Actor_{actor:02d}" / name, seed := seed + 1, seconds, 150.0 * 1.3**emotion)
     return root
 
 
-def nemo(root: Path) -> Path:
+def make_nemo(root: Path) -> Path:
+    """Write three speakers with one utterance for each emotion."""
     rows = ["file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage"]
     for speaker, sex in (("WR0", "male"), ("EB0", "female"), ("IC0", "female")):
         for n, emotion in enumerate(("anger", "fear", "happiness", "neutral", "sadness", "surprised")):
-            clip(root / "samples" / f"{speaker}_{emotion}_{n}.ogg", n, rate=24_000)
+            write_clip(root / "samples" / f"{speaker}_{emotion}_{n}.ogg", n, rate=24_000)
             rows.append(
                 f'{speaker}_{emotion}_{n}.wav\t{emotion}\tZdanie "{n}".\tzdanie {n}\t        {speaker}\t{sex}\t23'
             )
@@ -45,63 +50,62 @@ def nemo(root: Path) -> Path:
     return root
 
 
-def emotiontts(root: Path) -> Path:
+def make_emotiontts(root: Path) -> Path:
+    """Write one speaker of each part with one utterance for each emotion."""
     for part, speaker in (("plain-to-emotional", "ema"), ("emotional-to-emotional", "neo")):
         for number in (1, 101, 201, 301):
             stem = f"{speaker}{number:05d}"
-            clip(root / part / speaker / "wav" / f"{stem}.flac", number, rate=22_050)
+            write_clip(root / part / speaker / "wav" / f"{stem}.flac", number, rate=22_050)
             script = root / part / speaker / "script" / f"{stem}.txt"
             script.parent.mkdir(parents=True, exist_ok=True)
             script.write_text("안녕하세요.\n", encoding="utf-8-sig")
     return root
 
 
-def esd(root: Path, encoding: str = "utf-8") -> Path:
+def make_esd(root: Path, encoding: str = "utf-8") -> Path:
+    """Write an English and a Mandarin speaker with one utterance for each emotion."""
     for speaker in ("0011", "0004"):
         lines = []
         for n, emotion in enumerate(("Neutral", "Angry", "Happy", "Sad", "Surprise")):
             stem = f"{speaker}_{350 * n + 1:06d}"
-            clip(root / speaker / emotion / f"{stem}.wav", n)
+            write_clip(root / speaker / emotion / f"{stem}.wav", n)
             lines.append(f"{stem}\tThe nine the eggs, I keep.\t{emotion}")
         (root / speaker / f"{speaker}.txt").write_text("\n".join(lines) + "\n", encoding=encoding)
     return root
 
 
-def own(root: Path) -> Path:
-    """A folder with a sub-folder for each emotion, words in several languages, and names that are hard to handle."""
+def make_emotion_folders(root: Path) -> Path:
+    """Write one sub-folder for each emotion, with words in several languages and unusual file names."""
     for word in ("angry", "기쁨", "悲しみ", "neutral"):
         for n in range(2):
-            clip(root / word / f"näme with spaces {n} — 声.wav", n)
+            write_clip(root / word / f"näme with spaces {n} — 声.wav", n)
     return root
 
 
-def tree(root: Path, *names: str) -> Path:
-    """A clip at each of these places, no two alike."""
+def write_clips(root: Path, *names: str) -> Path:
+    """Write a different clip to each of these relative paths."""
     for seed, name in enumerate(names, 1):
-        clip(root / name, seed)
+        write_clip(root / name, seed)
     return root
 
 
-def jtes(root: Path, encoding: str = "utf-8") -> Path:
-    for speaker in ("f01", "m50"):
-        for emotion in ("neu", "joy", "sad", "ang"):
-            clip(root / "wav" / speaker / emotion / f"{speaker}_{emotion}_07.wav", hash((speaker, emotion)) % 1000)
+def make_jtes(root: Path, encoding: str = "utf-8") -> Path:
+    """Write two speakers with one utterance for each emotion."""
+    names = [f"{speaker}/{emotion}/{speaker}_{emotion}_07.wav" for speaker in ("f01", "m50") for emotion in _JTES_TEXTS]
+    write_clips(root / "wav", *names)
     (root / "trans").mkdir()
-    lines = [
-        f"{emotion}_07 {text}"
-        for emotion, text in (("neu", "今日は雨。"), ("joy", "やった！"), ("sad", "悲しい"), ("ang", "なぜだ"))
-    ]
+    lines = [f"{emotion}_07 {text}" for emotion, text in _JTES_TEXTS.items()]
     (root / "trans" / "kanji.txt").write_text("\n".join(lines) + "\n", encoding=encoding)
     return root
 
 
-def studies(root: Path) -> Path:
-    """One ITA folder, and a dialogue whose student's lines stand between the teacher's."""
+def make_studies(root: Path) -> Path:
+    """Write an ITA folder, and a dialogue with a student's line between two of the teacher's."""
     ita, dialogue = root / "ITA" / "Emotion100-Angry", root / "Long_dialogue" / "LD01" / "LD01-Dialogue-01"
-    tree(ita / "wav", *(f"ITA-Emotion100-Teacher-Angry-{n:03d}.wav" for n in (1, 2)))
-    tree(
+    write_clips(ita / "wav", *(f"ITA-Emotion100-Teacher-Angry-{n:03d}.wav" for n in (1, 2)))
+    write_clips(
         dialogue / "wav",
-        *(f"LD01-Dialogue-01-{who}-Turn-{n:02d}.wav" for who, n in (("Teacher", 1), ("FStudent", 2), ("Teacher", 3))),
+        *(f"LD01-Dialogue-01-{role}-Turn-{n:02d}.wav" for role, n in (("Teacher", 1), ("FStudent", 2), ("Teacher", 3))),
     )
     for folder, text in (
         (ita, "講師|怒り|えっ、嘘でしょ。|エッ\n講師|怒り|シュヴァイツァーは、\u3000見習うべき人間です。|シュ\n"),
@@ -112,17 +116,17 @@ def studies(root: Path) -> Path:
     return root
 
 
-def iemocap(root: Path) -> Path:
-    """One dialogue of two turns that have labels and one that has none, the whole dialogue, and a Mac's shadow file."""
+def make_iemocap(root: Path) -> Path:
+    """Write two labeled turns, one without a label, the recording of the whole dialogue, and a hidden file of macOS."""
     session, name = root / "Session1", "Ses01F_impro01"
-    tree(
+    write_clips(
         session / "sentences" / "wav" / name,
         f"{name}_F000.wav",
         f"{name}_M001.wav",
         f"{name}_M002.wav",
         f"._{name}_F000.wav",
     )
-    clip(session / "dialog" / "wav" / f"{name}.wav", 9)
+    write_clip(session / "dialog" / "wav" / f"{name}.wav", 9)
     (session / "dialog" / "EmoEvaluation").mkdir()
     (session / "dialog" / "transcriptions").mkdir()
     (session / "dialog" / "EmoEvaluation" / f"{name}.txt").write_text(
@@ -134,25 +138,30 @@ def iemocap(root: Path) -> Path:
     return root
 
 
-def meld(root: Path) -> Path:
+def make_meld(root: Path) -> Path:
+    """Write one clip for each split; each table also lists a clip that does not exist."""
     header = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n"
     for name, folder, emotion in (
         ("train", "train_splits", "joy"),
         ("dev", "dev_splits_complete", "fear"),
         ("test", "output_repeated_splits_test", "anger"),
     ):
-        row = f'1,"Oh, that\x92s it, huh?",Monica,{emotion},x,0,0,8,21,"00:16:16,059","00:16:21,731"\n2,Gone.,Ross,sadness,x,7,7,1,1,0,0\n'
+        rows = (
+            f'1,"Oh, that\x92s it, huh?",Monica,{emotion},x,0,0,8,21,"00:16:16,059","00:16:21,731"\n'
+            "2,Gone.,Ross,sadness,x,7,7,1,1,0,0\n"
+        )
         root.mkdir(exist_ok=True)
-        (root / f"{name}_sent_emo.csv").write_bytes((header + row).encode("latin-1"))
-        clip(root / folder / "dia0_utt0.flac", len(name))
+        (root / f"{name}_sent_emo.csv").write_bytes((header + rows).encode("latin-1"))
+        write_clip(root / folder / "dia0_utt0.flac", len(name))
     return root
 
 
-def aihub(root: Path, encoding: str = "cp949") -> Path:
-    """Two years: Korean headers and English ones. Of four clips one has a majority, one a tie, one a single rater."""
-    tree(root / "4차년도", "a1.wav", "a2.wav", "a3.wav")
-    tree(root / "5차년도" / "wav", "b1.wav")
-    korean = "wav_id,발화문,상황,1번 감정,1번 감정세기,2번 감정,2번 감정세기,3번 감정,3번 감정세기,4번 감정,4번 감정세기,5번 감정,5번 감정세기,나이,성별\n"
+def make_aihub(root: Path, encoding: str = "cp949") -> Path:
+    """Write a year with Korean headers and one with English ones: two majorities, a tie, and a single rater."""
+    write_clips(root / "4차년도", "a1.wav", "a2.wav", "a3.wav")
+    write_clips(root / "5차년도" / "wav", "b1.wav")
+    raters = "".join(f"{n}번 감정,{n}번 감정세기," for n in range(1, 6))
+    korean = f"wav_id,발화문,상황,{raters}나이,성별\n"
     rows = (
         '"a1","아, 진짜!",anger,Neutral,0,Angry,1,angry,2,Angry,1,Fear,1,23,남\n'
         "a2,글쎄,sad,Sadness,1,Sadness,1,Fear,1,Fear,1,Neutral,0,40,여\n"

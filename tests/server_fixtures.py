@@ -1,69 +1,141 @@
-"""A real service in a process of its own, on a port that is free."""
+"""Start the service in a process of its own, talk to it, and compare its predictions."""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-SPOKEN = Path(__file__).parent.parent / "examples" / "recordings"
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
 
-_CODE = """
-import sys
-from dataclasses import replace
 import kanjo
-from kanjo.server.run import run
+
+if TYPE_CHECKING:
+    from websockets.sync.client import ClientConnection
+
+EXAMPLE_RECORDINGS = Path(__file__).parent.parent / "examples" / "recordings"
+#: A recording of 9.6 s with several segments.
+CLIP = EXAMPLE_RECORDINGS / "two-moods.flac"
+
+_SERVICE_SCRIPT = """
+import json
+import sys
+import kanjo
+from kanjo.server.run import find_port, run
 from kanjo.server.settings import Settings
-from kanjo.cli.serve import _free
-settings = replace(Settings(), **{key: type(getattr(Settings(), key))(value) for key, value in (word.split("=") for word in sys.argv[1:])})
-settings = replace(settings, port=_free(settings.host, 0))
+settings = Settings(port=find_port("127.0.0.1", 0), **json.loads(sys.argv[1]))
 print(f"http://127.0.0.1:{settings.port}/", flush=True)
 run(kanjo.load(threads=1), settings)
 """
 
 
-class Service:
-    """``url`` without the last slash; ``log`` once it has ended."""
+class ServiceProcess:
+    """A running service. ``url`` has no slash at the end."""
 
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
-        self.process, self.url, self.log = process, url, ""
+        self.process = process
+        self.url = url
+        self._log = ""
 
     @property
     def port(self) -> int:
         return int(self.url.rsplit(":", 1)[1])
 
     def stop(self) -> str:
-        """Ask it to end, wait until it has, and give its log."""
+        """Terminate the service and return its log."""
         if self.process.poll() is None:
             self.process.terminate()
-        self.log += self.process.communicate(timeout=60)[1] or ""
-        return self.log
+        self._log += self.process.communicate(timeout=60)[1] or ""
+        return self._log
 
 
 @contextmanager
-def service(before: str = "", **settings: object) -> Iterator[Service]:
-    """A service with settings of its own, ready to answer; ``before``: Python that its process runs first."""
+def start_service(setup: str = "", **settings: object) -> Iterator[ServiceProcess]:
+    """Start a service with these settings; ``setup`` is Python code that its process runs first."""
     import httpx
 
-    words = [f"{key}={value}" for key, value in settings.items()]
     process = subprocess.Popen(
-        [sys.executable, "-c", f"{before}\n{_CODE}", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", f"{setup}\n{_SERVICE_SCRIPT}", json.dumps(settings)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
-    found = re.match(r"http://\S+:\d+", process.stdout.readline())
-    assert found, process.communicate()[1]
-    running = Service(process, found[0])
+    match = re.match(r"http://\S+:\d+", process.stdout.readline())
+    assert match, process.communicate()[1]
+    service = ServiceProcess(process, match[0])
     try:
         for _ in range(600):
             try:
-                httpx.get(running.url + "/healthz")
+                httpx.get(service.url + "/healthz")
                 break
             except httpx.TransportError:
                 time.sleep(0.05)
-        yield running
+        yield service
     finally:
-        running.stop()
+        service.stop()
+
+
+def assert_same_prediction(response: dict[str, Any], expected: kanjo.Prediction) -> None:
+    """Compare the JSON of a prediction with the prediction of a ``Recognizer``."""
+    reference = json.loads(json.dumps(expected.as_dict()))
+    assert response["probabilities"] == pytest.approx(reference["probabilities"], abs=1e-5)
+    for key in ("segments", "windows"):
+        intervals = [(segment["start_s"], segment["label"]) for segment in response[key]]
+        assert intervals == [(segment["start_s"], segment["label"]) for segment in reference[key]]
+    for key in ("label", "warnings"):
+        assert response[key] == reference[key]
+
+
+def read_pcm(path: Path = CLIP) -> tuple[npt.NDArray[np.int16], int]:
+    """Return the int16 samples and the sample rate of a recording."""
+    samples, sample_rate = soundfile.read(path, dtype="int16")
+    return samples, sample_rate
+
+
+def pcm_params(sample_rate: int) -> dict[str, str | int]:
+    """Query parameters for a request body with the samples of :func:`read_pcm`."""
+    return {"format": "s16le", "sample_rate": sample_rate}
+
+
+@contextmanager
+def open_stream(service: ServiceProcess, first_message: object) -> Iterator[ClientConnection]:
+    """Connect to ``/v1/stream`` and send the first message; everything but str and bytes is sent as JSON."""
+    from websockets.sync.client import connect
+
+    with connect(service.url.replace("http", "ws") + "/v1/stream", max_size=None) as connection:
+        connection.send(first_message if isinstance(first_message, str | bytes) else json.dumps(first_message))
+        yield connection
+
+
+def receive_all(connection: ClientConnection) -> list[dict[str, Any]]:
+    """Return all messages until the service closes the connection."""
+    from websockets.exceptions import ConnectionClosed
+
+    messages = []
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            messages.append(json.loads(connection.recv()))
+    return messages
+
+
+def send_bytes(service: ServiceProcess, *parts: bytes) -> bytes:
+    """Send bytes over TCP and return everything that the service sends until it closes the connection."""
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+        for part in parts:
+            connection.sendall(part)
+        response = b""
+        while data := connection.recv(65536):
+            response += data
+        return response

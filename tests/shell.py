@@ -1,6 +1,7 @@
-"""``kanjo`` as it is typed, run in this process: importing torch and Lightning anew takes six seconds a command, which is most of what a tiny training takes.
+"""The ``kanjo`` command, run in this process.
 
-What needs a process of its own (pipes that break, signals, what is imported) starts one itself.
+Importing PyTorch and Lightning takes six seconds, most of the time of a tiny training. Tests that need a separate
+process (broken pipes, signals, imported modules) start one themselves.
 """
 
 from __future__ import annotations
@@ -18,26 +19,33 @@ from typer.testing import CliRunner
 import kanjo.cli
 
 
-def typed(
-    *words: object, stdin: bytes | str = b"", cwd: Path | None = None, **environment: str
+def run_kanjo(
+    *arguments: object, stdin: bytes | str = b"", cwd: Path | None = None, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """``kanjo`` with these words: its exit status, stdout and stderr. What it raises but doesn't say is raised here."""
-    said = [str(word) for word in words]
-    code, before = 0, Path.cwd()
+    """Run ``kanjo`` with these arguments.
+
+    Returns:
+        Exit code, stdout and stderr. Exceptions that the command does not handle are raised.
+    """
+    words = [str(argument) for argument in arguments]
+    exit_code, previous_folder = 0, Path.cwd()
     with (
         CliRunner().isolation(input=stdin) as (out, err, _),
         mock.patch.dict(os.environ, environment),
         contextlib.ExitStack() as stack,
     ):
-        stack.enter_context(mock.patch.object(sys, "argv", ["kanjo", *said]))
+        stack.enter_context(mock.patch.object(sys, "argv", ["kanjo", *words]))
         stack.enter_context(mock.patch.object(kanjo.cli, "_debug", False))
         stack.enter_context(warnings.catch_warnings())
         if cwd is not None:
             os.chdir(cwd)
-            stack.callback(os.chdir, before)
+            stack.callback(os.chdir, previous_folder)
         try:
             kanjo.cli.main()
-        except SystemExit as leaving:
-            code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-        sys.stdout.flush(), sys.stderr.flush()
-        return subprocess.CompletedProcess(["kanjo", *said], code, out.getvalue().decode(), err.getvalue().decode())
+        except SystemExit as error:
+            exit_code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return subprocess.CompletedProcess(
+            ["kanjo", *words], exit_code, out.getvalue().decode(), err.getvalue().decode()
+        )

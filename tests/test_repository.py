@@ -70,7 +70,7 @@ def test_build_file_text_does_not_repeat_version(name: str) -> None:
     assert not re.search(pattern, read_text(name)), f"{name} repeats the version; take it from kanjo.__version__"
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
 def test_documentation_kanjo_version_is_current(page: Path) -> None:
     named = re.findall(r"\bkanjo(?:\[[\w,]+\])?(?:==|:| )v?(\d+\.\d+\.\d+)", page.read_text(encoding="utf-8"))
     assert set(named) <= {kanjo.__version__}

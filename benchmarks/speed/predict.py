@@ -1,8 +1,9 @@
 # extras: [train]
 # needs: tensorflow-cpu keras
-"""Prediction with cnn-lstm-2d: what takes how long, and what one recording costs from a cold shell.
+"""Prediction with cnn-lstm-2d: duration of its parts, and duration and memory of the command in a new process.
 
-Peer: Keras's predict of the same network on ready features, batches of 32. Run: make bench-predict
+The model is compared with Keras's predict of the same model on ready features, in batches of 32.
+Run: make bench-predict
 """
 
 from __future__ import annotations
@@ -13,90 +14,132 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import onnxruntime
 import soundfile
 
-CLIPS, ROUNDS = 192, 5
+N_CLIPS, N_ROUNDS, BATCH_SIZE = 192, 5, 32
+SAMPLE_RATE, CLIP_S = 16_000, 3.7
+N_MELS, N_FRAMES = 128, 251
+LABELS = ("anger", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
+#: Runs the command and prints the peak memory of its process in kB on stderr.
+PEAK_MEMORY_SCRIPT = """
+import atexit, sys
+from kanjo.cli import main
+def peak():
+    return next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+atexit.register(lambda: print(peak(), file=sys.stderr))
+main()
+"""
 
 
-def exported(folder: Path) -> tuple[Path, Path]:
-    """A bundle of the whole graph (random weights: speed doesn't ask what they are), and the network alone."""
+@dataclass(frozen=True)
+class GraphTimes:
+    """Durations in ms: the model for one clip and per clip of a batch, and the whole graph for one clip."""
+
+    model: float
+    model_in_batch: float
+    graph: float
+
+
+def export_models(folder: Path) -> tuple[Path, Path]:
+    """Export a bundle with random weights, and the model without feature extraction; return both paths."""
     import torch
 
     from kanjo import bundle, files
     from kanjo.train.config.loading import load_recipe
-    from kanjo.train.export.onnx import to_onnx
-    from kanjo.train.tasks.base import System, system_of
+    from kanjo.train.export.onnx import export_onnx
+    from kanjo.train.models.emotion_model import EmotionModel, build_emotion_model
 
-    class AsFeatures(torch.nn.Module):
-        def forward(self, signal: torch.Tensor) -> torch.Tensor:
-            return signal.reshape(-1, 1, 128, 251)
+    class ReshapeToFeatures(torch.nn.Module):
+        """Passes features that were flattened to a signal."""
+
+        def forward(self, signal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            features = signal.reshape(-1, 1, N_MELS, N_FRAMES)
+            return features, torch.full_like(signal[:, 0], N_FRAMES, dtype=torch.long)
 
     recipe = load_recipe("cnn-lstm-2d")
-    system = system_of(recipe, 8).eval()
-    graph = to_onnx(system, 1.0, recipe.audio.window)
-    (folder / "draft.onnx").write_bytes(graph)
-    labels = ("anger", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
-    facts = bundle.Facts("bench", "0", labels, 16_000, 8.0, 4.0, files.sha256(folder / "draft.onnx"), "none")
-    bundle.write(folder / "bundle", graph, facts)
-    alone = System(AsFeatures(), system.network)  # type: ignore[arg-type]
-    (folder / "network.onnx").write_bytes(to_onnx(alone, 1.0, 128 * 251))
-    return folder / "bundle", folder / "network.onnx"
+    emotion_model = build_emotion_model(recipe, len(LABELS)).eval()
+    graph = export_onnx(emotion_model, 1.0, recipe.audio.window)
+    (folder / "whole.onnx").write_bytes(graph)
+    metadata = bundle.BundleMetadata(
+        name="benchmark",
+        version="0",
+        labels=LABELS,
+        sample_rate=SAMPLE_RATE,
+        window_s=8.0,
+        hop_s=4.0,
+        sha256=files.sha256(folder / "whole.onnx"),
+        license="none",
+    )
+    bundle.write_bundle(folder / "bundle", graph, metadata)
+    model_only = EmotionModel(ReshapeToFeatures(), emotion_model.model, SAMPLE_RATE)  # type: ignore[arg-type]
+    (folder / "model.onnx").write_bytes(export_onnx(model_only, 1.0, N_MELS * N_FRAMES))
+    return folder / "bundle", folder / "model.onnx"
 
 
-def milliseconds(run: Callable[[], object], repeats: int = 30) -> float:
+def median_ms(function: Callable[[], object], n_runs: int = 30) -> float:
+    """Median duration of a function in ms, after three calls that are not measured."""
     for _ in range(3):
-        run()
-    times = []
-    for _ in range(repeats):
+        function()
+    durations_s = []
+    for _ in range(n_runs):
         started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return 1e3 * sorted(times)[repeats // 2]
+        function()
+        durations_s.append(time.perf_counter() - started)
+    return 1e3 * median(durations_s)
 
 
-def graphs(bundle: Path, network: Path) -> tuple[float, float, float]:
-    chance = np.random.default_rng(0)
+def measure_graphs(bundle: Path, model: Path) -> GraphTimes:
+    """Measure with two threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 2
-    whole = onnxruntime.InferenceSession(str(bundle / "model.onnx"), options, providers=["CPUExecutionProvider"])
-    alone = onnxruntime.InferenceSession(str(network), options, providers=["CPUExecutionProvider"])
-    signal = chance.normal(0, 0.1, (1, 128_000)).astype(np.float32)
-    features = chance.normal(size=(32, 128 * 251)).astype(np.float32)
-    one = milliseconds(lambda: alone.run(None, {"signal": features[:1]}))
-    batch = milliseconds(lambda: alone.run(None, {"signal": features}), 8) / 32
-    both = milliseconds(lambda: whole.run(None, {"signal": signal}))
-    return one, batch, both
+    providers = ["CPUExecutionProvider"]
+    graph_session = onnxruntime.InferenceSession(str(bundle / "model.onnx"), options, providers=providers)
+    model_session = onnxruntime.InferenceSession(str(model), options, providers=providers)
+    generator = np.random.default_rng(0)
+    signal = generator.normal(0, 0.1, (1, 8 * SAMPLE_RATE)).astype(np.float32)
+    features = generator.normal(size=(BATCH_SIZE, N_MELS * N_FRAMES)).astype(np.float32)
+    return GraphTimes(
+        model=median_ms(lambda: model_session.run(None, {"signal": features[:1]})),
+        model_in_batch=median_ms(lambda: model_session.run(None, {"signal": features}), 8) / BATCH_SIZE,
+        graph=median_ms(lambda: graph_session.run(None, {"signal": signal})),
+    )
 
 
-def keras_predict() -> float:
+def measure_keras() -> float:
+    """Duration per clip of Keras's predict in ms."""
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     import keras
     from keras import layers
 
-    stack = [keras.Input((128, 251, 1))]
-    for filters, pool in ((64, 2), (64, 4), (128, 4), (128, 4)):
-        stack += [layers.Conv2D(filters, 3, padding="same"), layers.BatchNormalization(), layers.Activation("elu")]
+    stack = [keras.Input((N_MELS, N_FRAMES, 1))]
+    for channels, pool in ((64, 2), (64, 4), (128, 4), (128, 4)):
+        stack += [layers.Conv2D(channels, 3, padding="same"), layers.BatchNormalization(), layers.Activation("elu")]
         stack += [layers.MaxPooling2D(pool)]
-    network = keras.Sequential([*stack, layers.Reshape((-1, 128)), layers.LSTM(256), layers.Dense(8, "softmax")])
-    features = np.random.default_rng(0).normal(size=(32, 128, 251, 1)).astype(np.float32)
-    return milliseconds(lambda: network.predict(features, verbose=0), 8) / 32
+    stack += [layers.Reshape((-1, 128)), layers.LSTM(256), layers.Dense(len(LABELS), "softmax")]
+    model = keras.Sequential(stack)
+    features = np.random.default_rng(0).normal(size=(BATCH_SIZE, N_MELS, N_FRAMES, 1)).astype(np.float32)
+    return median_ms(lambda: model.predict(features, verbose=0), 8) / BATCH_SIZE
 
 
-def clips(folder: Path) -> list[Path]:
-    chance = np.random.default_rng(0)
+def write_clips(folder: Path) -> list[Path]:
+    """Write WAV files of noise."""
+    generator = np.random.default_rng(0)
     folder.mkdir()
-    paths = [folder / f"{i}.wav" for i in range(CLIPS)]
+    paths = [folder / f"{i}.wav" for i in range(N_CLIPS)]
     for path in paths:
-        soundfile.write(path, chance.normal(0, 0.05, int(3.7 * 16_000)), 16_000, subtype="PCM_16")
+        signal = generator.normal(0, 0.05, int(CLIP_S * SAMPLE_RATE))
+        soundfile.write(path, signal, SAMPLE_RATE, subtype="PCM_16")
     return paths
 
 
-def folder_rate(bundle: Path, paths: list[Path]) -> tuple[float, float]:
-    """Clips a second through predict_many, and of decoding alone."""
+def measure_folder(bundle: Path, paths: list[Path]) -> tuple[float, float]:
+    """Clips per second of predict_many, and of decoding alone."""
     import kanjo
     from kanjo import audio
 
@@ -109,60 +152,52 @@ def folder_rate(bundle: Path, paths: list[Path]) -> tuple[float, float]:
         rates.append(len(paths) / (time.perf_counter() - started))
     started = time.perf_counter()
     for path in paths:
-        audio.load(path, 16_000)
-    return sorted(rates)[1], len(paths) / (time.perf_counter() - started)
+        audio.load(path, SAMPLE_RATE)
+    return median(rates), len(paths) / (time.perf_counter() - started)
 
 
-def cold(arguments: list[str]) -> tuple[float, float]:
-    """Seconds of wall time (median) and peak MB of the command in a process of its own."""
-    times = []
-    for _ in range(ROUNDS):
+def measure_command(arguments: list[str]) -> tuple[float, float]:
+    """Median seconds and peak memory in MB of ``kanjo`` in a new process."""
+    durations_s = []
+    for _ in range(N_ROUNDS):
         started = time.perf_counter()
         subprocess.run([sys.executable, "-m", "kanjo", *arguments], check=True, stdout=subprocess.DEVNULL)
-        times.append(time.perf_counter() - started)
-    code = "import sys; from kanjo.cli import main; import atexit\n"
-    code += "peak = lambda: next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM'))\n"
-    code += "atexit.register(lambda: print(peak(), file=sys.stderr)); main()"
-    err = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True).stderr
-    return sorted(times)[ROUNDS // 2], int(err.split()[-1]) / 1024
+        durations_s.append(time.perf_counter() - started)
+    command = [sys.executable, "-c", PEAK_MEMORY_SCRIPT, *arguments]
+    stderr = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    return median(durations_s), int(stderr.split()[-1]) / 1024
 
 
 def main() -> None:
     if sys.argv[1:] == ["keras"]:
-        print(keras_predict())
+        print(measure_keras())
         return
     with tempfile.TemporaryDirectory() as scratch:
-        bundle, network = exported(Path(scratch))
-        peer = float(
-            subprocess.run(
-                [sys.executable, __file__, "keras"], capture_output=True, text=True, check=True
-            ).stdout.split()[-1]
-        )
-        one, batch, both = graphs(bundle, network)
-        paths = clips(Path(scratch) / "clips")
-        rate, decode_rate = folder_rate(bundle, paths)
-        seconds, megabytes = cold(["predict", str(paths[0])])
-        hour = Path(scratch) / "hour.wav"
-        soundfile.write(
-            hour, np.tile(np.random.default_rng(0).normal(0, 0.05, 16_000 * 60), 60), 16_000, subtype="PCM_16"
-        )
-        hour_seconds, hour_megabytes = cold(["predict", str(hour), "--format", "jsonl"])
-    front = both - one
-    print("cnn-lstm-2d, 8 s window, two threads")
-    print(f"network alone, one clip        {one:6.2f} ms  (goal 12)")
-    print(f"front end (whole graph less)   {front:6.2f} ms  = {front / one:.2f} of the network (goal 0.25)")
-    print(f"network, batches of 32         {batch:6.2f} ms a clip;  Keras predict {peer:.2f}")
-    limit = "decoding" if decode_rate < 1e3 / both else "the graph"
-    print(
-        f"folder of 3.7 s clips          {rate:6.1f} clips/s  (goal 60); decoding alone {decode_rate:.0f}/s, so {limit} limits"
-    )
-    print(
-        f"kanjo predict one.wav, cold    {seconds:6.2f} s, {megabytes:.0f} MB  (goal 1 s, 200 MB; the default bundle)"
-    )
-    print(
-        f"an hour, default bundle        {hour_seconds:6.1f} s, {hour_megabytes:.0f} MB  (goal 400 MB), {3600 / hour_seconds:.0f}x real time"
-    )
-    print(f"ratio {peer / batch:.2f} (goal 1)")
+        folder = Path(scratch)
+        bundle, model = export_models(folder)
+        output = subprocess.run([sys.executable, __file__, "keras"], capture_output=True, text=True, check=True).stdout
+        keras_ms = float(output.split()[-1])
+        times = measure_graphs(bundle, model)
+        paths = write_clips(folder / "clips")
+        rate, decode_rate = measure_folder(bundle, paths)
+        clip_s, clip_mb = measure_command(["predict", str(paths[0])])
+        minute = np.random.default_rng(0).normal(0, 0.05, SAMPLE_RATE * 60)
+        soundfile.write(folder / "hour.wav", np.tile(minute, 60), SAMPLE_RATE, subtype="PCM_16")
+        hour_s, hour_mb = measure_command(["predict", str(folder / "hour.wav"), "--format", "jsonl"])
+    features_ms = times.graph - times.model
+    limit = "decoding" if decode_rate < 1e3 / times.graph else "the graph"
+    print("cnn-lstm-2d, window of 8 s, two threads")
+    print(f"model, one clip                {times.model:6.2f} ms (goal 12)")
+    print(f"features (graph minus model)   {features_ms:6.2f} ms")
+    print(f"features relative to model     {features_ms / times.model:6.2f} (goal 0.25)")
+    print(f"model, batches of {BATCH_SIZE}           {times.model_in_batch:6.2f} ms per clip")
+    print(f"Keras predict, same batches    {keras_ms:6.2f} ms per clip")
+    print(f"folder of clips of {CLIP_S} s       {rate:6.1f} clips/s (goal 60); {limit} is the limit")
+    print(f"decoding alone                 {decode_rate:6.1f} clips/s")
+    print(f"kanjo predict, new process     {clip_s:6.2f} s, {clip_mb:.0f} MB (goal 1 s, 200 MB; default bundle)")
+    print(f"one hour, default bundle       {hour_s:6.1f} s, {hour_mb:.0f} MB (goal 400 MB)")
+    print(f"one hour: {3600 / hour_s:.0f} times real time")
+    print(f"ratio {keras_ms / times.model_in_batch:.2f} (goal 1)")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,38 @@
-// A bundle without kanjo, in Node or in a page: node predict.mjs BUNDLE CLIP.wav   (16-bit mono at the bundle's rate)
+// Predict with a kanjo bundle in JavaScript, with onnxruntime-web only.
+//
+//   npm install && node predict.mjs BUNDLE CLIP.wav
+//
+// CLIP.wav: 16-bit mono PCM at the bundle's sample rate. Prints the probability of each emotion for the first window.
 import { readFileSync } from "node:fs";
 import * as ort from "onnxruntime-web";
 
+const WAV_FULL_SCALE = 32768;
+
+/** Read the samples of a 16-bit mono WAV file as numbers from -1 to 1. */
+function readWav(path) {
+  const file = readFileSync(path);
+  const start = file.indexOf("data") + 8; // the chunk's name and its size, 4 bytes each
+  const length = file.length - start;
+  const bytes = file.buffer.slice(file.byteOffset + start, file.byteOffset + start + length - (length % 2));
+  return Float32Array.from(new Int16Array(bytes), (value) => value / WAV_FULL_SCALE);
+}
+
 const [bundle, clip] = process.argv.slice(2);
-const facts = JSON.parse(readFileSync(`${bundle}/bundle.json`, "utf8"));
-const wav = readFileSync(clip), data = wav.indexOf("data") + 8;
-const samples = new Int16Array(wav.buffer.slice(wav.byteOffset + data, wav.byteOffset + wav.length - ((wav.length - data) % 2)));
-const signal = new Float32Array(facts.window_s * facts.sample_rate); // one window; what is missing stays silent
-samples.subarray(0, signal.length).forEach((value, n) => (signal[n] = value / 32768));
+if (!clip) {
+  console.error("usage: node predict.mjs BUNDLE CLIP.wav");
+  process.exit(2);
+}
+const metadata = JSON.parse(readFileSync(`${bundle}/bundle.json`, "utf8"));
+const window = new Float32Array(Math.round(metadata.window_s * metadata.sample_rate)); // zeros after the clip's end
+window.set(readWav(clip).subarray(0, window.length));
 
 ort.env.wasm.numThreads = 1;
 const session = await ort.InferenceSession.create(readFileSync(`${bundle}/model.onnx`));
-const { probabilities } = await session.run({ signal: new ort.Tensor("float32", signal, [1, signal.length]) });
-console.log(JSON.stringify(Object.fromEntries(facts.labels.map((label, n) => [label, probabilities.data[n]]))));
+const signal = new ort.Tensor("float32", window, [1, window.length]);
+const { probabilities, ood_score: oodScore } = await session.run({ signal });
+
+if (oodScore.data[0] > 1) {
+  console.error("warning: the recording differs from the training data; the prediction may be wrong");
+}
+const entries = metadata.labels.map((label, index) => [label, probabilities.data[index]]);
+console.log(JSON.stringify(Object.fromEntries(entries)));

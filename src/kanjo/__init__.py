@@ -1,4 +1,4 @@
-"""kanjo recognises emotion in speech.
+"""Recognize emotion in speech.
 
 >>> import kanjo
 >>> recognizer = kanjo.load()

@@ -1,4 +1,4 @@
-"""``python -m kanjo`` is the ``kanjo`` command."""
+"""Run the command ``kanjo`` with ``python -m kanjo``."""
 
 from kanjo.cli import main
 

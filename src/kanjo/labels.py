@@ -1,7 +1,7 @@
-"""The emotion vocabulary, and the words for it in the corpora's languages.
+"""Emotion vocabulary, and the words for each emotion in the languages of the corpora.
 
-A corpus keeps its own word (``labels_raw``) and gets one of ours (``emotion``), so that corpora can be joined and
-compared. The basic six follow Ekman (1992); ``calm`` is RAVDESS's, ``boredom`` EmoDB's.
+A manifest has the word of the corpus (``labels_raw``) and the emotion of this vocabulary (``emotion``), so that corpora
+can be combined and compared. The basic six emotions follow Ekman (1992).
 """
 
 from __future__ import annotations
@@ -28,18 +28,21 @@ EMOTIONS: tuple[str, ...] = (
     "sadness",
     "sarcasm",
     "surprise",
-    "subdued",  # BAVED's levels; at the end, so that filelists' numbers stay
+    # Levels of the corpus BAVED. They are at the end because filelists contain indices into this tuple.
+    "subdued",
     "intense",
 )
 
-#: What an answer says when there is nothing to go by; never a training label.
+#: Label of a prediction that is not reliable; never a training label.
 UNSURE = "unsure"
-#: What a timeline says where nobody speaks; never a training label.
+#: Label of a segment without speech; never a training label.
 SILENCE = "silence"
 
+#: Words for each emotion in the languages of the corpora, and the abbreviations that corpora use.
 _WORDS: dict[str, str] = {
-    # emotion: words for it, in English, German, Polish, Korean, Japanese, Chinese and the corpora's short forms
-    "anger": "angry ang anger wut ärger zorn złość gniew 화남 분노 화 怒り 怒 生气 愤怒 rabbia collera wütend hot_anger",
+    "anger": (
+        "angry ang anger hot_anger wut ärger zorn wütend złość gniew rabbia collera 화남 분노 화 怒り 怒 生气 愤怒"
+    ),
     "anxiety": "anxious anxiety angst 불안",
     "boredom": "bored boredom langeweile 지루함 退屈",
     "calm": "calm ruhe 평온 落ち着き 平静",
@@ -49,7 +52,8 @@ _WORDS: dict[str, str] = {
     "fear": "fearful fear fea scared afraid furcht strach 두려움 공포 恐怖 恐れ 恐惧 paura",
     "frustration": "frustrated frustration fru 좌절",
     "happiness": (
-        "happy hap happiness joy joyful joyous freude glück radość 기쁨 행복 喜び 喜 楽しい 开心 高兴 gioia amused amusement"
+        "happy hap happiness joy joyful joyous amused amusement freude glück radość gioia 기쁨 행복 "
+        "喜び 喜 楽しい 开心 高兴"
     ),
     "neutral": "neutral neu normal plain neutralny neutralność 일반 중립 무감정 中立 中性 neutrale neutralität",
     "other": "other oth xxx others 기타 その他",
@@ -62,45 +66,57 @@ _WORDS: dict[str, str] = {
 
 
 def _fold(word: str) -> str:
+    """Normalize a word for comparison: Unicode NFKC, no surrounding spaces, no case."""
     return unicodedata.normalize("NFKC", word).strip().casefold()
 
 
+#: Emotion of each word.
 ALIASES: dict[str, str] = {_fold(word): emotion for emotion, words in _WORDS.items() for word in words.split()} | {
     emotion: emotion for emotion in EMOTIONS
 }
 
 
-def canonical(word: str) -> str:
-    """The vocabulary's name for a corpus's word: ``canonical("화남") == "anger"``.
+def canonical_emotion(word: str) -> str:
+    """Return the emotion for a word of a corpus: ``canonical_emotion("화남") == "anger"``.
 
-    Raises CorpusError for a word that is not in the vocabulary, naming the nearest that is.
+    Raises:
+        CorpusError: The word is unknown; the message names the most similar word.
     """
     folded = _fold(word)
     if folded in ALIASES:
         return ALIASES[folded]
-    near = difflib.get_close_matches(folded, ALIASES, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "."
+    similar = difflib.get_close_matches(folded, ALIASES, n=1)
+    hint = f"; did you mean {similar[0]!r}?" if similar else "."
     raise CorpusError(
-        f"unknown emotion label {word!r}{hint} Expected one of: {', '.join(EMOTIONS)} (or a known word for one of them); "
-        "map your own words with --label-map WORD=EMOTION or labels.map in the recipe"
+        f"unknown emotion label {word!r}{hint} Expected one of: {', '.join(EMOTIONS)} (or a synonym in another "
+        "language). Map other words with --label-map WORD=EMOTION or labels.map in the recipe"
     )
 
 
 def parse_label_map(pairs: Iterable[str]) -> dict[str, str]:
-    """``["calm=neutral", "Wut=anger"]`` as a dictionary; the words on the left are the corpus's own.
+    """Parse pairs such as ``["calm=neutral", "Wut=anger"]`` of a word of the corpus and an emotion.
 
-    Raises CorpusError for a pair without ``=`` or an emotion that is not in the vocabulary.
+    Raises:
+        CorpusError: A pair has no ``=``, or its emotion is unknown.
     """
     mapping: dict[str, str] = {}
     for pair in pairs:
         word, equals, emotion = pair.partition("=")
         if not equals or not word.strip():
             raise CorpusError(f"label map {pair!r}: expected WORD=EMOTION, such as calm=neutral")
-        mapping[_fold(word)] = canonical(emotion)
+        mapping[_fold(word)] = canonical_emotion(emotion)
     return mapping
 
 
-def mapped(word: str, mapping: Mapping[str, str]) -> str:
-    """``canonical(word)`` after the user's own map has had its say."""
+def map_emotion(word: str, mapping: Mapping[str, str]) -> str:
+    """Return the emotion for a word: that of the user's label map, else that of the vocabulary.
+
+    Args:
+        word: The word of the corpus.
+        mapping: Result of :func:`parse_label_map`.
+
+    Raises:
+        CorpusError: The word is in neither.
+    """
     folded = _fold(word)
-    return mapping[folded] if folded in mapping else canonical(word)
+    return mapping[folded] if folded in mapping else canonical_emotion(word)

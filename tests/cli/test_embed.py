@@ -1,4 +1,4 @@
-"""kanjo embed and kanjo listen, as they are typed; and the bundle's graph in another language."""
+"""kanjo embed, kanjo listen, and the bundle's graph in JavaScript."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pytest
 import soundfile
 
 import kanjo
-from tests.cli.test_cli import kanjo as run
-from tests.server_fixtures import SPOKEN
+from tests.server_fixtures import EXAMPLE_RECORDINGS
+from tests.shell import run_kanjo
 
 ROOT = Path(__file__).parents[2]
-MOODS = SPOKEN / "two-moods.flac"
+TWO_EMOTIONS = EXAMPLE_RECORDINGS / "two-moods.flac"
 
 
 @pytest.fixture
@@ -26,15 +26,15 @@ def clips(tmp_path: Path) -> Path:
     folder = tmp_path / "in"
     folder.mkdir()
     for name in ("calm-low.flac", "two-moods.flac"):
-        shutil.copy(SPOKEN / name, folder)
+        shutil.copy(EXAMPLE_RECORDINGS / name, folder)
     (folder / "bad 声.wav").write_text("no sound")
     return folder
 
 
 def test_embed_writes_parquet(clips: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow (extra parquet) is not installed")
-    done = run("embed", clips, "-o", tmp_path / "v.parquet")
-    assert done.returncode == 1 and done.stderr == "kanjo: 1 of 3 recordings failed\n"
+    result = run_kanjo("embed", clips, "-o", tmp_path / "v.parquet")
+    assert result.returncode == 1 and result.stderr == "kanjo: 1 of 3 recordings failed\n"
     table = parquet.read_table(tmp_path / "v.parquet")
     rows = table.to_pylist()
     assert [Path(row["file"]).name for row in rows] == ["bad 声.wav", "calm-low.flac", "two-moods.flac"]
@@ -46,7 +46,7 @@ def test_embed_writes_parquet(clips: Path, tmp_path: Path) -> None:
 
 
 def test_embed_writes_npy(clips: Path, tmp_path: Path) -> None:
-    assert run("embed", clips, "-o", tmp_path / "v.npy").returncode == 1
+    assert run_kanjo("embed", clips, "-o", tmp_path / "v.npy").returncode == 1
     vectors = np.load(tmp_path / "v.npy", allow_pickle=False)
     with (tmp_path / "v.csv").open(newline="", encoding="utf-8") as stream:
         names = list(csv.DictReader(stream))
@@ -57,50 +57,50 @@ def test_embed_writes_npy(clips: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(vectors[1], [*expected.probabilities.values(), *expected.embedding], atol=1e-5)
 
 
-def test_embed_refuses_what_it_can_not_write(clips: Path, tmp_path: Path) -> None:
-    done = run("embed", clips, "-o", tmp_path / "v.pickle")
-    assert done.returncode == 2 and "ends in .parquet or .npy" in done.stderr.replace("\n", " ")
-    assert run("embed", clips).returncode == 2
-    assert run("embed", tmp_path / "none.wav", "-o", tmp_path / "v.npy").returncode == 1
+def test_embed_into_an_unknown_format_is_a_usage_error(clips: Path, tmp_path: Path) -> None:
+    result = run_kanjo("embed", clips, "-o", tmp_path / "v.pickle")
+    assert result.returncode == 2 and "ends in .parquet or .npy" in result.stderr.replace("\n", " ")
+    assert run_kanjo("embed", clips).returncode == 2
+    assert run_kanjo("embed", tmp_path / "none.wav", "-o", tmp_path / "v.npy").returncode == 1
 
 
-def test_listen_says_what_predict_says() -> None:
-    done = run("listen", "--from", MOODS, "--format", "jsonl")
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    expected = kanjo.load().predict(MOODS)
-    assert done.returncode == 0
+def test_listen_to_a_file_equals_predict() -> None:
+    result = run_kanjo("listen", "--from", TWO_EMOTIONS, "--format", "jsonl")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    expected = kanjo.load().predict(TWO_EMOTIONS)
+    assert result.returncode == 0
     assert [line["start_s"] for line in lines[:-1]] == [0, 1, 2, 3, 4, 5]
     assert lines[-1]["label"] == expected.label
     assert lines[-1]["probabilities"] == pytest.approx(expected.as_dict()["probabilities"], abs=1e-5)
-    short = run("listen", "--from", MOODS, "--seconds", "5", "--hop", "0.5", "--min-confidence", "0.95")
+    short = run_kanjo("listen", "--from", TWO_EMOTIONS, "--seconds", "5", "--hop", "0.5", "--min-confidence", "0.95")
     assert short.returncode == 0 and "unsure" in short.stdout and re.search(r"5\.[01]", short.stdout)
 
 
-def test_listen_without_a_microphone_says_what_to_do() -> None:
-    done = run("listen", "--device", "no such microphone")
-    assert done.returncode == 1
-    assert done.stderr.startswith(("kanjo: the microphone needs", "kanjo: no microphone can be used"))
-    assert len(done.stderr.splitlines()) == 1
-    assert run("listen", "--format", "srt").returncode == 2
-    missing = run("listen", "--from", "nowhere.wav")
+def test_listen_without_a_microphone_is_one_line() -> None:
+    result = run_kanjo("listen", "--device", "no such microphone")
+    assert result.returncode == 1
+    assert result.stderr.startswith(("kanjo: the microphone needs", "kanjo: no microphone can be opened"))
+    assert len(result.stderr.splitlines()) == 1
+    assert run_kanjo("listen", "--format", "srt").returncode == 2
+    missing = run_kanjo("listen", "--from", "nowhere.wav")
     assert (missing.returncode, missing.stderr) == (1, "kanjo: nowhere.wav: no such file\n")
 
 
-def test_javascript_gets_the_same_answer(tmp_path: Path) -> None:
-    """The same graph in onnxruntime-web, under Node: within the steps of int8, whose roundings follow the last bits of what is rounded."""
+def test_javascript_predicts_the_same_probabilities(tmp_path: Path) -> None:
+    """The same graph in onnxruntime-web under Node, within the rounding of its int8 layers."""
     node, here = shutil.which("node"), ROOT / "examples" / "javascript"
     if not node or not (here / "node_modules" / "onnxruntime-web").is_dir():
-        pytest.skip("Node with onnxruntime-web is not here (npm install --prefix examples/javascript)")
+        pytest.skip("Node with onnxruntime-web is not installed (npm install --prefix examples/javascript)")
     recognizer = kanjo.load()
-    rate = recognizer.facts.sample_rate
-    samples = np.rint(32767 * kanjo.audio.load(SPOKEN / "calm-low.flac", rate)).astype(np.int16)
+    rate = recognizer.metadata.sample_rate
+    samples = np.rint(32767 * kanjo.audio.load(EXAMPLE_RECORDINGS / "calm-low.flac", rate)).astype(np.int16)
     soundfile.write(tmp_path / "clip.wav", samples, rate, subtype="PCM_16")
-    done = subprocess.run(
+    result = subprocess.run(
         [node, here / "predict.mjs", recognizer.bundle.folder, tmp_path / "clip.wav"],
         capture_output=True,
         text=True,
         timeout=120,
     )
-    assert done.returncode == 0, done.stderr
-    expected = recognizer.predict_signal(samples[: recognizer.facts.window], rate).probabilities
-    assert json.loads(done.stdout) == pytest.approx(expected, abs=5e-3)
+    assert result.returncode == 0, result.stderr
+    expected = recognizer.predict_signal(samples[: recognizer.metadata.window_length], rate).probabilities
+    assert json.loads(result.stdout) == pytest.approx(expected, abs=5e-3)

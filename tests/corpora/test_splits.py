@@ -8,126 +8,97 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kanjo.corpora import Utterance, read_corpus
-from kanjo.corpora.splits import PROTOCOLS, audit, make_folds
+from kanjo.corpora.leakage import check_leakage
+from kanjo.corpora.protocols import PROTOCOLS
+from kanjo.corpora.splits import make_folds
 from kanjo.errors import CorpusError
-
-EMOTIONS = ("anger", "happiness", "neutral")
-
-
-def rows_of(speakers: int, texts: int = 2, corpus: str = "c") -> list[Utterance]:
-    return [
-        Utterance(corpus, f"{s}-{e}-{t}.wav", e, speaker=f"s{s}", sex="female" if s % 2 else "male", text=f"text {t}")
-        for s in range(speakers) for e in EMOTIONS for t in range(texts)
-    ]  # fmt: skip
+from tests.corpora.utterances import EMOTIONS, make_utterances
 
 
 @given(
-    speakers=st.integers(4, 12),
-    k=st.integers(2, 4),
+    n_speakers=st.integers(4, 12),
+    n_folds=st.integers(2, 4),
     seed=st.integers(0, 99),
-    protocol=st.sampled_from(["loso", "speakers-k", "random"]),
+    protocol=st.sampled_from(["loso", "speaker_kfold", "speaker_dependent"]),
 )
-def test_every_protocol_tests_each_utterance_once_and_keeps_sides_apart(
-    speakers: int, k: int, seed: int, protocol: str
+def test_make_folds_tests_each_utterance_once_with_disjoint_parts(
+    n_speakers: int, n_folds: int, seed: int, protocol: str
 ) -> None:
-    rows = rows_of(speakers)
-    folds = make_folds(rows, protocol, k=k, seed=seed)
-    tested = [i for fold in folds for i in fold.test]
-    assert sorted(tested) == list(range(len(rows)))
+    rows = make_utterances(n_speakers)
+    folds = make_folds(rows, protocol, n_folds=n_folds, seed=seed)
+    assert sorted(i for fold in folds for i in fold.test) == list(range(len(rows)))
     for fold in folds:
         assert not set(fold.train) & set(fold.validation)
         assert not {*fold.train, *fold.validation} & set(fold.test)
         assert len(fold.train) + len(fold.validation) + len(fold.test) == len(rows)
-        if protocol != "random":
-            for one, other in ((fold.train, fold.validation), (fold.train, fold.test), (fold.validation, fold.test)):
-                assert not {rows[i].speaker for i in one} & {rows[i].speaker for i in other}
+        if protocol != "speaker_dependent":
+            train, validation, test = (
+                {rows[i].speaker for i in part} for part in (fold.train, fold.validation, fold.test)
+            )
+            assert not (train & validation or train & test or validation & test)
         assert {rows[i].emotion for i in fold.train} == set(EMOTIONS)
-    assert make_folds(rows, protocol, k=k, seed=seed) == folds
+    assert make_folds(rows, protocol, n_folds=n_folds, seed=seed) == folds
 
 
-def test_two_corpora_with_the_same_speaker_names_are_told_apart() -> None:
-    rows = rows_of(3, corpus="a") + rows_of(3, corpus="b")
+def test_make_folds_same_speaker_name_in_two_corpora_is_two_speakers() -> None:
+    rows = make_utterances(3, corpus="a") + make_utterances(3, corpus="b")
     assert len(make_folds(rows, "loso")) == 6
 
 
-def test_speakers_k_spreads_sexes() -> None:
-    rows = rows_of(8)
-    for fold in make_folds(rows, "speakers-k", k=4):
+def test_make_folds_speaker_kfold_spreads_sexes() -> None:
+    rows = make_utterances(8)
+    for fold in make_folds(rows, "speaker_kfold", n_folds=4):
         assert {rows[i].sex for i in fold.test} == {"male", "female"}
 
 
-def test_audit_says_what_is_shared() -> None:
-    rows = rows_of(5)
-    fold = make_folds(rows, "loso")[0]
-    found = audit(rows, fold)
-    assert (found.shared_speakers, found.shared_texts, found.shared_recordings) == (0, 2, 0)
-    assert found.speaker_independent
-    said = " ".join(found.sentences())
-    assert "speaker-independent" in said
-    assert "not text-independent: 2 of 2" in said
-    same = ["mark"] * len(rows)
-    assert audit(rows, fold, same).shared_recordings == len(fold.test)
-    assert any(line.startswith("LEAK") for line in audit(rows, fold, same).sentences())
-
-
-def test_audit_of_a_speaker_dependent_split() -> None:
-    rows = rows_of(5)
-    found = audit(rows, make_folds(rows, "random", k=3)[0])
-    assert found.shared_speakers == 5
-    assert any("SPEAKER-DEPENDENT: 5 of 5" in line for line in found.sentences())
-
-
-def test_audit_without_speakers_claims_nothing() -> None:
-    rows = [Utterance("c", f"{i}.wav", EMOTIONS[i % 3]) for i in range(30)]
-    found = audit(rows, make_folds(rows, "random", k=3)[0])
-    assert found.shared_speakers is None and found.shared_texts is None
-    assert found.speaker_independent is None
-
-
-def test_validation_comes_out_of_the_training_speakers_only() -> None:
-    rows = rows_of(10)
-    for fold in make_folds(rows, "speakers-k", k=5, validation=0.25):
+def test_make_folds_validation_fraction_counts_training_speakers() -> None:
+    rows = make_utterances(10)
+    for fold in make_folds(rows, "speaker_kfold", n_folds=5, validation_fraction=0.25):
         assert len({rows[i].speaker for i in fold.validation}) == 2
 
 
-def _split(rows: list[Utterance], sides: dict[str, str]) -> list[Utterance]:
+def _with_split(rows: list[Utterance], split_of_speaker: dict[str, str]) -> list[Utterance]:
+    return [row._replace(split=split_of_speaker[row.speaker]) for row in rows]
 
-    return [row._replace(split=sides[row.speaker]) for row in rows]
 
-
-def test_the_manifests_own_split() -> None:
-    rows = _split(rows_of(4), {"s0": "train", "s1": "train", "s2": "dev", "s3": "test"})
+def test_make_folds_manifest_uses_the_split_column() -> None:
+    rows = _with_split(make_utterances(4), {"s0": "train", "s1": "train", "s2": "dev", "s3": "test"})
     (fold,) = make_folds(rows, "manifest")
     assert {rows[i].speaker for i in fold.validation} == {"s2"}
     assert {rows[i].speaker for i in fold.test} == {"s3"}
 
 
-def test_a_speaker_on_both_sides_of_a_manifest_is_refused() -> None:
-
-    rows = _split(rows_of(4), {"s0": "train", "s1": "train", "s2": "train", "s3": "test"})
+def test_make_folds_manifest_with_a_speaker_in_train_and_test_is_refused() -> None:
+    rows = _with_split(make_utterances(4), {"s0": "train", "s1": "train", "s2": "train", "s3": "test"})
     rows[0] = rows[0]._replace(split="test")
-    with pytest.raises(CorpusError, match=r"1 speakers stand in both train and test \(c/s0\)"):
+    with pytest.raises(CorpusError, match=r"1 speakers are in both train and test \(c/s0\)"):
         make_folds(rows, "manifest")
     assert make_folds(rows, "manifest", allow_shared_speakers=True)
 
 
 @pytest.mark.parametrize(
-    ("protocol", "rows", "said"),
+    ("protocol", "rows", "message"),
     [
-        ("loso", [Utterance("c", "a.wav", "anger")], "1 of 1 utterances name no speaker"),
-        ("loso", rows_of(1), "only one speaker"),
-        ("speakers-k", rows_of(3), "k is 5, expected 2 to 3"),
-        ("emobox", rows_of(3), "only RAVDESS's folds are built in"),
-        ("manifest", rows_of(3), "the split column holds"),
-        ("nonsense", rows_of(3), "unknown protocol"),
+        ("loso", [Utterance("c", "a.wav", "anger")], "1 of 1 utterances have no speaker"),
+        ("loso", make_utterances(1), "only one speaker"),
+        ("speaker_kfold", make_utterances(3), "n_folds is 5; expected 2 to 3"),
+        ("emobox", make_utterances(3), "only the folds of RAVDESS are built in"),
+        ("manifest", make_utterances(3), "the split column contains"),
+        ("leave_one_corpus_out", make_utterances(5), "only one corpus"),
+        ("nonsense", make_utterances(3), "unknown protocol 'nonsense'; expected one of"),
+        ("random", make_utterances(3), "protocol 'random' was renamed; use 'speaker_dependent'"),
+        ("speakers-k", make_utterances(3), "protocol 'speakers-k' was renamed; use 'speaker_kfold'"),
+        ("cross-corpus", make_utterances(3), "protocol 'cross-corpus' was renamed; use 'leave_one_corpus_out'"),
     ],
 )
-def test_what_can_not_be_split_is_refused(protocol: str, rows: list[Utterance], said: str) -> None:
-    with pytest.raises(CorpusError, match=said):
+def test_make_folds_impossible_split_is_refused(protocol: str, rows: list[Utterance], message: str) -> None:
+    with pytest.raises(CorpusError, match=message) as caught:
         make_folds(rows, protocol)
+    assert len(str(caught.value).splitlines()) == 1
 
 
-def test_ravdess_folds_are_emobox_published_ones(corpora: Path, folds_file: Path) -> None:
+@pytest.mark.corpus
+def test_make_folds_built_in_ravdess_folds_are_emobox_published_ones(corpora: Path, folds_file: Path) -> None:
     rows = read_corpus("ravdess", corpora / "ravdess").utterances
     built_in = make_folds(rows, "emobox")
     from_file = make_folds(rows, "emobox", folds_file=folds_file)
@@ -136,51 +107,74 @@ def test_ravdess_folds_are_emobox_published_ones(corpora: Path, folds_file: Path
     assert all(len(fold.test) == 240 and len({rows[i].speaker for i in fold.validation}) == 4 for fold in built_in)
 
 
-def test_emodb_folds_are_emobox_published_ones(folds_file: Path) -> None:
+@pytest.mark.corpus
+def test_make_folds_emodb_folds_of_emobox_are_speaker_dependent(folds_file: Path) -> None:
     with folds_file.open() as stream:
         stems = [row["utterance"] for row in csv.DictReader(stream) if row["corpus"] == "emodb"]
     rows = [Utterance("emodb", f"wav/{stem}.wav", "anger", speaker=stem[:2], text=stem[2:5]) for stem in stems]
     folds = make_folds(rows, "emobox", folds_file=folds_file)
     assert len(folds) == 5
     assert sorted(i for fold in folds for i in fold.test) == list(range(535))
-    assert audit(rows, folds[0]).shared_speakers == 10  # speaker-dependent, and the audit says so
+    assert check_leakage(rows, folds[0]).shared_speakers == 10
 
 
-def test_a_folds_file_for_another_corpus_is_refused(folds_file: Path) -> None:
-    with pytest.raises(CorpusError, match="lists no utterance of c"):
-        make_folds(rows_of(3), "emobox", folds_file=folds_file)
-    with pytest.raises(CorpusError, match="can't read"):
-        make_folds(rows_of(3), "emobox", folds_file=Path("missing.csv"))
+def test_make_folds_folds_file_assigns_utterances_by_stem(tmp_path: Path) -> None:
+    rows = make_utterances(4)
+    lines = [f"c,{row.speaker[1:]},{Path(row.file).stem}" for row in rows]
+    (tmp_path / "folds.csv").write_text("\n".join(["corpus,fold,utterance", *lines]))
+    folds = make_folds(rows, "emobox", folds_file=tmp_path / "folds.csv")
+    assert [fold.name for fold in folds] == [f"EmoBox fold {k}" for k in range(4)]
+    assert [{rows[i].speaker for i in fold.test} for fold in folds] == [{"s0"}, {"s1"}, {"s2"}, {"s3"}]
 
 
-def test_every_protocol_is_documented() -> None:
-    assert all(protocol.__doc__ for protocol in PROTOCOLS.values())
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("corpus,fold,utterance\nother,1,a\n", "lists no utterance of c"),
+        ("corpus,utterance\nc,a\n", "folds.csv:1: the header is corpus, utterance; expected"),
+        (None, "can't read .*folds.csv"),
+    ],
+)
+def test_make_folds_invalid_folds_file_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "folds.csv"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(CorpusError, match=message):
+        make_folds(make_utterances(3), "emobox", folds_file=path)
 
 
-def test_cross_corpus_tests_on_each_corpus_in_turn_with_its_speakers_unheard() -> None:
-    rows = [*rows_of(5, corpus="a"), *rows_of(4, corpus="b")]
-    one, two = make_folds(rows, "cross-corpus")
-    assert {rows[i].corpus for i in one.test} == {"a"} == {rows[i].corpus for i in (*two.train, *two.validation)}
-    assert {rows[i].corpus for i in two.test} == {"b"} == {rows[i].corpus for i in (*one.train, *one.validation)}
-    assert one.name == "tests on a"
-    assert audit(rows, one).speaker_independent
-    assert not {rows[i].speaker for i in one.train} & {rows[i].speaker for i in one.validation}
-    with pytest.raises(CorpusError, match="only one corpus"):
-        make_folds(rows_of(5), "cross-corpus")
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_protocol_has_a_docstring(name: str) -> None:
+    assert PROTOCOLS[name].__doc__
 
 
-def test_a_corpus_that_only_trains_is_on_every_training_side_and_no_other() -> None:
-    rows = rows_of(6, corpus="a") + rows_of(3, corpus="b")
-    fixed = [row.corpus == "b" for row in rows]
-    folds = make_folds(rows, "loso", fixed=fixed)
+def test_make_folds_leave_one_corpus_out_tests_on_each_corpus_in_turn() -> None:
+    rows = [*make_utterances(5, corpus="a"), *make_utterances(4, corpus="b")]
+    first, second = make_folds(rows, "leave_one_corpus_out")
+    assert (
+        {rows[i].corpus for i in first.test} == {"a"} == {rows[i].corpus for i in (*second.train, *second.validation)}
+    )
+    assert {rows[i].corpus for i in second.test} == {"b"} == {rows[i].corpus for i in (*first.train, *first.validation)}
+    assert first.name == "tests on a"
+    assert check_leakage(rows, first).speaker_independent
+    assert not {rows[i].speaker for i in first.train} & {rows[i].speaker for i in first.validation}
+
+
+def test_make_folds_train_only_utterances_are_in_every_training_part() -> None:
+    rows = make_utterances(6, corpus="a") + make_utterances(3, corpus="b")
+    folds = make_folds(rows, "loso", train_only=[row.corpus == "b" for row in rows])
     assert len(folds) == 6
-    theirs = {i for i, row in enumerate(rows) if row.corpus == "b"}
-    alone = make_folds(rows_of(6, corpus="a"), "loso")
-    for fold, one in zip(folds, alone, strict=True):
-        assert theirs <= set(fold.train)
-        assert not theirs & {*fold.validation, *fold.test}
-        assert (fold.test, fold.validation) == (one.test, one.validation), "who tests doesn't hang on what is added"
-    with pytest.raises(CorpusError, match="every corpus only trains"):
-        make_folds(rows, "loso", fixed=[True] * len(rows))
-    with pytest.raises(CorpusError, match="can't stand on both sides"):
-        make_folds(rows, "loso", fixed=[i % 2 == 0 for i in range(len(rows))])
+    added = {i for i, row in enumerate(rows) if row.corpus == "b"}
+    folds_without = make_folds(make_utterances(6, corpus="a"), "loso")
+    for fold, fold_without in zip(folds, folds_without, strict=True):
+        assert added <= set(fold.train)
+        assert not added & {*fold.validation, *fold.test}
+        assert (fold.test, fold.validation) == (fold_without.test, fold_without.validation)
+
+
+def test_make_folds_invalid_train_only_is_refused() -> None:
+    rows = make_utterances(6)
+    with pytest.raises(CorpusError, match="all corpora are train_only"):
+        make_folds(rows, "loso", train_only=[True] * len(rows))
+    with pytest.raises(CorpusError, match="must not be in both training and test"):
+        make_folds(rows, "loso", train_only=[i % 2 == 0 for i in range(len(rows))])

@@ -1,105 +1,116 @@
+"""Evaluation of a bundle, and the file of its predictions."""
+
 from __future__ import annotations
 
-import base64
 import json
-import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import kanjo
-from kanjo.corpora import read_corpus
+from kanjo.corpora import Manifest, read_corpus
 from kanjo.errors import CorpusError
-from kanjo.evaluation import evaluate as scoring
-from kanjo.evaluation.reports import run_report
-from tests.corpora_fixtures import clip
+from kanjo.evaluation import evaluate as evaluation
+from kanjo.evaluation.predictions_file import read_predictions, write_predictions
+from tests.corpora_fixtures import write_clip
+from tests.evaluation.utterances import LABELS, make_utterances
+from tests.shell import run_kanjo
 
 
-def test_scores_are_those_of_the_answers(tiny_run: Path) -> None:
-    labels, answers = scoring.read_answers(tiny_run / "predictions.csv")
+def evaluate_manifest(run: Path, manifest: Manifest) -> evaluation.Evaluation:
+    paths = [manifest.audio_path(row) for row in manifest.utterances]
+    return evaluation.evaluate(kanjo.load(run), manifest.utterances, paths)
+
+
+def test_scores_file_agrees_with_predictions_file(tiny_run: Path) -> None:
+    labels, utterances = read_predictions(tiny_run / "predictions.csv")
     stored = json.loads((tiny_run / "scores.json").read_text())
-    found = scoring.scores_of(labels, answers)
-    assert found.uar.value == pytest.approx(stored["uar"]["value"])
-    right = np.mean([answer.answer == answer.emotion for answer in answers])
-    assert stored["accuracy"]["value"] == pytest.approx(right)
-    assert sum(map(sum, stored["confusion"])) == stored["n"] == len(answers)
+    scores = evaluation.compute_scores(labels, utterances)
+    assert scores.uar.value == pytest.approx(stored["uar"]["value"])
+    accuracy = np.mean([utterance.predicted == utterance.emotion for utterance in utterances])
+    assert stored["accuracy"]["value"] == pytest.approx(accuracy)
+    assert sum(map(sum, stored["confusion_matrix"])) == stored["n"] == len(utterances)
+    assert stored["training_minutes"] > 0 and not stored["failures"] and not stored["excluded_emotions"]
 
 
-def test_evaluating_again_gives_the_published_score(tiny_run: Path, tiny_corpora: Path) -> None:
+def test_evaluate_of_test_speakers_reproduces_the_scores_of_the_bundle(tiny_run: Path, tiny_corpora: Path) -> None:
     recognizer = kanjo.load(tiny_run)
     manifest = read_corpus("ravdess", tiny_corpora / "ravdess")
-    rows = [row for row in manifest.utterances if row.speaker_key in recognizer.facts.split["test_speakers"]]
-    found = scoring.evaluate(recognizer, rows, [manifest.path(row) for row in rows])
-    assert recognizer.facts.scores is not None
-    assert found.scores.uar.value == pytest.approx(recognizer.facts.scores["uar"]["value"])
+    rows = [row for row in manifest.utterances if row.speaker_key in recognizer.metadata.split["test_speakers"]]
+    result = evaluation.evaluate(recognizer, rows, [manifest.audio_path(row) for row in rows])
+    assert recognizer.metadata.scores is not None
+    assert result.scores.uar.value == pytest.approx(recognizer.metadata.scores["uar"]["value"])
 
 
-def test_bad_recordings_and_unknown_emotions_are_counted_not_scored(tiny_run: Path, tmp_path: Path) -> None:
+def test_evaluate_reports_bad_recordings_and_excludes_unknown_emotions(tiny_run: Path, tmp_path: Path) -> None:
     for n in range(3):
-        clip(tmp_path / "angry" / f"{n}.wav", n, seconds=0.5)
-    clip(tmp_path / "boredom" / "1.wav", seconds=0.5)
+        write_clip(tmp_path / "angry" / f"{n}.wav", n, seconds=0.5)
+    write_clip(tmp_path / "boredom" / "1.wav", seconds=0.5)
     (tmp_path / "sad").mkdir()
     (tmp_path / "sad" / "bad.wav").write_text("no audio")
-    manifest = read_corpus("own", tmp_path)
-    found = scoring.evaluate(
-        kanjo.load(tiny_run), manifest.utterances, [manifest.path(row) for row in manifest.utterances]
-    )
-    assert found.scores.n == 3
-    assert found.left_out == (("boredom", 1),)
-    assert found.failed[0][0].endswith("bad.wav")
+    result = evaluate_manifest(tiny_run, read_corpus("own", tmp_path))
+    assert result.scores.n == 3
+    assert result.excluded_emotions == (("boredom", 1),)
+    assert result.failures[0][0].endswith("bad.wav")
     shutil.rmtree(tmp_path / "angry")
-    manifest = read_corpus("own", tmp_path)
     with pytest.raises(CorpusError, match="nothing to score"):
-        scoring.evaluate(kanjo.load(tiny_run), manifest.utterances, [manifest.path(row) for row in manifest.utterances])
+        evaluate_manifest(tiny_run, read_corpus("own", tmp_path))
 
 
-def test_stretches_of_a_recording_are_scored_alone(tiny_run: Path, tmp_path: Path) -> None:
-    clip(tmp_path / "long.wav", seconds=3.0)
-    (tmp_path / "m.csv").write_text(
-        "file,emotion,start,end,speaker\nlong.wav,angry,0.5,1.2,a\nlong.wav,sad,1.5,2.0,a\n"
-    )
-    manifest = read_corpus("own", tmp_path / "m.csv")
-    assert (
-        scoring.evaluate(
-            kanjo.load(tiny_run), manifest.utterances, [manifest.path(row) for row in manifest.utterances]
-        ).scores.n
-        == 2
-    )
+def test_evaluate_of_only_unknown_emotions_names_the_emotions(tiny_run: Path, tmp_path: Path) -> None:
+    write_clip(tmp_path / "boredom" / "1.wav", seconds=0.5)
+    with pytest.raises(CorpusError, match=r"predicts anger.*emotions boredom"):
+        evaluate_manifest(tiny_run, read_corpus("own", tmp_path))
 
 
-def test_the_report_opens_offline_and_says_what_leaks(tiny_run: Path) -> None:
-    page = (tiny_run / "report.html").read_text()
-    assert page.startswith("<!doctype html>")
-    assert not re.search(r'(src|href)="(?!data:)', page)
-    for needed in (
-        "UAR",
-        "Confusion matrix",
-        "Learning curves",
-        "UAR of each test speaker",
-        "not text-independent",
-        "Recall of each emotion",
-    ):
-        assert needed in page
-    pictures = re.findall(r"data:image/png;base64,([A-Za-z0-9+/=]+)", page)
-    assert len(pictures) == 6
-    assert all(base64.b64decode(picture).startswith(b"\x89PNG") for picture in pictures)
+def test_evaluate_of_parts_of_a_recording_scores_each_part(tiny_run: Path, tmp_path: Path) -> None:
+    write_clip(tmp_path / "long.wav", seconds=3.0)
+    table = "file,emotion,start,end,speaker\nlong.wav,angry,0.5,1.2,a\nlong.wav,sad,1.5,2.0,a\n"
+    (tmp_path / "m.csv").write_text(table)
+    result = evaluate_manifest(tiny_run, read_corpus("own", tmp_path / "m.csv"))
+    assert result.scores.n == 2
+    assert result.utterances[0].probabilities != result.utterances[1].probabilities
 
 
-def test_names_in_the_report_are_escaped(tiny_run: Path, tmp_path: Path) -> None:
-    labels, answers = scoring.read_answers(tiny_run / "predictions.csv")
-    evaluation = scoring.Evaluation(
-        labels, tuple(answers), scoring.scores_of(labels, answers), (("<script>", "x & y"),)
-    )
-    run_report.write_run(tmp_path, "<b>title</b>", evaluation, {})
-    page = (tmp_path / "report.html").read_text()
-    assert "<script>" not in page and "&lt;script&gt;" in page and "<b>title" not in page
+def test_evaluate_command_without_scikit_learn_names_the_extra(
+    tiny_run: Path, tiny_corpora: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    result = run_kanjo("evaluate", tiny_run, tiny_corpora / "ravdess")
+    assert result.returncode == 1
+    assert "pip install 'kanjo[evaluation]'" in result.stderr and len(result.stderr.splitlines()) <= 2
 
 
-def test_a_predictions_file_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "p.csv").write_text("corpus,file,speaker,sex,emotion,answer,anger\na,b,c,d,e,f,much\n")
-    with pytest.raises(CorpusError, match=r"not a predictions.csv"):
-        scoring.read_answers(tmp_path / "p.csv")
+def test_predictions_file_read_again_is_unchanged(tmp_path: Path) -> None:
+    utterances = make_utterances(12, 0.5, 0)
+    write_predictions(tmp_path / "p.csv", LABELS, utterances)
+    labels, read_again = read_predictions(tmp_path / "p.csv")
+    assert labels == LABELS
+    assert [(u.file, u.speaker, u.emotion, u.predicted) for u in read_again] == [
+        (u.file, u.speaker, u.emotion, u.predicted) for u in utterances
+    ]
+    assert read_again[0].probabilities == pytest.approx(utterances[0].probabilities, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "corpus,file,speaker,sex,emotion,predicted,anger\na,b,c,d,e,f,much\n",
+        "corpus,file,speaker,sex,emotion,predicted,anger\na,b,c\n",
+        "corpus,file,speaker,sex,emotion,predicted,anger,fear\na,b,c,d,e,f,0.5\n",
+        "file,emotion\nb,anger\n",
+        "",
+    ],
+)
+def test_predictions_file_with_wrong_content_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(content)
+    with pytest.raises(CorpusError, match="not a file of predictions"):
+        read_predictions(tmp_path / "p.csv")
+
+
+def test_predictions_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="can't read"):
-        scoring.read_answers(tmp_path / "missing.csv")
+        read_predictions(tmp_path / "missing.csv")

@@ -1,9 +1,8 @@
-"""A stream answers what a recording answers, however it is cut."""
+"""Streams: the prediction does not depend on the chunks, and equals that of the whole recording."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,99 +12,110 @@ from hypothesis import strategies as st
 
 import kanjo
 from kanjo.errors import AudioError, KanjoError
-
-SPOKEN = Path(__file__).parents[2] / "examples" / "recordings"
-
-
-@pytest.fixture(scope="module")
-def recognizer() -> kanjo.Recognizer:
-    return kanjo.load(threads=1)
+from tests.inference.conftest import RECORDINGS
 
 
-def close(one: kanjo.Prediction, other: kanjo.Prediction) -> None:
-    assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
-    assert (one.label, one.warnings) == (other.label, other.warnings)
-    assert one.speech_s == pytest.approx(other.speech_s, abs=1e-6)
-    for mine, theirs in ((one.windows, other.windows), (one.segments, other.segments)):
-        assert [(s.start_s, s.end_s, s.label) for s in mine] == [(s.start_s, s.end_s, s.label) for s in theirs]
-        for a, b in zip(mine, theirs, strict=True):
-            assert a.probabilities == pytest.approx(b.probabilities, abs=1e-5)
+def _assert_close(actual: kanjo.Prediction, expected: kanjo.Prediction) -> None:
+    assert actual.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
+    assert (actual.label, actual.warnings) == (expected.label, expected.warnings)
+    assert actual.speech_s == pytest.approx(expected.speech_s, abs=1e-6)
+    for segments, others in ((actual.windows, expected.windows), (actual.segments, expected.segments)):
+        assert [(s.start_s, s.end_s, s.label) for s in segments] == [(s.start_s, s.end_s, s.label) for s in others]
+        for segment, other in zip(segments, others, strict=True):
+            assert segment.probabilities == pytest.approx(other.probabilities, abs=1e-5)
 
 
 @settings(max_examples=4, deadline=None)
 @given(
-    sizes=st.lists(st.integers(1, 60_000), min_size=1, max_size=10),
+    sizes=st.lists(st.integers(400, 60_000), min_size=1, max_size=10),
     rate=st.sampled_from([8_000, 16_000, 22_050, 44_100, 48_000]),
 )
-def test_any_chunking_at_any_rate_gives_the_recordings_answer(
-    recognizer: kanjo.Recognizer, sizes: list[int], rate: int
+def test_stream_any_chunks_and_rate_equals_predict(
+    default_recognizer: kanjo.Recognizer, sizes: list[int], rate: int
 ) -> None:
-    signal = kanjo.audio.load(SPOKEN / "two-moods.flac", rate)
-    whole = recognizer.predict_signal(signal, rate, name="<stream>")
-    stream, at, turn, came = kanjo.Stream(recognizer, rate), 0, 0, []
-    while at < len(signal):
-        step = max(sizes[turn % len(sizes)], 400)
-        came += stream.feed(signal[at : at + step])
-        at, turn = at + step, turn + 1
-    close(stream.finish(), whole)
-    assert [(s.start_s, s.label) for s in came] == [(s.start_s, s.label) for s in whole.windows[: len(came)]]
-    assert len(whole.windows) - len(came) <= 2  # what the end completes
+    signal = kanjo.audio.load(RECORDINGS / "two-moods.flac", rate)
+    expected = default_recognizer.predict_signal(signal, rate, name="<stream>")
+    stream = kanjo.Stream(default_recognizer, rate)
+    position, n_chunks, windows = 0, 0, []
+    while position < len(signal):
+        size = sizes[n_chunks % len(sizes)]
+        windows += stream.feed(signal[position : position + size])
+        position, n_chunks = position + size, n_chunks + 1
+    _assert_close(stream.finish(), expected)
+    first = expected.windows[: len(windows)]
+    assert [(s.start_s, s.label) for s in windows] == [(s.start_s, s.label) for s in first]
+    assert len(expected.windows) - len(windows) <= 2  # finish() completes these
 
 
-def test_a_files_answer_too(recognizer: kanjo.Recognizer) -> None:
-    samples, rate = soundfile.read(SPOKEN / "slow-quiet.flac", dtype="int16")
-    stream = kanjo.Stream(recognizer, rate, name=str(SPOKEN / "slow-quiet.flac"), min_confidence=0.7, language="ja")
-    for block in np.array_split(np.stack([samples, samples], 1), 37):
-        stream.feed(block)
-    answer = stream.finish()
-    close(answer, recognizer.predict(SPOKEN / "slow-quiet.flac", min_confidence=0.7, language="ja"))
-    assert answer.warnings[0] == "language ja: the bundle was trained on en, ko, pl only"
-    assert answer.label == "unsure" and "unsure" in [s.label for s in answer.segments]
+def test_stream_with_options_equals_predict_of_the_file(default_recognizer: kanjo.Recognizer) -> None:
+    path = RECORDINGS / "slow-quiet.flac"
+    samples, rate = soundfile.read(path, dtype="int16")
+    stream = kanjo.Stream(default_recognizer, rate, name=str(path), min_confidence=0.7, language="ja")
+    for chunk in np.array_split(np.stack([samples, samples], 1), 37):
+        stream.feed(chunk)
+    prediction = stream.finish()
+    _assert_close(prediction, default_recognizer.predict(path, min_confidence=0.7, language="ja"))
+    assert prediction.warnings[0] == "language ja: the bundle was trained on en, ko, pl only"
+    assert prediction.label == "unsure" and "unsure" in [segment.label for segment in prediction.segments]
 
 
-def test_answers_come_while_it_is_spoken(recognizer: kanjo.Recognizer) -> None:
-    samples, rate = soundfile.read(SPOKEN / "two-moods.flac", dtype="float32")
-    stream, moments = kanjo.Stream(recognizer, rate), []
-    for at in range(0, len(samples), rate // 10):
-        moments += [stream.seconds - segment.end_s for segment in stream.feed(samples[at : at + rate // 10])]
-        if at == rate:
+def test_stream_returns_windows_without_delay(default_recognizer: kanjo.Recognizer) -> None:
+    """A window comes with the chunk that completes it, or with the next one because of the resampler's delay."""
+    samples, rate = soundfile.read(RECORDINGS / "two-moods.flac", dtype="float32")
+    stream, delays_s = kanjo.Stream(default_recognizer, rate), []
+    chunk_length = rate // 10
+    for start in range(0, len(samples), chunk_length):
+        windows = stream.feed(samples[start : start + chunk_length])
+        delays_s += [stream.seconds - window.end_s for window in windows]
+        if start == rate:
             assert stream.speech > 0.5
-    assert (
-        len(moments) == 6 and max(moments) < 0.2
-    )  # no later than the chunk that completes the window, and the resampler's delay
+    assert len(delays_s) == 6 and max(delays_s) < 0.2
 
 
-def test_what_can_not_be_fed_is_refused_and_the_stream_goes_on(recognizer: kanjo.Recognizer) -> None:
-    samples, rate = soundfile.read(SPOKEN / "calm-low.flac", dtype="float32")
-    stream = kanjo.Stream(recognizer, rate)
+def test_stream_invalid_chunk_raises_and_the_stream_continues(default_recognizer: kanjo.Recognizer) -> None:
+    samples, rate = soundfile.read(RECORDINGS / "calm-low.flac", dtype="float32")
+    stream = kanjo.Stream(default_recognizer, rate)
     stream.feed(samples[:1000])
-    for bad, said in (
+    for chunk, message in (
         (np.array([0.1, np.nan], np.float32), "sample 1001 is not a number"),
         (np.zeros((2, 3, 4), np.float32), "expected float or int16"),
         (np.zeros(3, np.int64), "expected float or int16"),
     ):
-        with pytest.raises(AudioError, match=said):
-            stream.feed(bad)
+        with pytest.raises(AudioError, match=message):
+            stream.feed(chunk)
     assert stream.feed(np.zeros(0, np.float32)) == []
     stream.feed(samples[1000:])
-    close(stream.finish(), recognizer.predict_signal(samples, rate, name="<stream>"))
-    with pytest.raises(KanjoError, match="fed after its end"):
-        stream.feed(samples)
-    with pytest.raises(AudioError, match="no samples"):
-        kanjo.Stream(recognizer, rate).finish()
+    _assert_close(stream.finish(), default_recognizer.predict_signal(samples, rate, name="<stream>"))
+
+
+def test_stream_feed_after_finish_raises(recognizer: kanjo.Recognizer) -> None:
+    stream = kanjo.Stream(recognizer, 16_000)
+    stream.feed(np.full(16_000, 0.1, np.float32))
+    assert stream.finish().probabilities == stream.finish().probabilities
+    with pytest.raises(KanjoError, match="this stream has finished"):
+        stream.feed(np.zeros(10, np.float32))
+
+
+def test_stream_without_samples_raises(recognizer: kanjo.Recognizer) -> None:
+    stream = kanjo.Stream(recognizer, 16_000)
+    for _ in range(2):
+        with pytest.raises(AudioError, match="no samples"):
+            stream.finish()
+
+
+def test_stream_invalid_arguments_raise(recognizer: kanjo.Recognizer) -> None:
     with pytest.raises(AudioError, match="100 Hz; expected 4000"):
         kanjo.Stream(recognizer, 100)
     with pytest.raises(KanjoError, match="min_confidence of 2"):
-        kanjo.Stream(recognizer, rate, min_confidence=2)
+        kanjo.Stream(recognizer, 16_000, min_confidence=2)
 
 
-def test_a_hop_is_cheap(recognizer: kanjo.Recognizer) -> None:
-    """The goal is 15 ms of a core; a shared machine gets four times that before this fails (the figure is benchmarks/speed/'s)."""
-    samples, rate = soundfile.read(SPOKEN / "two-moods.flac", dtype="float32")
-    stream = kanjo.Stream(recognizer, rate)
+def test_stream_processing_time_of_a_hop_is_short(default_recognizer: kanjo.Recognizer) -> None:
+    """The goal is 15 ms of one core (``benchmarks/speed``); the limit allows for a shared machine."""
+    samples, rate = soundfile.read(RECORDINGS / "two-moods.flac", dtype="float32")
+    stream = kanjo.Stream(default_recognizer, rate)
     stream.feed(samples)
-    before, hops = time.process_time(), 0
-    for _ in range(3):
-        hops += len(stream.feed(samples))
-    assert hops >= 25
-    assert (time.process_time() - before) / hops < 0.06
+    start_s = time.process_time()
+    n_windows = sum(len(stream.feed(samples)) for _ in range(3))
+    assert n_windows >= 25
+    assert (time.process_time() - start_s) / n_windows < 0.06

@@ -1,8 +1,7 @@
-"""Who speaks when, and the timeline that is made of it."""
+"""Voice activity detection."""
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import numpy as np
@@ -12,43 +11,55 @@ from hypothesis import strategies as st
 
 import kanjo
 from kanjo import audio
-from kanjo.audio.levels import Levels
-from kanjo.inference import segmentation, vad
-
-SPOKEN = Path(__file__).parents[2] / "examples" / "recordings"
-
-
-def heard(signal: np.ndarray, rate: int = vad.RATE, sizes: tuple[int, ...] = (10**9,)) -> np.ndarray:
-    meter, at, turn = vad.Meter(rate), 0, 0
-    while at < len(signal):
-        step = sizes[turn % len(sizes)]
-        meter.feed(signal[at : at + step])
-        at, turn = at + step, turn + 1
-    meter.feed(np.zeros(0, np.float32), last=True)
-    return meter.probabilities
+from kanjo.audio.levels import LevelMeter
+from kanjo.inference import vad
+from tests.inference.conftest import RECORDINGS
 
 
-def test_speech_is_told_from_silence_noise_and_tones() -> None:
-    voice = audio.load(SPOKEN / "calm-low.flac", vad.RATE)
-    rest = np.random.default_rng(0).normal(0, 0.05, 3 * vad.RATE).astype(np.float32)
-    signal = np.concatenate([np.zeros(2 * vad.RATE, np.float32), voice, rest])
-    (span,) = vad.spans(heard(signal), len(signal) / vad.RATE)
-    assert span[0] == pytest.approx(2.0, abs=0.25) and span[1] == pytest.approx(2 + len(voice) / vad.RATE, abs=0.6)
-    for hz in (100, 440, 3000):
-        assert heard(0.3 * np.sin(2 * np.pi * hz * np.arange(32_000) / vad.RATE).astype(np.float32)).max() < vad.ON
+def _detect(signal: np.ndarray, rate: int = vad.SAMPLE_RATE, sizes: tuple[int, ...] = (10**9,)) -> np.ndarray:
+    """Run the detector on a signal, in blocks of these sizes."""
+    detector = vad.VoiceActivityDetector(rate)
+    position, n_blocks = 0, 0
+    while position < len(signal):
+        size = sizes[n_blocks % len(sizes)]
+        detector.feed(signal[position : position + size])
+        position, n_blocks = position + size, n_blocks + 1
+    detector.feed(np.zeros(0, np.float32), last=True)
+    return detector.probabilities
 
 
-@settings(deadline=None)
+def test_detector_finds_speech_between_silence_and_noise() -> None:
+    speech = audio.load(RECORDINGS / "calm-low.flac", vad.SAMPLE_RATE)
+    noise = np.random.default_rng(0).normal(0, 0.05, 3 * vad.SAMPLE_RATE).astype(np.float32)
+    signal = np.concatenate([np.zeros(2 * vad.SAMPLE_RATE, np.float32), speech, noise])
+    ((start_s, end_s),) = vad.speech_segments(_detect(signal), len(signal) / vad.SAMPLE_RATE)
+    assert start_s == pytest.approx(2.0, abs=0.25)
+    assert end_s == pytest.approx(2 + len(speech) / vad.SAMPLE_RATE, abs=0.6)
+
+
+@pytest.mark.parametrize("hz", [100, 440, 3000])
+def test_detector_tone_is_not_speech(hz: int) -> None:
+    tone = 0.3 * np.sin(2 * np.pi * hz * np.arange(32_000) / vad.SAMPLE_RATE).astype(np.float32)
+    assert _detect(tone).max() < vad.ONSET
+
+
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.integers(1, 40_000), min_size=1, max_size=6))
-def test_any_chunking_hears_the_same(sizes: list[int]) -> None:
-    voice = audio.load(SPOKEN / "german-plain.flac", vad.RATE)
-    np.testing.assert_allclose(heard(voice, sizes=tuple(sizes)), heard(voice), atol=1e-5)
+def test_detector_result_does_not_depend_on_the_blocks(sizes: list[int]) -> None:
+    speech = audio.load(RECORDINGS / "german-plain.flac", vad.SAMPLE_RATE)
+    np.testing.assert_allclose(_detect(speech, sizes=tuple(sizes)), _detect(speech), atol=1e-5)
 
 
-def test_other_rates_are_resampled() -> None:
-    voice = audio.load(SPOKEN / "calm-low.flac", 32_000)
-    at_16k = heard(audio.load(SPOKEN / "calm-low.flac", vad.RATE))
-    assert np.mean((heard(voice, 32_000)[: len(at_16k)] > vad.ON) == (at_16k > vad.ON)) > 0.95
+def test_detector_resamples_other_rates() -> None:
+    expected = _detect(audio.load(RECORDINGS / "calm-low.flac", vad.SAMPLE_RATE)) > vad.ONSET
+    actual = _detect(audio.load(RECORDINGS / "calm-low.flac", 32_000), 32_000) > vad.ONSET
+    assert np.mean(actual[: len(expected)] == expected) > 0.95
+
+
+def test_detector_before_the_first_frame_has_probability_0() -> None:
+    detector = vad.VoiceActivityDetector(vad.SAMPLE_RATE)
+    assert detector.last_probability == 0.0
+    assert detector.probabilities.shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -56,97 +67,60 @@ def test_other_rates_are_resampled() -> None:
     [
         ("0000000000", []),
         ("", []),
-        ("0001111000", []),  # 0.13 s: a noise
-        ("0" * 10 + "1" * 10 + "0" * 30 + "1" * 10, [(0.22, 0.74), (1.5, 1.92)]),  # apart
-        ("0" * 10 + "1" * 10 + "0" * 15 + "1" * 10, [(0.22, 1.44)]),  # a gap within a sentence
-        ("0" * 10 + "1" * 5 + "4" * 5 + "0" * 20, [(0.22, 0.74)]),  # 0.4 goes on with what was said, and begins nothing
-        ("4" * 10 + "1" * 10, [(0.22, 0.64)]),
+        ("0001111000", []),  # 0.13 s is too short
+        ("0" * 10 + "1" * 10 + "0" * 30 + "1" * 10, [(0.22, 0.74), (1.5, 1.92)]),  # a long gap
+        ("0" * 10 + "1" * 10 + "0" * 15 + "1" * 10, [(0.22, 1.44)]),  # a short gap
+        ("0" * 10 + "1" * 5 + "4" * 5 + "0" * 20, [(0.22, 0.74)]),  # 0.4 continues speech
+        ("4" * 10 + "1" * 10, [(0.22, 0.64)]),  # 0.4 does not start speech
     ],
 )
-def test_spans(frames: str, expected: list[tuple[float, float]]) -> None:
-    found = vad.spans(
-        np.asarray([1.0 if f == "1" else int(f) / 10 for f in frames], np.float32), len(frames) * vad.FRAME_S
-    )
-    assert found == [pytest.approx(span) for span in expected]
+def test_speech_segments_applies_thresholds_and_durations(frames: str, expected: list[tuple[float, float]]) -> None:
+    """Each digit is one frame: 1 stands for a probability of 1, other digits for tenths."""
+    probabilities = np.asarray([1.0 if digit == "1" else int(digit) / 10 for digit in frames], np.float32)
+    segments = vad.speech_segments(probabilities, len(frames) * vad.FRAME_S)
+    assert segments == [pytest.approx(segment) for segment in expected]
 
 
-def test_seconds_of_speech_between_moments() -> None:
-    found = vad.seconds([(1.0, 2.0), (3.0, 5.0)], np.array([0.0, 1.5, 2.0, 4.0]), np.array([10.0, 3.5, 3.0, 4.5]))
-    np.testing.assert_allclose(found, [3.0, 1.0, 0.0, 0.5])
-    np.testing.assert_allclose(vad.seconds([], np.array([0.0]), np.array([1.0])), [0.0])
+def test_speech_seconds_measures_the_overlap_with_windows() -> None:
+    starts, ends = np.array([0.0, 1.5, 2.0, 4.0]), np.array([10.0, 3.5, 3.0, 4.5])
+    np.testing.assert_allclose(vad.speech_seconds([(1.0, 2.0), (3.0, 5.0)], starts, ends), [3.0, 1.0, 0.0, 0.5])
+    np.testing.assert_allclose(vad.speech_seconds([], np.array([0.0]), np.array([1.0])), [0.0])
 
 
-def test_moments_weigh_windows_by_nearness_and_speech() -> None:
-    rows = np.array([[1.0, 0.0], [0.0, 1.0]])
-    edges, found = segmentation.moments([(0.0, 4.0), (2.0, 6.0)], rows, np.array([1.0, 1.0]), 2.0, 6.0)
-    np.testing.assert_allclose(edges, [0, 2, 4, 6])
-    np.testing.assert_allclose(found, [[1, 0], [0.5, 0.5], [0, 1]])
-    _, found = segmentation.moments([(0.0, 4.0), (2.0, 6.0)], rows, np.array([3.0, 1.0]), 2.0, 6.0)
-    np.testing.assert_allclose(found[1], [0.75, 0.25])
-    _, found = segmentation.moments([(0.0, 4.0), (2.0, 6.0)], rows, np.array([0.0, 0.0]), 2.0, 6.0)
-    np.testing.assert_allclose(found, 0.5)
-
-
-def test_a_moment_of_doubt_is_no_change_and_a_lasting_change_is() -> None:
-    doubt = np.array([[0.8, 0.2]] * 4 + [[0.4, 0.6]] + [[0.8, 0.2]] * 4)
-    assert segmentation.likeliest(doubt).tolist() == [0] * 9
-    change = np.array([[0.8, 0.2]] * 4 + [[0.2, 0.8]] * 4)
-    assert segmentation.likeliest(change).tolist() == [0] * 4 + [1] * 4
-    assert segmentation.likeliest(doubt, change=0.0).tolist() == doubt.argmax(1).tolist()
-
-
-@given(st.integers(1, 40), st.integers(0, 2**32 - 1), st.lists(st.floats(0, 39), max_size=8))
-def test_a_timeline_covers_the_recording_without_gap_or_overlap(n: int, seed: int, ends: list[float]) -> None:
-    rows = np.random.default_rng(seed).dirichlet([0.5, 0.5, 0.5], n)
-    borders = sorted({round(end, 3) for end in ends if end < n})
-    spoken = [(a, b) for a, b in zip(borders[::2], borders[1::2], strict=False)]
-    found = segmentation.timeline(np.arange(n + 1.0), rows, spoken, ("a", "b", "c"), 0.0)
-    assert found[0].start_s == 0 and found[-1].end_s == pytest.approx(n)
-    for one, other in itertools.pairwise(found):
-        assert one.end_s == other.start_s and one.label != other.label
-    for segment in found:
-        assert segment.label == "silence" or sum(segment.probabilities.values()) == pytest.approx(1)
-    assert sum(s.end_s - s.start_s for s in found if s.label != "silence") == pytest.approx(
-        sum(b - a for a, b in spoken)
-    )
-
-
-def test_windows_without_speech_have_no_say() -> None:
-    """Noise after the speech, too loud to be silence, does not move the answer."""
-    recognizer = kanjo.load()
-    voice = audio.load(SPOKEN / "calm-low.flac", 16_000)[: 4 * 16_000]
+def test_predict_windows_without_speech_have_little_weight(default_recognizer: kanjo.Recognizer) -> None:
+    """Noise that follows the speech, and is too loud to be silence, hardly changes the prediction."""
+    speech = audio.load(RECORDINGS / "calm-low.flac", 16_000)[: 4 * 16_000]
     noise = np.random.default_rng(1).normal(0, 0.02, 20 * 16_000).astype(np.float32)
-    levels = Levels()
+    levels = LevelMeter()
     levels.feed(noise)
-    assert not levels.silent
-    alone, followed = (
-        recognizer.predict_signal(signal, 16_000, hop_s=4.0) for signal in (voice, np.concatenate([voice, noise]))
-    )
-    assert followed.probabilities == pytest.approx(alone.probabilities, abs=0.1)  # speech ends softly
-    assert [s.label for s in followed.segments][-1] == "silence"
-    assert followed.speech_s == pytest.approx(alone.speech_s, abs=0.6)
+    assert not levels.is_silent
+    expected = default_recognizer.predict_signal(speech, 16_000, hop_s=4.0)
+    actual = default_recognizer.predict_signal(np.concatenate([speech, noise]), 16_000, hop_s=4.0)
+    assert actual.probabilities == pytest.approx(expected.probabilities, abs=0.1)  # the padding contains some noise
+    assert actual.segments[-1].label == "silence"
+    assert actual.speech_s == pytest.approx(expected.speech_s, abs=0.6)
 
 
 @pytest.mark.corpus
-def test_real_speech_is_heard_as_speech(ravdess_clips: list[Path]) -> None:
-    answers = list(kanjo.load().predict_many(ravdess_clips[::40]))
-    assert sum(answer.speech_s == 0 for answer in answers) <= 0.03 * len(answers)  # shouts and sobs: 13 of all 1440
-    assert 0.4 < sum(a.speech_s for a in answers) / sum(a.duration_s for a in answers) < 0.65
-    assert sum((a.distance or 0) > 1 for a in answers) <= 0.15 * len(
-        answers
-    )  # speakers who trained and who didn't; of all test speakers' clips 1 %
+def test_predict_acted_speech_contains_speech(ravdess_clips: list[Path], default_recognizer: kanjo.Recognizer) -> None:
+    predictions = list(default_recognizer.predict_many(ravdess_clips[::40]))
+    n = len(predictions)
+    # In 13 of all 1440 clips (shouts and sobs), no speech is detected.
+    assert sum(prediction.speech_s == 0 for prediction in predictions) <= 0.03 * n
+    speech_s, duration_s = (sum(getattr(item, name) for item in predictions) for name in ("speech_s", "duration_s"))
+    assert 0.4 < speech_s / duration_s < 0.65
+    # These are training and test speakers. Of the test speakers' clips, 1 % are above 1.
+    assert sum((prediction.ood_score or 0) > 1 for prediction in predictions) <= 0.15 * n
 
 
 @pytest.mark.corpus
-def test_the_default_bundle_knows_what_it_does_not_know(corpora: Path) -> None:
-    """Noise and hums are far, speech in a corpus that it never heard (ESD's English) mostly isn't."""
-    recognizer = kanjo.load()
-    spoken = list(recognizer.predict_many(sorted((corpora / "esd").rglob("*.wav"))))
-    assert len(spoken) == 16
-    assert sum((a.distance or 0) > 1 for a in spoken) <= 4
-    hum = (0.1 * sum(np.sin(2 * np.pi * 110 * k * np.arange(64_000) / 16_000) / k for k in range(1, 6))).astype(
-        np.float32
-    )
-    assert (recognizer.predict_signal(hum, 16_000).distance or 0) > 1
-    noise = np.random.default_rng(0).normal(0, 0.05, 64_000).astype(np.float32)
-    assert (recognizer.predict_signal(noise, 16_000).distance or 0) > 1
+def test_ood_score_separates_speech_from_hum_and_noise(corpora: Path, default_recognizer: kanjo.Recognizer) -> None:
+    """Most clips of a corpus without training data (ESD, English) are below 1; hum and noise are above."""
+    predictions = list(default_recognizer.predict_many(sorted((corpora / "esd").rglob("*.wav"))))
+    assert len(predictions) == 16
+    assert sum((prediction.ood_score or 0) > 1 for prediction in predictions) <= 4
+    times_s = np.arange(64_000) / 16_000
+    hum = 0.1 * sum(np.sin(2 * np.pi * 110 * harmonic * times_s) / harmonic for harmonic in range(1, 6))
+    noise = np.random.default_rng(0).normal(0, 0.05, 64_000)
+    for signal in (hum, noise):
+        assert (default_recognizer.predict_signal(signal.astype(np.float32), 16_000).ood_score or 0) > 1

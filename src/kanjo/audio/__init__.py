@@ -1,39 +1,42 @@
 """Audio input and output: decode any format, resample, measure levels, write files."""
 
 from kanjo.audio.reader import (
+    SUFFIXES,
+    AudioReader,
+    find_recordings,
+    load,
+    open_audio,
+    open_signal,
+)
+from kanjo.audio.resampling import Resampler, resample
+from kanjo.audio.signals import (
     MAX_RATE,
     MIN_RATE,
-    SUFFIXES,
-    Resampler,
     Signal,
-    Source,
-    check_rate,
-    find,
-    load,
-    open_source,
+    check_finite,
+    check_sample_rate,
     peak_normalize,
-    resample,
-    samples_of,
-    source_of,
-    stretch,
-    write,
+    slice_signal,
+    to_sample_matrix,
 )
+from kanjo.audio.writing import write
 
 __all__ = [
     "MAX_RATE",
     "MIN_RATE",
     "SUFFIXES",
+    "AudioReader",
     "Resampler",
     "Signal",
-    "Source",
-    "check_rate",
-    "find",
+    "check_finite",
+    "check_sample_rate",
+    "find_recordings",
     "load",
-    "open_source",
+    "open_audio",
+    "open_signal",
     "peak_normalize",
     "resample",
-    "samples_of",
-    "source_of",
-    "stretch",
+    "slice_signal",
+    "to_sample_matrix",
     "write",
 ]

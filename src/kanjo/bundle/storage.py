@@ -1,294 +1,130 @@
-"""The bundle: a trained network as a folder that any program can run.
+"""Find, read and write bundles.
 
-``model.onnx`` (one graph: ``signal`` float32 (B, N) -> ``probabilities`` (B, E), ``embedding`` (B, D); it may take an optional
-``speaker`` float32 (B or 1, D + 1), a mean embedding and a 1), ``bundle.json``
-(what it is, what it answers, how it was measured) and ``README.md`` (the model card). Nothing in it is pickled.
+A bundle is a folder with ``model.onnx`` (one graph: ``signal`` float32 (B, N) and optionally ``speaker`` float32
+(B or 1, D + 1) -> ``probabilities`` (B, E), ``embedding`` (B, D) and optionally ``ood_score`` (B,)), ``bundle.json``
+(the metadata), ``README.md`` (the model card) and optionally ``weights.safetensors``. It contains no pickle.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from kanjo import files
+from kanjo.bundle.metadata import BundleMetadata, parse_metadata
+from kanjo.bundle.model_card import model_card
 from kanjo.errors import BundleError
 
-#: Raised when a bundle's keys or its graph's inputs and outputs change meaning.
-FORMAT_VERSION = 1
-GRAPH, FACTS, CARD, WEIGHTS = "model.onnx", "bundle.json", "README.md", "weights.safetensors"
-BUNDLES = Path(__file__).parent / "builtin"
-DEFAULT = "default"
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What ``bundle.json`` holds. Times are seconds, rates Hz; ``abstain_below`` is a confidence, 0 to 1.
-
-    ``least_rate``: the lowest rate that its training recordings came in (0: not known, its own); ``speaker_size``: D of the embeddings that its graph takes of a speaker (0: it takes none); ``enrolled``: scores with speakers known;
-    ``doubt``: how the temperature grows with the graph's ``distance``, see :meth:`heat`; ``by_corpus``: each corpus's scores; ``conditions``: what is left of the UAR in noise and the like.
-    """
-
-    name: str
-    version: str
-    labels: tuple[str, ...]
-    sample_rate: int
-    window_s: float
-    hop_s: float
-    sha256: str
-    licence: str
-    temperature: float = 1.0
-    doubt: Mapping[str, float] = field(default_factory=dict)
-    abstain_below: float = 0.0
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    paper: Mapping[str, str] | None = None
-    corpora: tuple[Mapping[str, str], ...] = ()
-    split: Mapping[str, Any] = field(default_factory=dict)
-    scores: Mapping[str, Any] | None = None
-    n_parameters: int = 0
-    least_rate: int = 0
-    parity: Mapping[str, Any] = field(default_factory=dict)
-    quantization: str = ""
-    speaker_size: int = 0
-    enrolled: Mapping[str, Any] | None = None
-    by_corpus: Mapping[str, Any] = field(default_factory=dict)
-    conditions: Mapping[str, Any] = field(default_factory=dict)
-    format_version: int = FORMAT_VERSION
-
-    @property
-    def window(self) -> int:
-        """Samples in a window."""
-        return round(self.window_s * self.sample_rate)
-
-    def heat(self, distance: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The temperature of answers at these distances (B,) -> (B,), where the speaker isn't known."""
-        if not self.doubt:
-            return np.full_like(distance, self.temperature)
-        further = np.clip(distance / np.float32(self.doubt["usual"]), 1, np.float32(self.doubt["furthest"]))
-        return np.asarray(self.temperature * further ** self.doubt["exponent"], np.float32)
-
-    @property
-    def hop(self) -> int:
-        """Samples from one window's start to the next one's."""
-        return round(self.hop_s * self.sample_rate)
+GRAPH_FILE, METADATA_FILE, CARD_FILE, WEIGHTS_FILE = "model.onnx", "bundle.json", "README.md", "weights.safetensors"
+#: Folder of the built-in bundles and of the voice activity detector.
+BUILTIN_FOLDER = Path(__file__).parent / "builtin"
+#: Name of the bundle's folder inside a run folder.
+BUNDLE_FOLDER = "bundle"
+#: Name of the built-in bundle that is used by default.
+DEFAULT_BUNDLE = "default"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was read and found whole."""
+    """A bundle on disk.
+
+    Attributes:
+        folder: Folder of the bundle.
+        metadata: Content of its ``bundle.json``.
+    """
 
     folder: Path
-    facts: Facts
+    metadata: BundleMetadata
 
     @property
     def graph(self) -> Path:
-        return self.folder / GRAPH
+        """Path of the ONNX graph."""
+        return self.folder / GRAPH_FILE
 
 
-def resolve(name: str | Path) -> Path:
-    """The folder of a bundle: one in the box by name ("default"), a bundle folder, or a run folder with one in it.
+def find_bundle_folder(name: str | Path) -> Path:
+    """Find the folder of a bundle.
 
-    Raises BundleError when there is none.
+    Args:
+        name: Name of a built-in bundle ("default"), a bundle folder, or a run folder that contains a bundle.
+
+    Raises:
+        BundleError: There is no such bundle.
     """
-    inside = BUNDLES / str(name)
-    if str(name) and "/" not in str(name) and (inside / FACTS).is_file():
-        return inside
+    builtin = BUILTIN_FOLDER / str(name)
+    if str(name) and "/" not in str(name) and (builtin / METADATA_FILE).is_file():
+        return builtin
     path = Path(name)
-    for folder in (path, path / "bundle"):
-        if (folder / FACTS).is_file():
+    for folder in (path, path / BUNDLE_FOLDER):
+        if (folder / METADATA_FILE).is_file():
             return folder
-    boxed = ", ".join(sorted(entry.parent.name for entry in BUNDLES.glob(f"*/{FACTS}"))) or "none"
-    what = (
-        "no such folder"
-        if not path.exists()
-        else "no bundle.json in it"
-        if path.is_dir()
-        else "a file, expected a bundle's folder"
-    )
-    raise BundleError(f"{name}: not a bundle ({what}); in the box: {boxed}")
+    if not path.exists():
+        problem = "no such folder"
+    elif path.is_dir():
+        problem = f"the folder contains no {METADATA_FILE}"
+    else:
+        problem = "this is a file; expected the folder of a bundle"
+    names = ", ".join(sorted(entry.parent.name for entry in BUILTIN_FOLDER.glob(f"*/{METADATA_FILE}"))) or "none"
+    raise BundleError(f"{name}: not a bundle ({problem}); built-in bundles: {names}")
 
 
-def read(name: str | Path) -> Bundle:
-    """Read a bundle and check that it is whole. Raises BundleError: missing, newer format, changed graph."""
-    folder = resolve(name)
-    facts = _facts(folder)
-    graph = folder / GRAPH
+def read_bundle(name: str | Path) -> Bundle:
+    """Read a bundle and check its graph.
+
+    Args:
+        name: As in :func:`find_bundle_folder`.
+
+    Raises:
+        BundleError: There is no such bundle, it has another format, or its files were changed or damaged.
+    """
+    folder = find_bundle_folder(name)
+    path = folder / METADATA_FILE
     try:
-        found = files.sha256(graph)
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise BundleError(f"{folder}: can't read {GRAPH}: {files.reason(error)}") from error
-    if found != facts.sha256:
+        raise BundleError(f"can't read {path}: {files.os_error_message(error)}") from error
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path}: not UTF-8 text ({error.reason})") from error
+    metadata = parse_metadata(text, str(path))
+    try:
+        digest = files.sha256(folder / GRAPH_FILE)
+    except OSError as error:
+        raise BundleError(f"{folder}: can't read {GRAPH_FILE}: {files.os_error_message(error)}") from error
+    if digest != metadata.sha256:
         raise BundleError(
-            f"{folder}: {GRAPH} is not the file that was exported (sha256 {found[:12]}..., expected {facts.sha256[:12]}...); "
-            "it was damaged or changed: copy the bundle anew"
+            f"{folder}: {GRAPH_FILE} was changed or damaged (sha256 {digest[:12]}..., expected "
+            f"{metadata.sha256[:12]}...); copy the bundle again"
         )
-    return Bundle(folder, facts)
+    return Bundle(folder, metadata)
 
 
-def write(folder: Path, graph: bytes, facts: Facts, weights: bytes | None = None) -> Bundle:
-    """Write a bundle, whole or not at all; ``weights`` is a safetensors file's content. Raises KanjoError."""
-    with files.folder_whole(folder) as unfinished:
-        (unfinished / GRAPH).write_bytes(graph)
-        (unfinished / FACTS).write_text(_text(facts), encoding="utf-8")
-        (unfinished / CARD).write_text(card(facts), encoding="utf-8")
+def write_bundle(folder: Path, graph: bytes, metadata: BundleMetadata, weights: bytes | None = None) -> Bundle:
+    """Write a bundle, completely or not at all.
+
+    Args:
+        folder: Folder of the bundle; an existing one is replaced.
+        graph: Content of the ONNX file.
+        metadata: Metadata of the bundle.
+        weights: Content of a safetensors file, from which training can start.
+
+    Raises:
+        KanjoError: The folder can't be written.
+    """
+    with files.atomic_directory(folder) as unfinished:
+        (unfinished / GRAPH_FILE).write_bytes(graph)
+        (unfinished / METADATA_FILE).write_text(metadata.to_json(), encoding="utf-8")
+        (unfinished / CARD_FILE).write_text(model_card(metadata), encoding="utf-8")
         if weights is not None:
-            (unfinished / WEIGHTS).write_bytes(weights)
-    return Bundle(folder, facts)
+            (unfinished / WEIGHTS_FILE).write_bytes(weights)
+    return Bundle(folder, metadata)
 
 
-def rewrite_facts(folder: Path, facts: Facts) -> Bundle:
-    """Replace what a bundle says of itself (after it was measured); its graph stays. Raises KanjoError."""
-    files.write_text(folder / FACTS, _text(facts))
-    files.write_text(folder / CARD, card(facts))
-    return Bundle(folder, facts)
+def update_metadata(folder: Path, metadata: BundleMetadata) -> Bundle:
+    """Replace the metadata and the model card of a bundle, for example after it was evaluated.
 
-
-def card(facts: Facts) -> str:
-    """The model card, made from the facts alone: what it is for, what it was trained on, how it was measured."""
-    corpora = "\n".join(
-        f"| {c['title']} | {c['language']} | {c['utterances']} | {c['speakers']} | {c['licence']} |"
-        for c in facts.corpora
-    )
-    citations = "\n".join(f"- {c['citation']}" for c in facts.corpora if c["citation"])
-    architecture = facts.paper["title"] if facts.paper else "see the recipe in bundle.json"
-    return f"""# {facts.name} {facts.version}
-
-Recognises emotion in speech: {", ".join(facts.labels)}.
-
-- Input: mono speech at {facts.sample_rate} Hz, windows of {facts.window_s:g} s (ONNX input `signal`, float32, (B, {facts.window})).
-- Output: `probabilities` (B, {len(facts.labels)}), calibrated with temperature {facts.temperature:.3f}{_doubting(facts)}, and `embedding` (B, D).{_takes(facts)}
-- Network: {facts.n_parameters:,} parameters. {architecture}
-- Licence of the weights: {facts.licence}
-
-## Trained on (validation speakers included, test speakers not)
-
-| corpus | language | utterances | speakers | licence |
-|---|---|---|---|---|
-{corpora}
-
-## Measured
-
-{_measured(facts)}
-
-{_exactness(facts)}
-
-## Know before you use it
-
-- It was trained on acted speech, recorded close and clean. Emotion in everyday speech is fainter and mixed, and its scores there
-  are lower than these.
-- It knows the languages, ages and accents of the corpora above and no others. Loudness, room and telephone bands move its answers.
-- It is not equally good for everybody: see the spread over speakers and sexes above, and measure it on your own speakers.
-- It hears how something is said, not what is meant, and never what a person feels. Do not use it to judge people: not in hiring,
-  teaching, policing, health or credit, and not without their knowledge. The EU's AI Act (2024/1689) forbids inferring emotions at work and in
-  education, but for medical and safety reasons.
-
-## Sources
-
-{citations}
-"""
-
-
-def _measured(facts: Facts) -> str:
-    split, scores = facts.split, facts.scores
-    protocol = f"Protocol: {split.get('protocol', 'not recorded')}" + (
-        f", {split['note']}" if split.get("note") else ""
-    )
-    audit = "".join(f"\n- {line}" for line in split.get("audit", ()))
-    if not scores:
-        return f"{protocol}\n{audit}\n\nNo test scores: it was trained on everything that there was to test on."
-
-    def percent(value: Mapping[str, Any]) -> str:
-        span = "" if value.get("low") is None else f" (95 %: {100 * value['low']:.1f} to {100 * value['high']:.1f})"
-        return f"{100 * value['value']:.1f} %{span}"
-
-    def row(name: str, of: Mapping[str, Any]) -> str:
-        shown = (percent(of[key]) for key in ("uar", "accuracy", "macro_f1"))
-        return f"| {name} | {' | '.join(shown)} | {of['ece']:.3f} | {of['n']} |"
-
-    rows = [row("all together", scores), *(row(f"{name} alone", of) for name, of in facts.by_corpus.items())]
-    if facts.enrolled:
-        rows.append(row("speakers known (half of their clips, unlabelled)", facts.enrolled))
-    table = "\n".join(rows)
-    recalls = ", ".join(f"{name} {100 * value:.0f} %" for name, value in scores["recalls"].items() if value is not None)
-    speakers = sorted(scores["speakers"].values())
-    gap = (
-        f"UAR of single speakers: {100 * speakers[0]:.1f} % to {100 * speakers[-1]:.1f} %." if len(speakers) > 1 else ""
-    )
-    sexes = ", ".join(f"{name} {100 * value:.1f} %" for name, value in scores["sexes"].items())
-    return f"""{protocol}
-{audit}
-
-| | UAR | accuracy | macro-F1 | calibration error | test utterances |
-|---|---|---|---|---|---|
-{table}
-
-Recall: {recalls}.
-{f"UAR by sex: {sexes}." if sexes else ""} {gap}
-{_under(facts.conditions)}"""
-
-
-def _doubting(facts: Facts) -> str:
-    if not facts.doubt:
-        return ""
-    usual, furthest, exponent = (facts.doubt[key] for key in ("usual", "furthest", "exponent"))
-    return f" x min(max(1, distance / {usual:.2f}), {furthest:.2f})^{exponent:.1f} (the less a recording sounds like the training, the less sure)"
-
-
-def _takes(facts: Facts) -> str:
-    if not facts.speaker_size:
-        return ""
-    return f"\n- Optional input: `speaker` (B or 1, {facts.speaker_size + 1}), a speaker's mean embedding and a 1 (`kanjo enroll`)."
-
-
-def _under(conditions: Mapping[str, Any]) -> str:
-    if not conditions:
-        return ""
-    rows = "\n".join(f"| {name} | {100 * uar['value']:.1f} % |" for name, uar in conditions.items())
-    return f"\nThe same test utterances as they might have come:\n\n| condition | UAR |\n|---|---|\n{rows}"
-
-
-def _exactness(facts: Facts) -> str:
-    if facts.quantization:
-        return f"Quantised: {facts.quantization}. The scores above were measured with it."
-    largest, clips = facts.parity.get("largest_difference", float("nan")), facts.parity.get("clips", 0)
-    return f"torch and ONNX Runtime differ by at most {largest:.1e} on {clips} real clips."
-
-
-def _text(facts: Facts) -> str:
-    return json.dumps({f.name: getattr(facts, f.name) for f in fields(facts)}, indent=2, ensure_ascii=False) + "\n"
-
-
-def _facts(folder: Path) -> Facts:
-    path = folder / FACTS
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BundleError(f"can't read {path}: {files.reason(error)}") from error
-    except ValueError as error:
-        raise BundleError(f"{path}: not JSON ({error})") from error
-    version = content.get("format_version") if isinstance(content, dict) else None
-    if not isinstance(version, int):
-        raise BundleError(f"{path}: no format_version; not a kanjo bundle")
-    if version > FORMAT_VERSION:
-        raise BundleError(
-            f"{path}: bundle format {version}, this kanjo reads up to {FORMAT_VERSION}; upgrade: pip install -U kanjo"
-        )
-    known = {f.name for f in fields(Facts)}
-    try:
-        facts = Facts(**{key: _frozen(value) for key, value in content.items() if key in known})
-    except TypeError as error:
-        raise BundleError(f"{path}: {str(error).replace('Facts.__init__() ', '')}") from error
-    if len(facts.labels) < 2 or not 0 < facts.hop_s <= facts.window_s or facts.sample_rate <= 0:
-        raise BundleError(
-            f"{path}: {len(facts.labels)} labels, window {facts.window_s} s, hop {facts.hop_s} s, {facts.sample_rate} Hz: not usable"
-        )
-    return facts
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    Raises:
+        KanjoError: The files can't be written.
+    """
+    files.write_text(folder / METADATA_FILE, metadata.to_json())
+    files.write_text(folder / CARD_FILE, model_card(metadata))
+    return Bundle(folder, metadata)

@@ -1,10 +1,14 @@
-"""The command line. Results go to stdout, everything else to stderr; exit 0 done, 1 something failed, 2 misuse."""
+"""The command line.
+
+Results go to stdout, everything else to stderr. Exit codes: 0 success, 1 failure, 2 usage error.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -12,49 +16,66 @@ import typer
 from kanjo.cli import (
     ablate,
     baseline,
+    compare,
     corpus,
     embed,
     enroll,
     evaluate,
+    info,
     listen,
     plot,
     predict,
-    report,
     serve,
     tools,
     train,
     tune,
 )
+from kanjo.cli.common import print_message
+from kanjo.cli.help_groups import CORPORA, PREDICT, TOOLS, TRAIN, GroupedCommands
+from kanjo.cli.renamed import RenamedError, check_renamed
 from kanjo.errors import KanjoError
 
 app = typer.Typer(
     name="kanjo",
+    cls=GroupedCommands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-app.add_typer(corpus.app, name="corpus")
-app.add_typer(tools.app, name="tools")
-app.add_typer(plot.app, name="plot")
-predict.register(app)
-train.register(app)
-ablate.register(app)
-report.register(app)
-tune.register(app)
-evaluate.register(app)
-serve.register(app)
-listen.register(app)
-baseline.register(app)
-embed.register(app)
-enroll.register(app)
+_PREDICT_COMMANDS: tuple[Callable[..., None], ...] = (
+    predict.predict,
+    listen.listen,
+    embed.embed,
+    enroll.enroll,
+    serve.serve,
+)
+_TRAIN_COMMANDS: tuple[Callable[..., None], ...] = (
+    train.train,
+    train.crossval,
+    compare.compare,
+    compare.report,
+    ablate.ablate,
+    tune.tune,
+    evaluate.evaluate,
+    evaluate.export,
+    baseline.baseline,
+)
+for command in _PREDICT_COMMANDS:
+    app.command(rich_help_panel=PREDICT)(command)
+for command in _TRAIN_COMMANDS:
+    app.command(rich_help_panel=TRAIN)(command)
+app.add_typer(corpus.app, name="corpus", rich_help_panel=CORPORA)
+app.add_typer(tools.app, name="tools", rich_help_panel=TOOLS)
+app.add_typer(plot.app, name="plot", rich_help_panel=TOOLS)
+app.command(rich_help_panel=TOOLS)(info.info)
 
 _debug = False
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         import kanjo
 
         print(f"kanjo {kanjo.__version__}")
@@ -63,12 +84,12 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _root(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")] = False,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_print_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """kanjo recognises emotion in speech.
+    """Recognize emotion in speech.
 
     Try: kanjo predict clip.wav
     """
@@ -79,21 +100,22 @@ def _root(
 def main() -> None:
     """Entry point of the ``kanjo`` command."""
     try:
+        check_renamed(sys.argv[1:])
         app()
+    except RenamedError as error:
+        _fail(str(error), exit_code=2)
     except KanjoError as error:
-        if _debug:
-            traceback.print_exc()
-        _say(f"kanjo: {error}")
-        sys.exit(1)
-    except BrokenPipeError:  # the reader left, as `| head` does: nothing is wrong
+        _fail(str(error))
+    except BrokenPipeError:  # the reader of stdout has exited, as `| head` does: this is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        if _debug:
-            traceback.print_exc()
-        _say(f"kanjo: {error.filename or 'the system'}: {error.strerror or error}")
-        sys.exit(1)
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+def _fail(message: str, exit_code: int = 1) -> None:
+    """Print the error in one line, or its traceback with ``--debug``, and exit."""
+    if _debug:
+        traceback.print_exc()
+    print_message(f"kanjo: {message}")
+    sys.exit(exit_code)

@@ -1,74 +1,156 @@
-"""What several verbs share: options, the progress bar, and saying something on stderr."""
+"""What several commands share: options, messages, progress bars, and the recipe argument."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe in the box, or a YAML or JSON file.")]
+from kanjo.errors import KanjoError
+
+if TYPE_CHECKING:
+    from kanjo.train.config.schema import Recipe
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A built-in recipe, or a YAML or JSON file.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="KEY=VALUE, such as training.learning_rate=1e-4; may be repeated.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value, as training.learning_rate=1e-4; repeatable."),
 ]
 CorpusRoot = Annotated[
     str | None,
-    typer.Option("--corpus-root", envvar="KANJO_CORPORA", help="The folder that holds the corpora."),
+    typer.Option("--corpus-root", metavar="DIR", envvar="KANJO_CORPORA", help="Folder that contains the corpora."),
 ]
-Run = Annotated[Path | None, typer.Option("-o", "--output", help="The run folder (default: a new one under runs/).")]
-Silent = Annotated[bool, typer.Option("-s", "--silent", help="No progress, results only.")]
-Threads = Annotated[int, typer.Option(min=0, help="Cores to use; 0: all.")]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="How many at once; 0: one for each core.")]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="DIR", help="Run folder (default: a new one below runs/).")
+]
+Fold = Annotated[
+    int | None, typer.Option(min=1, help="Fold whose speakers are the test speakers (default: the recipe's).")
+]
+Silent = Annotated[bool, typer.Option("-s", "--silent", help="Print results only, no progress.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU cores to use; 0: all.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes that run at the same time; 0: one per core.")]
+Format = Annotated[str, typer.Option("--format", "-f", help="table or json.")]
 
 Model = Annotated[
-    str, typer.Option("--model", "-m", help="A bundle: a name in the box, a bundle folder, a run folder.")
+    str, typer.Option("--model", "-m", metavar="BUNDLE", help="A built-in bundle, a bundle folder, or a run folder.")
 ]
-Hop = Annotated[float | None, typer.Option(help="Seconds from one window to the next (default: the bundle's).")]
+Hop = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="Distance of the windows' starts (default: the bundle's)."),
+]
 MinConfidence = Annotated[
-    float | None, typer.Option(help='Below this the answer is "unsure", 0 to 1 (default: the bundle\'s).')
+    float | None,
+    typer.Option(metavar="0..1", help='Lower confidences get the label "unsure" (default: the bundle\'s).'),
 ]
 Speaker = Annotated[
     str | None,
-    typer.Option(help="Who speaks: a name that 'kanjo enroll' was given, or a profile's file.", show_default=False),
+    typer.Option(help="Name of an enrolled speaker (see 'kanjo enroll'), or a profile file.", show_default=False),
 ]
 
-_WIDTH = 28
+_BAR_WIDTH = 28
+#: A progress bar appears after this many seconds, and is redrawn at this interval.
+_BAR_DELAY_S, _BAR_INTERVAL_S = 2.0, 0.1
 
 
-def say(line: str) -> None:
-    """A line on stderr."""
+def print_message(line: str) -> None:
+    """Print a line on stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
-@contextmanager
-def progress(what: str, silent: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A ``(done, total)`` callback that draws a bar on stderr once two seconds have passed; only on a terminal."""
-    started = time.monotonic()
-    drawn = 0.0
+class ConsoleReporter:
+    """Reports the progress of an experiment on stderr (see kanjo.experiments.reporter.Reporter).
 
-    def show(done: int, total: int) -> None:
-        nonlocal drawn
+    Args:
+        silent: Whether only messages are shown, no log and no progress.
+    """
+
+    def __init__(self, silent: bool = False) -> None:
+        self.silent = silent
+
+    @property
+    def show_training_progress(self) -> bool:
+        """Whether Lightning draws its progress bar: only on a terminal."""
+        return not self.silent and sys.stderr.isatty()
+
+    @contextmanager
+    def progress(self, description: str) -> Iterator[Callable[[int, int], None]]:
+        """A progress bar; see :func:`progress_bar`."""
+        with progress_bar(description, self.silent) as update:
+            yield update
+
+    def message(self, line: str) -> None:
+        """Print a message."""
+        print_message(line)
+
+    def log(self, line: str) -> None:
+        """Print a line of the log, unless silent."""
+        if not self.silent:
+            print_message(line)
+
+
+@contextmanager
+def progress_bar(description: str, silent: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A callback ``(done, total)`` that draws a progress bar on a terminal's stderr after two seconds."""
+    started = time.monotonic()
+    last_drawn = 0.0
+
+    def update(done: int, total: int) -> None:
+        nonlocal last_drawn
         now = time.monotonic()
-        if silent or not sys.stderr.isatty() or now - started < 2 or (now - drawn < 0.1 and done < total):
+        if silent or not sys.stderr.isatty() or now - started < _BAR_DELAY_S:
             return
-        drawn = now
-        if not total:  # nobody knows how much there is
-            sys.stderr.write(f"\r{what} {done} ")
-            sys.stderr.flush()
+        if now - last_drawn < _BAR_INTERVAL_S and done < total:
             return
-        left = (now - started) / max(done, 1) * (total - done)
-        filled = _WIDTH * done // max(total, 1)
-        bar = "#" * filled + "." * (_WIDTH - filled)
-        sys.stderr.write(f"\r{what} [{bar}] {done}/{total}, {left:.0f} s left ")
+        last_drawn = now
+        sys.stderr.write(f"\r{description} {_bar(done, total, now - started)} ")
         sys.stderr.flush()
 
     try:
-        yield show
+        yield update
     finally:
-        if drawn:
+        if last_drawn:
             sys.stderr.write("\r" + " " * 79 + "\r")
             sys.stderr.flush()
+
+
+def _bar(done: int, total: int, elapsed_s: float) -> str:
+    if not total:  # the total is unknown
+        return str(done)
+    remaining_s = elapsed_s / max(done, 1) * (total - done)
+    filled = _BAR_WIDTH * done // total
+    return f"[{'#' * filled}{'.' * (_BAR_WIDTH - filled)}] {done}/{total}, {remaining_s:.0f} s left"
+
+
+def load_recipe(name: str, overrides: Sequence[str] | None, corpus_root: str | None, fold: int | None = None) -> Recipe:
+    """Load the recipe of a command.
+
+    Raises:
+        RecipeError: The recipe does not exist or is not valid.
+        KanjoError: The extra ``train`` is not installed.
+    """
+    try:
+        from kanjo.experiments.recipes import load_fold_recipe
+    except ImportError as error:
+        raise KanjoError(f"this command needs the extra 'train': pip install 'kanjo[train]' ({error})") from error
+    return load_fold_recipe(name, overrides, corpus_root, fold)
+
+
+def check_format(value: str, allowed: Sequence[str] = ("table", "json")) -> None:
+    """Refuse a format that a command does not write."""
+    if value not in allowed:
+        raise typer.BadParameter(f"format {value!r}: expected {', '.join(allowed[:-1])} or {allowed[-1]}")
+
+
+@contextmanager
+def resumable(folder: object) -> Iterator[None]:
+    """Turn Ctrl-C into a message that names the folder to resume, and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print_message(f"kanjo: stopped; continue with --resume -o {folder}")
+        raise typer.Exit(130) from None

@@ -1,4 +1,4 @@
-"""``kanjo embed``: emotion vectors of recordings, to go on with."""
+"""``kanjo embed``: embeddings of recordings, for other programs."""
 
 from __future__ import annotations
 
@@ -11,102 +11,104 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from kanjo.cli.common import Jobs, Model, Silent, progress, say
-from kanjo.cli.predict import How, expanded, predictions
+from kanjo.cli.common import Jobs, Model, Silent, print_message, progress_bar
+from kanjo.cli.inputs import find_inputs, predict_inputs
 from kanjo.errors import KanjoError
-from kanjo.files import written_whole
+from kanjo.files import atomic_write
+from kanjo.inference.options import InferenceOptions
 from kanjo.inference.prediction import Prediction
 from kanjo.inference.recognizer import Recognizer, load
 
-#: Rows of a Parquet file written together: what is held in memory.
-_ROWS = 1000
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(embed)
+#: Rows of a Parquet file that are written together; they are held in memory.
+_ROWS_PER_GROUP = 1000
 
 
 def embed(
-    paths: Annotated[list[str], typer.Argument(help="Recordings, folders (searched through), or patterns.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="A .parquet or .npy file.")],
+    paths: Annotated[list[str], typer.Argument(help="Recordings, folders (with subfolders), or patterns.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="A .parquet or .npy file.")],
     model: Model = "default",
     jobs: Jobs = 0,
     silent: Silent = False,
 ) -> None:
-    """Write each recording's emotion vector: the emotions' probabilities and the network's embedding.
+    """Write the emotion probabilities and the embedding of each recording.
 
-    Parquet: a row each with file, label, confidence, probabilities, embedding, error. NPY: float32 (recordings, emotions + D), the
-    probabilities first; the names stand in a CSV beside it. A recording that can't be heard gets NaN, and its error.
+    Parquet: one row per recording with file, label, confidence, probabilities, embedding, error. NPY: a float32
+    array (recordings, emotions + D), probabilities first, with the file names in a CSV file of the same name.
+    A recording that can't be decoded gets NaN, and its error.
 
     Example: kanjo embed recordings/ -o vectors.parquet
     """
-    writers = {".parquet": _parquet, ".npy": _npy}
-    if output.suffix.lower() not in writers:
+    write_vectors = {".parquet": _write_parquet, ".npy": _write_npy}.get(output.suffix.lower())
+    if write_vectors is None:
         raise typer.BadParameter(f"{output}: expected a name that ends in .parquet or .npy")
     recognizer = load(model)
-    inputs = list(expanded(paths))
-    bad = 0
-    with progress("embedding", silent) as show:
+    inputs = find_inputs(paths)
+    n_failed = 0
+    with progress_bar("embedding", silent) as progress:
 
-        def watched() -> Iterator[Prediction]:
-            nonlocal bad
-            for done, answer in enumerate(predictions(recognizer, inputs, How(), jobs), 1):
-                bad += bool(answer.error)
-                show(done, len(inputs))
-                yield answer
+        def watch() -> Iterator[Prediction]:
+            nonlocal n_failed
+            for done, prediction in enumerate(predict_inputs(recognizer, inputs, InferenceOptions(), jobs), 1):
+                n_failed += bool(prediction.error)
+                progress(done, len(inputs))
+                yield prediction
 
-        writers[output.suffix.lower()](output, watched(), recognizer, len(inputs))
-    if bad:
-        say(f"kanjo: {bad} of {len(inputs)} recordings failed")
+        write_vectors(output, watch(), recognizer, len(inputs))
+    if n_failed:
+        print_message(f"kanjo: {n_failed} of {len(inputs)} recordings failed")
         raise typer.Exit(1)
 
 
-def _parquet(output: Path, answers: Iterable[Prediction], recognizer: Recognizer, n: int) -> None:
+def _write_parquet(output: Path, predictions: Iterable[Prediction], recognizer: Recognizer, n: int) -> None:
     try:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise KanjoError("Parquet is written by pyarrow: pip install 'kanjo[parquet]', or write a .npy file") from error
+        raise KanjoError("Parquet files need pyarrow: pip install 'kanjo[parquet]', or write a .npy file") from error
     vector = pyarrow.list_(pyarrow.float32())
-    columns = {"file": pyarrow.string(), "label": pyarrow.string(), "confidence": pyarrow.float32()}
     schema = pyarrow.schema(
-        {**columns, "probabilities": vector, "embedding": vector, "error": pyarrow.string()},
+        {
+            "file": pyarrow.string(),
+            "label": pyarrow.string(),
+            "confidence": pyarrow.float32(),
+            "probabilities": vector,
+            "embedding": vector,
+            "error": pyarrow.string(),
+        },
         metadata={
             "labels": " ".join(recognizer.labels),
-            "bundle": f"{recognizer.facts.name} {recognizer.facts.sha256}",
+            "bundle": f"{recognizer.metadata.name} {recognizer.metadata.sha256}",
         },
     )
-    coming = iter(answers)
-    with written_whole(output) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
-        while rows := [_row(answer, recognizer.labels) for answer in islice(coming, _ROWS)]:
+    remaining = iter(predictions)
+    with atomic_write(output) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
+        while rows := [_parquet_row(item, recognizer.labels) for item in islice(remaining, _ROWS_PER_GROUP)]:
             writer.write_table(pyarrow.Table.from_pylist(rows, schema))
 
 
-def _row(answer: Prediction, labels: Sequence[str]) -> dict[str, Any]:
+def _parquet_row(prediction: Prediction, labels: Sequence[str]) -> dict[str, Any]:
     return {
-        "file": answer.file.encode("utf-8", "replace").decode(),
-        "label": answer.label,
-        "confidence": None if answer.error else answer.confidence,
-        "probabilities": None if answer.error else [answer.probabilities[name] for name in labels],
-        "embedding": None if answer.embedding is None else answer.embedding.tolist(),
-        "error": answer.error,
+        "file": prediction.file.encode("utf-8", "replace").decode(),
+        "label": prediction.label,
+        "confidence": None if prediction.error else prediction.confidence,
+        "probabilities": None if prediction.error else [prediction.probabilities[name] for name in labels],
+        "embedding": None if prediction.embedding is None else prediction.embedding.tolist(),
+        "error": prediction.error,
     }
 
 
-def _npy(output: Path, answers: Iterable[Prediction], recognizer: Recognizer, n: int) -> None:
+def _write_npy(output: Path, predictions: Iterable[Prediction], recognizer: Recognizer, n: int) -> None:
     labels = recognizer.labels
     width = len(labels) + len(recognizer.embed_signal(np.zeros(1, np.float32)))
-    beside = output.with_suffix(".csv")
-    with written_whole(beside) as names, written_whole(output) as temporary:
-        rows = np.lib.format.open_memmap(temporary, "w+", np.float32, (n, width))
+    with atomic_write(output.with_suffix(".csv")) as names, atomic_write(output) as temporary:
+        vectors = np.lib.format.open_memmap(temporary, "w+", np.float32, (n, width))
         with names.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
             table = csv.writer(stream, lineterminator="\n")
             table.writerow(["file", "emotion", "confidence", "error"])
-            for i, answer in enumerate(answers):
-                rows[i] = np.nan
-                if not answer.error and answer.embedding is not None:
-                    rows[i] = np.concatenate([[answer.probabilities[name] for name in labels], answer.embedding])
-                table.writerow(
-                    [answer.file, answer.label, "" if answer.error else f"{answer.confidence:.6f}", answer.error]
-                )
-        rows.flush()
+            for i, item in enumerate(predictions):
+                vectors[i] = np.nan
+                if not item.error and item.embedding is not None:
+                    vectors[i] = np.concatenate([[item.probabilities[name] for name in labels], item.embedding])
+                confidence = "" if item.error else f"{item.confidence:.6f}"
+                table.writerow([item.file, item.label, confidence, item.error])
+        vectors.flush()

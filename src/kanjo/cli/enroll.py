@@ -1,4 +1,4 @@
-"""``kanjo enroll``: a speaker's profile, from a few of their recordings."""
+"""``kanjo enroll``: the profile of a speaker, from a few recordings."""
 
 from __future__ import annotations
 
@@ -7,72 +7,88 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli.common import Jobs, Model, Silent, progress, say
-from kanjo.cli.predict import How, expanded, predictions
+from kanjo.cli.common import Jobs, Model, Silent, print_message, progress_bar
+from kanjo.cli.inputs import find_inputs, predict_inputs
 from kanjo.errors import AudioError, KanjoError
 from kanjo.inference import speaker_profiles
-from kanjo.inference.recognizer import load
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(enroll)
+from kanjo.inference.options import InferenceOptions
+from kanjo.inference.prediction import Prediction
+from kanjo.inference.recognizer import Recognizer, load
 
 
 def enroll(
-    name: Annotated[str, typer.Argument(help="The speaker's name, for predict --speaker.", show_default=False)] = "",
+    name: Annotated[str, typer.Argument(help="Name of the speaker, for predict --speaker.", show_default=False)] = "",
     paths: Annotated[
-        list[str] | None, typer.Argument(help="Recordings of that speaker, folders or patterns.", show_default=False)
+        list[str] | None,
+        typer.Argument(help="Recordings of the speaker, folders, or patterns.", show_default=False),
     ] = None,
     model: Model = "default",
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Write the profile here (.json) instead of keeping it under the name."),
+        typer.Option("-o", "--output", metavar="FILE", help="Write the profile into this .json file, under no name."),
     ] = None,
-    listing: Annotated[bool, typer.Option("--list", help="Who is enrolled.")] = False,
-    remove: Annotated[bool, typer.Option("--remove", help="Forget NAME.")] = False,
+    list_speakers: Annotated[bool, typer.Option("--list", help="List the enrolled speakers.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the profile of NAME.")] = False,
     jobs: Jobs = 0,
     silent: Silent = False,
 ) -> None:
-    """Make a speaker's profile of a few recordings, in whatever emotions; answers for them are surer with it.
+    """Make a profile of a speaker; predictions with a profile are more accurate.
 
-    Five to twenty recordings of a few seconds, of different moods, do. The profile is numbers (some kB); no recording is kept.
+    Five to twenty recordings of a few seconds each, with different emotions, are enough; labels are not needed.
+    A profile is a few kilobytes of numbers; it contains no audio.
 
     Example: kanjo enroll ana ana/*.wav
     """
-    if listing:
-        for known in speaker_profiles.known():
-            profile = speaker_profiles.read(known)
-            print(f"{known:<24}{profile.clips:>5} recordings{profile.speech_s:>8.0f} s of speech   {profile.bundle}")
+    if list_speakers:
+        _print_speakers()
         return
     if remove:
-        path = speaker_profiles.path_of(name)
-        if not path.is_file():
-            raise KanjoError(f"no speaker {name}; enrolled: {', '.join(speaker_profiles.known()) or 'nobody'}")
-        path.unlink()
-        say(f"forgotten: {name}")
+        _remove(name)
         return
     if not name or not paths:
-        raise typer.BadParameter("expected a name and recordings: kanjo enroll NAME CLIPS...")
+        raise typer.BadParameter("expected a name and recordings: kanjo enroll NAME RECORDINGS...")
     if output is not None and output.suffix != ".json":
         raise typer.BadParameter(f"{output}: expected a name that ends in .json")
-    speaker_profiles.path_of(name)  # a name that can't be kept is said before anything is heard
+    speaker_profiles.profile_path(name)  # report an invalid name before recordings are decoded
     recognizer = load(model)
-    recognizer.enrollable()
-    inputs = list(expanded(paths))
-    heard, bad = [], 0
-    with progress("listening", silent) as show:
-        for done, answer in enumerate(predictions(recognizer, inputs, How(), jobs), 1):
-            heard.append(answer)
-            show(done, len(inputs))
-            if answer.error:
-                bad += 1
-                say(f"kanjo: {answer.file}: {answer.error}")
-    if bad:
-        raise AudioError(f"{bad} of {len(inputs)} recordings can't be heard; no profile was made")
-    profile = speaker_profiles.profile_of(name, recognizer.facts, heard)
-    path = speaker_profiles.write(profile, output)
+    recognizer.check_enrollment()
+    predictions = _predict(recognizer, paths, jobs, silent)
+    profile = speaker_profiles.build_profile(name, recognizer.metadata, predictions)
+    path = speaker_profiles.write_profile(profile, output)
     print(f"{name}: {profile.clips} recordings, {profile.speech_s:.1f} s of speech: {path}")
-    if profile.clips < speaker_profiles.FEW or profile.speech_s < speaker_profiles.LITTLE_S:
-        say(
-            f"kanjo: that is little; from {speaker_profiles.FEW} recordings of different moods on, a profile tells the voice from the mood"
+    if profile.clips < speaker_profiles.RECOMMENDED_CLIPS or profile.speech_s < speaker_profiles.RECOMMENDED_SPEECH_S:
+        print_message(
+            f"kanjo: this is little speech; use at least {speaker_profiles.RECOMMENDED_CLIPS} recordings with "
+            "different emotions, so that the profile describes the voice and not one emotion"
         )
+
+
+def _print_speakers() -> None:
+    for name in speaker_profiles.list_profiles():
+        profile = speaker_profiles.read_profile(name)
+        print(f"{name:<24}{profile.clips:>5} recordings{profile.speech_s:>8.0f} s of speech   {profile.bundle}")
+
+
+def _remove(name: str) -> None:
+    path = speaker_profiles.profile_path(name)
+    if not path.is_file():
+        enrolled = ", ".join(speaker_profiles.list_profiles()) or "no speakers"
+        raise KanjoError(f"speaker {name} is not enrolled; enrolled: {enrolled}")
+    path.unlink()
+    print_message(f"removed: {name}")
+
+
+def _predict(recognizer: Recognizer, paths: list[str], jobs: int, silent: bool) -> list[Prediction]:
+    """The predictions of the recordings. Raises AudioError if one of them fails."""
+    inputs = find_inputs(paths)
+    predictions, n_failed = [], 0
+    with progress_bar("enrolling", silent) as progress:
+        for done, prediction in enumerate(predict_inputs(recognizer, inputs, InferenceOptions(), jobs), 1):
+            predictions.append(prediction)
+            progress(done, len(inputs))
+            if prediction.error:
+                n_failed += 1
+                print_message(f"kanjo: {prediction.file}: {prediction.error}")
+    if n_failed:
+        raise AudioError(f"{n_failed} of {len(inputs)} recordings can't be decoded; no profile was written")
+    return predictions

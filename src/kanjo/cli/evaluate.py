@@ -1,194 +1,168 @@
-"""``kanjo evaluate`` and ``export``: what a bundle scores, and a bundle taken elsewhere."""
+"""``kanjo evaluate`` and ``export``: the scores of a bundle, and copies of it."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kanjo import bundle
-from kanjo.cli.common import CorpusRoot, Run, Silent, progress, say
-from kanjo.errors import BundleError, CorpusError
-from kanjo.experiments.pipeline import prepared
-from kanjo.experiments.scoring import tested
+from kanjo.cli.common import ConsoleReporter, CorpusRoot, Format, Silent, check_format, print_message
+from kanjo.cli.results import print_scores
+from kanjo.errors import BundleError
 
 if TYPE_CHECKING:
+    from kanjo.bundle import Bundle
     from kanjo.corpora import Manifest
-
-
-def register(app: typer.Typer) -> None:
-    for verb in (evaluate, export):
-        app.command()(verb)
+    from kanjo.experiments.scoring import BundleScores
 
 
 def evaluate(
     model: Annotated[
-        str, typer.Argument(metavar="BUNDLE", help="A bundle: a name in the box, a bundle folder, a run folder.")
+        str, typer.Argument(metavar="BUNDLE", help="A built-in bundle, a bundle folder, or a run folder.")
     ],
-    data: Annotated[Path, typer.Argument(help="A manifest (CSV), a corpus's folder, or a table or folder of yours.")],
-    corpus: Annotated[str, typer.Option(help="Which corpus the folder is (default: told by its name).")] = "",
-    everyone: Annotated[
-        bool, typer.Option("--all", help="Score speakers that the bundle was trained on, too.")
+    data: Annotated[Path, typer.Argument(help="A manifest (CSV), the folder of a corpus, or your table or folder.")],
+    corpus: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the corpus (default: derived from the folder's name).")
+    ] = "",
+    include_training_speakers: Annotated[
+        bool,
+        typer.Option("--include-training-speakers", help="Also score speakers that the bundle was trained on."),
     ] = False,
-    enrolled: Annotated[
+    with_enrollment: Annotated[
         bool,
         typer.Option(
-            "--enrolled",
-            help="Score with speakers known, too: each by half of their clips, unlabelled, for the other half.",
+            "--with-enrollment",
+            help="Also score with enrolled speakers: each half of a speaker's clips enrolls for the other half.",
         ),
     ] = False,
-    output: Run = None,
-    form: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the report (default: no report).")
+    ] = None,
+    form: Format = "table",
     silent: Silent = False,
 ) -> None:
-    """Score a bundle on labelled recordings, leaving out every speaker it was trained on.
+    """Score a bundle on labeled recordings of speakers that it was not trained on.
 
     Example: kanjo evaluate default corpora/ravdess
     """
-    from kanjo.evaluation import evaluate as scoring
-    from kanjo.evaluation.reports import figures, run_report
+    from kanjo.evaluation.reports.html import require_report_packages
+    from kanjo.experiments.scoring import evaluate_on_manifest
     from kanjo.inference.recognizer import load
 
+    check_format(form)
     if output:
-        figures.require()
+        require_report_packages()  # report that matplotlib is missing before the recordings are scored
     recognizer = load(model)
-    if enrolled:
-        recognizer.enrollable()
-    manifest = _labelled(data, corpus)
-    trained = set(recognizer.facts.split.get("train_speakers", ()))
-    rows = (
-        manifest.utterances if everyone else tuple(row for row in manifest.utterances if row.speaker_key not in trained)
+    if with_enrollment:
+        recognizer.check_enrollment()
+    scores = evaluate_on_manifest(
+        recognizer,
+        _read_labeled(data, corpus),
+        ConsoleReporter(silent),
+        include_training_speakers=include_training_speakers,
+        with_enrollment=with_enrollment,
     )
-    if not rows:
-        raise CorpusError(f"{data}: the bundle was trained on all of its speakers; --all scores them nevertheless")
-    if len(rows) < len(manifest.utterances):
-        say(
-            f"left out: {len(manifest.utterances) - len(rows)} utterances of speakers the bundle was trained on (--all keeps them)"
+    if scores.n_omitted:
+        print_message(
+            f"omitted: {scores.n_omitted} utterances of speakers that the bundle was trained on "
+            "(--include-training-speakers scores them)"
         )
-    paths = [manifest.path(row) for row in rows]
-    with progress("scoring", silent) as show:
-        found = scoring.evaluate(recognizer, rows, paths, show)
-    known = None
-    if enrolled:
-        with progress("scoring with speakers known", silent) as show:
-            known = scoring.evaluate_enrolled(recognizer, rows, paths, found, progress=show)
-    for name, n in found.left_out:
-        say(f"left out: {n} utterances of {name}, which the bundle doesn't answer")
-    protocol = "the bundle's own test speakers" if not everyone and trained else "all speakers given"
+    for emotion, n in scores.plain.excluded_emotions:
+        print_message(f"omitted: {n} utterances of {emotion}, which is not a label of the bundle")
     if output:
-        told = known.scores.as_dict() if known else None
-        run_report.write_run(
-            output, f"{recognizer.facts.name} on {data.name}", found, {"protocol": protocol, "enrolled": told}
-        )
-        if known:
-            run_report.write_enrolled(output, known)
-    if form == "json":
-        content = found.scores.as_dict() | ({"enrolled": known.scores.as_dict()} if known else {})
-        print(json.dumps(content, indent=2, ensure_ascii=False))
-    else:
-        print("\n".join(run_report.summary(found.scores, known.scores if known else None)))
-    if found.failed:
-        say(f"kanjo: {len(found.failed)} recordings failed, the first: {found.failed[0][0]}: {found.failed[0][1]}")
+        _write_report(output, f"{recognizer.metadata.name} on {data.name}", scores)
+    _print(scores, form)
+    if scores.plain.failures:
+        file, error = scores.plain.failures[0]
+        print_message(f"kanjo: {len(scores.plain.failures)} recordings failed, the first: {file}: {error}")
         raise typer.Exit(1)
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder, or a bundle.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where the bundle goes.")],
-    name: Annotated[str, typer.Option(help="The bundle's name (default: its recipe's).")] = "",
-    weights: Annotated[bool, typer.Option("--weights/--no-weights", help="With the weights to train on from.")] = True,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the new bundle.")],
+    name: Annotated[str, typer.Option(help="Name of the new bundle (default: the old one's).")] = "",
+    weights: Annotated[
+        bool, typer.Option("--weights/--no-weights", help="Copy the weights for further training.")
+    ] = True,
     int8: Annotated[
         bool,
-        typer.Option(
-            "--int8",
-            help="Large fully connected layers in int8: a quarter of their size, and faster. What it costs is measured.",
-        ),
+        typer.Option("--int8", help="Quantize large fully connected layers to int8: a quarter of their size, faster."),
     ] = False,
     fp16: Annotated[
         bool,
-        typer.Option(
-            "--fp16",
-            help="Weights stored in fp16 (with --int8: the others): half of their size, as fast. What it costs is measured.",
-        ),
+        typer.Option("--fp16", help="Store the (other) weights in fp16: half of their size, same speed."),
     ] = False,
-    conditions: Annotated[
+    robustness: Annotated[
         bool,
-        typer.Option(
-            "--conditions", help="Score it faint, clipped, over a telephone, as MP3 and in noise, for its card."
-        ),
+        typer.Option("--robustness", help="Score it on quiet, clipped, telephone, MP3 and noisy copies, for its card."),
     ] = False,
     corpus_root: CorpusRoot = None,
     silent: Silent = False,
 ) -> None:
-    """Copy a run's bundle elsewhere, checked; with --int8 or --fp16 smaller, and scored again on its test speakers.
+    """Copy the bundle of a run. With --int8 or --fp16 the copy is smaller, and is scored again on its test speakers.
 
     Example: kanjo export runs/cnn-lstm-2d/20260101-120000-fold-1 -o my-bundle
     """
-    found = bundle.read(run)
-    if output.exists():
-        raise BundleError(f"{output} is there already; choose another place, or remove it")
-    kept = found.folder / bundle.WEIGHTS
-    content = kept.read_bytes() if weights and kept.is_file() else None
-    facts = replace(found.facts, name=name or found.facts.name)
-    smaller = int8 or fp16
-    if (smaller or conditions) and not corpus_root:
+    from kanjo.experiments.export import ExportOptions, export_copy, score_copy
+
+    options = ExportOptions(name, weights, int8, fp16, robustness)
+    source = bundle.read_bundle(run)
+    if options.needs_scoring and not corpus_root:
         raise BundleError(
-            "--int8, --fp16 and --conditions measure on the run's test speakers: give --corpus-root, or set KANJO_CORPORA"
+            "--int8, --fp16 and --robustness score the bundle on its test speakers: "
+            "give --corpus-root, or set KANJO_CORPORA"
         )
-    made = (
-        _smaller(found, facts, output, content, int8, fp16)
-        if smaller
-        else bundle.write(output, found.graph.read_bytes(), facts, content)
-    )
-    if not corpus_root or not (smaller or conditions):
+    copy = export_copy(source, output, options)
+    if options.needs_scoring and corpus_root:
+        copy = score_copy(copy, corpus_root, robustness, ConsoleReporter(silent))
+        _print_change(source, copy, output)
+    else:
         print(output)
-        return
-    told = bundle.rewrite_facts(output, _measured(made, corpus_root, conditions, silent)).facts
-    for condition, uar in told.conditions.items():
-        print(f"{condition:<32}UAR {100 * uar['value']:.1f} %")
-    before, after = (100 * item.scores["uar"]["value"] if item.scores else float("nan") for item in (found.facts, told))
-    sizes = [path.stat().st_size / 1e6 for path in (found.graph, made.graph)]
-    print(f"{output}: {sizes[0]:.1f} MB -> {sizes[1]:.1f} MB, UAR {before:.1f} % -> {after:.1f} %")
 
 
-def _smaller(
-    found: bundle.Bundle, facts: bundle.Facts, output: Path, weights: bytes | None, int8: bool, fp16: bool
-) -> bundle.Bundle:
-    from kanjo.train.export.quantize import fp16_weights, int8_linear
-
-    graph, said = found.graph.read_bytes(), []
-    if int8:
-        graph, n = int8_linear(graph)
-        if not n:
-            raise BundleError(
-                f"--int8: {found.folder} has no fully connected layer that is large enough to become smaller; leave it out"
-            )
-        said.append(f"{n} fully connected layers have int8 weights, a scale for each output")
-    if fp16:
-        graph, n = fp16_weights(graph)
-        said.append(f"{n} tensors of weights are stored in fp16")
-    facts = replace(facts, sha256=hashlib.sha256(graph).hexdigest(), quantization="; ".join(said))
-    return bundle.write(output, graph, facts, weights)
-
-
-def _measured(made: bundle.Bundle, corpus_root: str, conditions: bool, silent: bool) -> bundle.Facts:
-    """The facts of a bundle with its scores on the test utterances of the fold that it was trained on."""
-    from kanjo.train.config.loading import recipe_from
-
-    recipe = recipe_from(made.facts.recipe, str(made.folder))
-    with progress("decoding", silent) as show:
-        material = prepared(recipe, corpus_root, show)
-    return tested(made, material, material.fold(int(made.facts.split["fold"])), 0, silent, conditions).facts
-
-
-def _labelled(data: Path, corpus: str) -> Manifest:
-    from kanjo.corpora import CORPORA, OWN, read_corpus
+def _read_labeled(data: Path, corpus: str) -> Manifest:
+    """The utterances of a manifest, a table, or the folder of a corpus."""
+    from kanjo.corpora import CORPORA, OWN_CORPUS, read_corpus
 
     if data.is_file():
-        return read_corpus(OWN, data)
-    name = corpus or next((known.name for known in CORPORA.values() if data.resolve().name in known.folders), OWN)
-    return read_corpus(name, data)
+        return read_corpus(OWN_CORPUS, data)
+    folder_name = data.resolve().name
+    derived = next((known.name for known in CORPORA.values() if folder_name in known.folders), OWN_CORPUS)
+    return read_corpus(corpus or derived, data)
+
+
+def _write_report(output: Path, title: str, scores: BundleScores) -> None:
+    from kanjo.evaluation.reports.run_info import RunInfo
+    from kanjo.evaluation.reports.run_report import write_enrolled_scores, write_run_report
+    from kanjo.experiments.run_folder import RunFolder
+
+    paths = RunFolder(output).report_paths
+    scores_enrolled = scores.enrolled.scores if scores.enrolled else None
+    write_run_report(paths, title, scores.plain, RunInfo(protocol=scores.description, scores_enrolled=scores_enrolled))
+    if scores.enrolled:
+        write_enrolled_scores(paths, scores.enrolled)
+
+
+def _print(scores: BundleScores, form: str) -> None:
+    if form == "table":
+        print_scores(scores.plain, scores.enrolled)
+        return
+    content = scores.plain.scores.as_dict()
+    if scores.enrolled:
+        content = {**content, "enrolled": scores.enrolled.scores.as_dict()}
+    print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def _print_change(source: Bundle, copy: Bundle, output: Path) -> None:
+    """Print size and UAR before and after, and the UARs on degraded recordings."""
+    for condition, uar in copy.metadata.robustness.items():
+        print(f"{condition:<32}UAR {100 * uar['value']:.1f} %")
+    before, after = (
+        100 * item.metadata.scores["uar"]["value"] if item.metadata.scores else float("nan") for item in (source, copy)
+    )
+    old_mb, new_mb = (item.graph.stat().st_size / 1e6 for item in (source, copy))
+    print(f"{output}: {old_mb:.1f} MB -> {new_mb:.1f} MB, UAR {before:.1f} % -> {after:.1f} %")

@@ -1,4 +1,4 @@
-"""``kanjo listen``: the microphone, live."""
+"""``kanjo listen``: predictions for the microphone, live."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import queue
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,121 +15,128 @@ import numpy.typing as npt
 import typer
 
 from kanjo import audio
-from kanjo.cli.common import Hop, MinConfidence, Model, Speaker, say
+from kanjo.cli.common import Hop, MinConfidence, Model, Speaker, check_format, print_message
 from kanjo.errors import KanjoError
 from kanjo.inference import writers
 from kanjo.inference.prediction import Segment
 from kanjo.inference.recognizer import load
 from kanjo.inference.streaming import Stream
 
+#: Duration of the blocks that the microphone delivers.
 _CHUNK_S = 0.1
+_LINE_WIDTH = 78
 Samples = npt.NDArray[np.float32]
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(listen)
 
 
 def listen(
     model: Model = "default",
     source: Annotated[
-        Path | None, typer.Option("--from", help="Hear this recording instead of the microphone.", show_default=False)
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="A recording instead of the microphone.", show_default=False),
     ] = None,
-    device: Annotated[str, typer.Option(help="A microphone's name or number; ? lists them.")] = "",
-    seconds: Annotated[float, typer.Option(min=0.0, help="Stop after so many; 0: Ctrl-C ends.")] = 0.0,
+    device: Annotated[str, typer.Option(help="Name or number of the microphone; ? lists them.")] = "",
+    seconds: Annotated[float, typer.Option(min=0.0, help="Stop after this many seconds; 0: stop with Ctrl-C.")] = 0.0,
     hop: Hop = None,
     min_confidence: MinConfidence = None,
     speaker: Speaker = None,
-    form: Annotated[str, typer.Option("--format", "-f", help="table, or jsonl: an object for each answer.")] = "table",
+    form: Annotated[str, typer.Option("--format", "-f", help="table, or jsonl: one object per prediction.")] = "table",
 ) -> None:
-    """Say which emotion is in the voice at the microphone, while it speaks; at the end, the timeline.
+    """Predict the emotion at the microphone while someone speaks; at the end, print the timeline.
 
     Example: kanjo listen --hop 0.5
     """
-    if form not in ("table", "jsonl"):
-        raise typer.BadParameter(f"format {form!r}: expected table or jsonl")
+    check_format(form, ("table", "jsonl"))
     if device == "?":
-        print(_devices())
+        print(_list_devices())
         return
     recognizer = load(model)
-    with _file(source) if source else _microphone(device) as (rate, chunks):
+    with _open_file(source) if source else _open_microphone(device) as (sample_rate, chunks):
         name = str(source or "microphone")
-        stream = Stream(recognizer, rate, name=name, hop_s=hop, min_confidence=min_confidence, speaker=speaker)
-        say(
-            f"listening ({rate} Hz); {recognizer.facts.window_s:g} s until the first answer"
-            + ("" if source else "; Ctrl-C ends")
+        stream = Stream(recognizer, sample_rate, name=name, hop_s=hop, min_confidence=min_confidence, speaker=speaker)
+        print_message(
+            f"listening ({sample_rate} Hz); the first prediction comes after {recognizer.metadata.window_s:g} s"
+            + ("" if source else "; stop with Ctrl-C")
         )
-        latest: Segment | None = None
-        try:
-            for chunk in chunks:
-                for latest in stream.feed(chunk):
-                    if form == "jsonl":
-                        print(json.dumps(latest.as_dict(), ensure_ascii=False), flush=True)
-                if sys.stderr.isatty():
-                    sys.stderr.write("\r" + _line(stream, latest).ljust(78)[:78])
-                    sys.stderr.flush()
-                if seconds and stream.seconds >= seconds:
-                    break
-        except KeyboardInterrupt:
-            pass  # that is how it ends
+        with suppress(KeyboardInterrupt):  # the usual end
+            _feed(stream, chunks, form, seconds)
     if sys.stderr.isatty():
-        sys.stderr.write("\r" + " " * 78 + "\r")
-    for piece in writers.chunks(form, [stream.finish()], recognizer.labels):
-        sys.stdout.write(piece)
+        sys.stderr.write("\r" + " " * _LINE_WIDTH + "\r")
+    for text in writers.render(form, [stream.finish()], recognizer.labels):
+        sys.stdout.write(text)
 
 
-def _line(stream: Stream, latest: Segment | None) -> str:
-    """One line that fits a terminal: how long, whether somebody speaks, and what it sounds like."""
-    told = ""
+def _feed(stream: Stream, chunks: Iterator[Samples], form: str, seconds: float) -> None:
+    """Feed chunks into the stream and show its predictions, for at most ``seconds`` (0: no limit)."""
+    latest: Segment | None = None
+    for chunk in chunks:
+        for latest in stream.feed(chunk):
+            if form == "jsonl":
+                print(json.dumps(latest.as_dict(), ensure_ascii=False), flush=True)
+        if sys.stderr.isatty():
+            sys.stderr.write("\r" + _status_line(stream, latest).ljust(_LINE_WIDTH)[:_LINE_WIDTH])
+            sys.stderr.flush()
+        if seconds and stream.seconds >= seconds:
+            return
+
+
+def _status_line(stream: Stream, latest: Segment | None) -> str:
+    """Elapsed time, whether there is speech, and the three most probable emotions."""
+    emotions = ""
     if latest is not None:
         best = sorted(latest.probabilities.items(), key=lambda pair: -pair[1])[:3]
-        told = "   ".join(f"{name} {share:.0%}" for name, share in best)
-        told = f"{latest.label if latest.label != best[0][0] else '':<6} {told}"
-    return f"{stream.seconds:6.1f} s  {'speech ' if stream.speech > 0.5 else '       '} {told}"
+        label = latest.label if latest.label != best[0][0] else ""
+        emotions = f"{label:<6} " + "   ".join(f"{name} {probability:.0%}" for name, probability in best)
+    return f"{stream.seconds:6.1f} s  {'speech ' if stream.speech > 0.5 else '       '} {emotions}"
 
 
 @contextmanager
-def _file(path: Path) -> Iterator[tuple[int, Iterator[Samples]]]:
-    with audio.open_source(path) as source:
+def _open_file(path: Path) -> Iterator[tuple[int, Iterator[Samples]]]:
+    """The sample rate and the chunks of a recording."""
+    with audio.open_audio(path) as source:
         step = max(1, round(_CHUNK_S * source.native_rate))
 
         def chunks() -> Iterator[Samples]:
             for block in source.blocks():
-                yield from (block[at : at + step] for at in range(0, len(block), step))
+                yield from (block[start : start + step] for start in range(0, len(block), step))
 
         yield source.native_rate, chunks()
 
 
 @contextmanager
-def _microphone(device: str) -> Iterator[tuple[int, Iterator[Samples]]]:
-    """The microphone's rate and chunks. Raises KanjoError where there is none."""
-    sounddevice = _sounddevice()
-    heard: queue.SimpleQueue[Samples] = queue.SimpleQueue()
-    chosen = int(device) if device.isdigit() else device or None
+def _open_microphone(device: str) -> Iterator[tuple[int, Iterator[Samples]]]:
+    """The sample rate and the chunks of a microphone. Raises KanjoError if there is none."""
+    sounddevice = _import_sounddevice()
+    chunks: queue.SimpleQueue[Samples] = queue.SimpleQueue()
+    selected = int(device) if device.isdigit() else device or None
     try:
-        rate = int(sounddevice.query_devices(chosen, "input")["default_samplerate"])
+        rate = int(sounddevice.query_devices(selected, "input")["default_samplerate"])
+        block_length = round(_CHUNK_S * rate)
         stream = sounddevice.InputStream(
-            rate, round(_CHUNK_S * rate), chosen, 1, "float32", callback=lambda block, *_: heard.put(block[:, 0].copy())
+            rate, block_length, selected, 1, "float32", callback=lambda block, *_: chunks.put(block[:, 0].copy())
         )
     except (sounddevice.PortAudioError, ValueError) as error:
-        raise KanjoError(f"no microphone can be used ({str(error).splitlines()[0]}); --device ? lists them") from error
+        raise KanjoError(
+            f"no microphone can be opened ({str(error).splitlines()[0]}); --device ? lists them"
+        ) from error
     with stream:
-        yield rate, iter(heard.get, None)
+        yield rate, iter(chunks.get, None)
 
 
-def _devices() -> str:
-    found = _sounddevice().query_devices()
-    return str(found) if len(found) else "no microphone found"
+def _list_devices() -> str:
+    devices = _import_sounddevice().query_devices()
+    return str(devices) if len(devices) else "no microphone was found"
 
 
-def _sounddevice() -> Any:
+def _import_sounddevice() -> Any:
     try:
         import sounddevice
-    except (ImportError, OSError) as error:
-        missing = (
-            "the library PortAudio (Debian: apt install libportaudio2)"
-            if isinstance(error, OSError)
-            else "pip install 'kanjo[live]'"
-        )
-        raise KanjoError(f"the microphone needs {missing}; --from FILE hears a recording") from error
+    except ImportError as error:
+        raise KanjoError(
+            "the microphone needs pip install 'kanjo[live]'; --from FILE uses a recording instead"
+        ) from error
+    except OSError as error:
+        raise KanjoError(
+            "the microphone needs the library PortAudio (Debian: apt install libportaudio2); "
+            "--from FILE uses a recording instead"
+        ) from error
     return sounddevice

@@ -1,4 +1,4 @@
-"""``kanjo plot``: what a recording looks like, and what a network sees of it."""
+"""``kanjo plot``: a recording, and the features that a model receives."""
 
 from __future__ import annotations
 
@@ -7,99 +7,99 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kanjo.cli.common import say
+from kanjo.cli.common import load_recipe, print_message
 from kanjo.errors import RecipeError
 
 if TYPE_CHECKING:
-    from kanjo.evaluation.reports.figures import Picture
+    from kanjo.evaluation.reports.rendering import RenderedFigure
     from kanjo.train.config.schema import Recipe
     from kanjo.train.features.log_mel import LogMel
 
 app = typer.Typer(
-    help="Pictures: a waveform, a log-mel, a DCNN's segments.", no_args_is_help=True, rich_markup_mode=None
+    help="Draw a waveform, its log-mel spectrogram, or its segments.", no_args_is_help=True, rich_markup_mode=None
 )
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")]
-Output = Annotated[
-    Path | None, typer.Option("-o", "--output", help="A PNG or SVG file (default: FILE's name beside you).")
+Recording = Annotated[Path, typer.Argument(metavar="FILE", help="A recording.")]
+OutputFile = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="FILE", help="A PNG or SVG file (default: named after the recording)."),
 ]
 RecipeOption = Annotated[
-    str, typer.Option("--recipe", help="Whose front end: a recipe in the box, or a YAML or JSON file.")
+    str, typer.Option("--recipe", metavar="RECIPE", help="Its features: a built-in recipe, or a YAML or JSON file.")
 ]
 
 
 @app.command()
-def wave(file: File, output: Output = None) -> None:
-    """The waveform.
+def wave(file: Recording, output: OutputFile = None) -> None:
+    """Draw the waveform.
 
     Example: kanjo plot wave clip.wav -o clip.png
     """
     from kanjo import audio
-    from kanjo.evaluation.reports import figures
+    from kanjo.evaluation.reports.signal_plots import plot_waveform
 
-    with audio.open_source(file) as source:
+    with audio.open_audio(file) as source:
         signal, rate = source.signal(), source.native_rate
-    _write(figures.waveform(signal, rate, file.name), file, output, "wave")
+    _save(plot_waveform(signal, rate, file.name), file, output, "wave")
 
 
 @app.command()
-def mel(file: File, output: Output = None, recipe: RecipeOption = "cnn-lstm-2d") -> None:
-    """The log-mel spectrogram as a recipe's network sees it: 128 x 251 of 8 s for cnn-lstm-2d.
+def mel(file: Recording, output: OutputFile = None, recipe: RecipeOption = "cnn-lstm-2d") -> None:
+    """Draw the log-mel spectrogram that the model of a recipe receives (cnn-lstm-2d: 128 x 251 for 8 s).
 
     Example: kanjo plot mel clip.wav -o mel.png
     """
     from kanjo import audio
-    from kanjo.evaluation.reports import figures
+    from kanjo.evaluation.reports.signal_plots import plot_log_mels
 
-    experiment, frontend = _frontend(recipe)
-    from kanjo.train.features.spectrogram_images import log_mels_of
+    loaded, feature_extractor = _load_feature_extractor(recipe)
+    from kanjo.train.features.spectrogram_images import log_mel_images
 
-    signal = audio.load(file, experiment.audio.sample_rate)
-    (feature,) = log_mels_of(frontend, [signal], experiment.audio.window)
-    hop_s = frontend.power.hop_length / experiment.audio.sample_rate
-    title = f"{file.name}, {feature.shape[0]} mels x {feature.shape[1]} frames"
-    _write(figures.log_mels([feature], [title], hop_s), file, output, "mel")
-    say(f"{feature.shape[0]} mels x {feature.shape[1]} frames")
+    signal = audio.load(file, loaded.audio.sample_rate)
+    (image,) = log_mel_images(feature_extractor, [signal], loaded.audio.window)
+    size = f"{image.shape[0]} mels x {image.shape[1]} frames"
+    hop_s = feature_extractor.power.hop_length / loaded.audio.sample_rate
+    _save(plot_log_mels([image], [f"{file.name}, {size}"], hop_s), file, output, "mel")
+    print_message(size)
 
 
 @app.command()
-def segments(file: File, output: Output = None, recipe: RecipeOption = "dcnn-blstm-attention") -> None:
-    """The three-channel segments that a network of two stages reads: static, delta and delta-delta log-mels.
+def segments(file: Recording, output: OutputFile = None, recipe: RecipeOption = "dcnn-blstm-attention") -> None:
+    """Draw the segments that a model with two stages receives: log-mel spectrogram, deltas and delta-deltas.
 
     Example: kanjo plot segments clip.wav -o segments.png
     """
     from kanjo import audio
-    from kanjo.evaluation.reports import figures
+    from kanjo.evaluation.reports.signal_plots import plot_segments
 
-    experiment, frontend = _frontend(recipe)
-    from kanjo.train.config.models import DcnnBlstmSection
-    from kanjo.train.features.spectrogram_images import segments_of
+    loaded, feature_extractor = _load_feature_extractor(recipe)
+    from kanjo.train.features.spectrogram_images import segment_images
 
-    if not isinstance(experiment.network, DcnnBlstmSection):
-        raise RecipeError(f"{recipe}: its network reads no segments; dcnn-blstm-attention's does")
-    section = experiment.network.segment
-    signal = audio.load(file, experiment.audio.sample_rate)
-    found = segments_of(frontend, signal, section.frames, section.hop)
-    _write(figures.segments(found), file, output, "segments")
-    say(f"{len(found)} segments of {' x '.join(map(str, found[0].shape))}")
+    segment = getattr(loaded.model, "segment", None)
+    if segment is None:
+        raise RecipeError(f"{recipe}: its model does not use segments; the model of dcnn-blstm-attention does")
+    signal = audio.load(file, loaded.audio.sample_rate)
+    images = segment_images(feature_extractor, signal, segment.frames, segment.hop)
+    _save(plot_segments(images), file, output, "segments")
+    print_message(f"{len(images)} segments of {' x '.join(map(str, images[0].shape))}")
 
 
-def _frontend(name: str) -> tuple[Recipe, LogMel]:
-    from kanjo.experiments.pipeline import experiment_of
-
-    experiment = experiment_of(name, None, None, None)
+def _load_feature_extractor(name: str) -> tuple[Recipe, LogMel]:
+    """A recipe and its feature extractor. Raises RecipeError for models of raw samples."""
+    loaded = load_recipe(name, None, None)
     from kanjo.train.features.log_mel import LogMel
-    from kanjo.train.tasks.base import frontend_of
 
-    frontend = frontend_of(experiment)
-    if not isinstance(frontend, LogMel):
-        raise RecipeError(f"{name}: its network hears raw samples, no log-mels; 'kanjo plot wave' shows them")
-    return experiment, frontend
+    feature_extractor = loaded.features.build(loaded.audio.sample_rate)
+    if not isinstance(feature_extractor, LogMel):
+        raise RecipeError(
+            f"{name}: its model receives raw samples, no log-mel spectrogram; 'kanjo plot wave' draws the samples"
+        )
+    return loaded, feature_extractor
 
 
-def _write(picture: Picture, file: Path, output: Path | None, what: str) -> None:
-    from kanjo.evaluation.reports import figures
+def _save(figure: RenderedFigure, file: Path, output: Path | None, kind: str) -> None:
+    from kanjo.evaluation.reports.rendering import save_figure
 
-    place = output or Path(f"{file.stem}-{what}.png")
-    figures.save(picture, place)
-    print(place)
+    path = output or Path(f"{file.stem}-{kind}.png")
+    save_figure(figure, path)
+    print(path)

@@ -1,165 +1,143 @@
-"""``kanjo predict``: recordings in, emotions out; without a path, a dialogue."""
+"""``kanjo predict``: the emotions of recordings; without a path, an interactive prompt."""
 
 from __future__ import annotations
 
-import glob
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
-from kanjo import audio
-from kanjo.cli.common import Hop, MinConfidence, Model, Speaker, progress, say
-from kanjo.cli.rows import RESUMABLE, Rows
-from kanjo.errors import AudioError, KanjoError
-from kanjo.files import reason, written_whole
+from kanjo.cli.common import Hop, MinConfidence, Model, Speaker, print_message, progress_bar
+from kanjo.cli.inputs import (
+    STDIN_NAME,
+    Input,
+    find_cluster_inputs,
+    find_inputs,
+    input_name,
+    predict_inputs,
+    predict_on_cluster,
+)
+from kanjo.cli.resumable import RESUMABLE_FORMATS, ResumableWriter
+from kanjo.errors import KanjoError
+from kanjo.files import atomic_write
 from kanjo.inference import speaker_profiles, writers
-from kanjo.inference.prediction import Prediction, failed
+from kanjo.inference.options import InferenceOptions, resolve_options
+from kanjo.inference.prediction import Prediction
 from kanjo.inference.recognizer import Recognizer, load
-from kanjo.inference.speaker_profiles import Profile
 
-_STDIN = "-"
-
-
-class How(NamedTuple):
-    """How recordings are to be heard, as ``Recognizer.predict`` takes it."""
-
-    window_s: float | None = None
-    hop_s: float | None = None
-    min_confidence: float | None = None
-    language: str | None = None
-    speaker: Profile | None = None
-
-
-def register(app: typer.Typer) -> None:
-    app.command()(predict)
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(help="Recordings, folders (with subfolders), patterns, or - (standard input).", show_default=False),
+]
+PredictionFormat = Annotated[
+    str,
+    typer.Option("--format", "-f", help="table, csv, json, jsonl, srt or vtt (default: the suffix of -o, else table)."),
+]
+OutputFile = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="FILE", help="Output file (default: stdout).")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue the csv or jsonl file of an interrupted command, given with -o.")
+]
+Window = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="Length of a window, at most the bundle's (default: the bundle's)."),
+]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CODE", help="Spoken language (ko, pl, ...). Languages without training data cause a warning."
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Draw the timeline of one recording as PNG or SVG (kanjo[evaluation]).", show_default=False
+    ),
+]
+DecodeJobs = Annotated[
+    int, typer.Option("--jobs", "-j", min=0, help="Recordings decoded at the same time; 0: one per core.")
+]
+Engine = Annotated[
+    str, typer.Option(help="local, or ray: a cluster; paths may be URLs such as s3://... (kanjo[cluster]).")
+]
+Address = Annotated[
+    str,
+    typer.Option(envvar="RAY_ADDRESS", help="Address of the Ray cluster (default: this machine).", show_default=False),
+]
+NoProgress = Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")]
 
 
 def predict(
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Recordings, folders (searched through), patterns, or - for standard input.", show_default=False
-        ),
-    ] = None,
+    paths: Paths = None,
     model: Model = "default",
-    form: Annotated[
-        str,
-        typer.Option(
-            "--format", "-f", help="table, csv, json, jsonl, srt or vtt; default: by -o's suffix, else table."
-        ),
-    ] = "",
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write here instead of stdout.")] = None,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Go on with -o (csv, jsonl) where a stopped run left it; what has its rows stays."
-        ),
-    ] = False,
-    window: Annotated[float | None, typer.Option(help="Seconds heard at once (at most the bundle's).")] = None,
+    form: PredictionFormat = "",
+    output: OutputFile = None,
+    resume: Resume = False,
+    window: Window = None,
     hop: Hop = None,
     min_confidence: MinConfidence = None,
-    language: Annotated[
-        str | None, typer.Option(help="What is spoken (ko, pl, ...): one that the bundle never heard is warned of.")
-    ] = None,
+    language: Language = None,
     speaker: Speaker = None,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw one recording's timeline: PNG or SVG (kanjo[train]).", show_default=False)
-    ] = None,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=0, help="Recordings decoded at once; 0: one for each core.")
-    ] = 0,
-    engine: Annotated[
-        str, typer.Option(help="local, or ray: many machines; paths may be s3:// and the like (kanjo[cluster]).")
-    ] = "local",
-    address: Annotated[
-        str,
-        typer.Option(
-            envvar="RAY_ADDRESS", help="With ray: the cluster's address (default: this machine).", show_default=False
-        ),
-    ] = "",
-    silent: Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")] = False,
+    plot: Plot = None,
+    jobs: DecodeJobs = 0,
+    engine: Engine = "local",
+    address: Address = "",
+    silent: NoProgress = False,
 ) -> None:
-    """Say which emotion is in recordings.
+    """Predict the emotions of recordings.
 
-    A recording longer than the bundle's window is cut into windows, and gets a timeline: which emotion from when to when.
-    With no path, on a terminal: type one path a line; q ends.
+    A recording that is longer than the bundle's window is split into windows and gets a timeline: segments with
+    one emotion each. Without a path, on a terminal, the command asks for one path per line; q quits.
 
     Example: kanjo predict talk.wav recordings/ --format json
     """
-    form = _format(form, output)
-    if not paths and not sys.stdin.isatty():
-        raise typer.BadParameter("no recording named; give paths, or - to read one from standard input")
-    if resume and (output is None or form not in RESUMABLE):
-        raise typer.BadParameter("--resume goes on with a file of csv or jsonl: name it with -o")
-    how = How(window, hop, min_confidence, language, speaker_profiles.read(speaker) if speaker else None)
+    form = _resolve_format(form, output)
+    _check_usage(paths, form, output, resume, engine)
+    profile = speaker_profiles.read_profile(speaker) if speaker else None
+    options = InferenceOptions(window, hop, min_confidence, language, profile)
     recognizer = load(model)
-    recognizer.manner(*how)  # what the bundle can't do is said before anything is opened
+    resolve_options(options, recognizer.metadata)  # report invalid options before a file is opened
     if not paths:
-        _dialogue(recognizer, form, how)
+        _prompt(recognizer, form, options)
         return
-    if engine not in ("local", "ray"):
-        raise typer.BadParameter(f"engine {engine!r}: expected local or ray")
-    inputs = list(expanded(paths)) if engine == "local" else _listed(paths)
-    if len(inputs) != 1 and (plot or form in writers.SUBTITLES):
-        raise typer.BadParameter(
-            f"{len(inputs)} recordings: {'--plot draws' if plot else form + ' holds'} one; name one"
-        )
-    rows = Rows(output, form, recognizer.labels, resume) if output and form in RESUMABLE else None
-    if rows and rows.done:
-        everything, inputs = len(inputs), [item for item in inputs if _name(item) not in rows.done]
-        say(f"{everything - len(inputs)} of {everything} are answered already")
-    answers = (
-        predictions(recognizer, inputs, how, jobs)
-        if engine == "local"
-        else _shared_out(inputs, model, how, address, jobs)
-    )
-    bad: list[str] = []
-    with progress("predicting", silent) as show:
-        shown = _shown(answers, len(inputs), plot, show, bad)
-        rows.write(shown) if rows else _write(form, shown, recognizer.labels, output)
-    if bad:
-        say(f"kanjo: {len(bad)} of {len(inputs)} recordings failed")
+    inputs = find_inputs(paths) if engine == "local" else find_cluster_inputs(paths)
+    if len(inputs) != 1 and (plot or form in writers.SUBTITLE_FORMATS):
+        raise typer.BadParameter(f"{len(inputs)} recordings; {'--plot' if plot else form} needs exactly one")
+    writer = None
+    if output and form in RESUMABLE_FORMATS:
+        writer = ResumableWriter(output, form, recognizer.labels, resume)
+        inputs = _skip_finished(inputs, writer)
+    if engine == "local":
+        predictions = predict_inputs(recognizer, inputs, options, jobs)
+    else:
+        predictions = predict_on_cluster(inputs, model, options, address, jobs)
+    failed: list[str] = []
+    with progress_bar("predicting", silent) as progress:
+        watched = _watch(predictions, len(inputs), plot, progress, failed)
+        if writer:
+            writer.write_all(watched)
+        else:
+            _write(form, watched, recognizer.labels, output)
+    if failed:
+        print_message(f"kanjo: {len(failed)} of {len(inputs)} recordings failed")
         raise typer.Exit(1)
 
 
-def _shown(
-    answers: Iterable[Prediction], n: int, plot: Path | None, show: Callable[[int, int], None], bad: list[str]
-) -> Iterator[Prediction]:
-    """The answers, with their progress; what failed is added to ``bad``, what worked is drawn where that is asked for."""
-    for done, item in enumerate(answers, 1):
-        if item.error:
-            bad.append(item.file)
-        elif plot:
-            _draw(item, plot)
-        show(done, n)
-        yield item
+def _check_usage(paths: list[str] | None, form: str, output: Path | None, resume: bool, engine: str) -> None:
+    """Refuse arguments that can't be combined."""
+    if not paths and not sys.stdin.isatty():
+        raise typer.BadParameter("no recording; give paths, or - to read a recording from standard input")
+    if resume and (output is None or form not in RESUMABLE_FORMATS):
+        raise typer.BadParameter("--resume continues a csv or jsonl file; give it with -o")
+    if engine not in ("local", "ray"):
+        raise typer.BadParameter(f"engine {engine!r}: expected local or ray")
 
 
-def _listed(paths: Iterable[str]) -> list[str | Prediction]:
-    from kanjo.inference import ray_inference
-
-    found: list[str | Prediction] = []
-    for word in paths:
-        try:
-            found += ray_inference.listed(word) or [failed(word, "no recordings in this folder")]
-        except KanjoError as error:
-            found.append(failed(word, str(error).removeprefix(f"{word}: ")))
-    return found
-
-
-def _shared_out(inputs: list[str | Prediction], model: str, how: How, address: str, jobs: int) -> Iterator[Prediction]:
-    """Answers over a Ray cluster, in whatever order they come."""
-    from kanjo.inference import ray_inference
-
-    yield from (item for item in inputs if isinstance(item, Prediction))
-    if names := [item for item in inputs if isinstance(item, str)]:
-        yield from ray_inference.predict(names, model, how._asdict(), address, jobs)
-
-
-def _format(form: str, output: Path | None) -> str:
+def _resolve_format(form: str, output: Path | None) -> str:
+    """The output format: as requested, else by the suffix of the output file, else a table."""
     if not form:
         suffix = output.suffix.lower().lstrip(".") if output else ""
         form = suffix if suffix in writers.FORMATS else "table"
@@ -168,91 +146,67 @@ def _format(form: str, output: Path | None) -> str:
     return form
 
 
-def expanded(paths: Iterable[str]) -> Iterator[str | Prediction]:
-    """Every recording meant; a path that means none becomes a failed prediction, so that it gets its row."""
-    for word in paths:
-        path = Path(word)
-        if word == _STDIN:
-            yield word
-        elif path.is_dir():
-            found = False
-            try:
-                next(path.iterdir(), None)
-            except OSError as error:
-                yield failed(word, f"can't read the folder: {reason(error)}")
-                continue
-            for recording in audio.find(path):
-                found = True
-                yield str(recording)
-            if not found:
-                yield failed(word, "no recordings in this folder")
-        elif not path.exists() and glob.has_magic(word):
-            matches = sorted(match for match in glob.glob(word, recursive=True) if not Path(match).is_dir())  # noqa: PTH207
-            yield from matches
-            if not matches:
-                yield failed(word, "nothing matches this pattern")
-        else:
-            yield word
+def _skip_finished(inputs: list[Input], writer: ResumableWriter) -> list[Input]:
+    """The inputs without rows in the output file."""
+    remaining = [item for item in inputs if input_name(item) not in writer.finished_files]
+    if len(remaining) < len(inputs):
+        print_message(f"{len(inputs) - len(remaining)} of {len(inputs)} recordings are finished already")
+    return remaining
 
 
-def _name(item: str | Prediction) -> str:
-    return item if isinstance(item, str) else item.file
+def _watch(
+    predictions: Iterable[Prediction],
+    n: int,
+    plot: Path | None,
+    progress: Callable[[int, int], None],
+    failed: list[str],
+) -> Iterator[Prediction]:
+    """Pass predictions on; update the progress bar, collect failed recordings, and draw timelines."""
+    for done, prediction in enumerate(predictions, 1):
+        if prediction.error:
+            failed.append(prediction.file)
+        elif plot:
+            _draw_timeline(prediction, plot)
+        progress(done, n)
+        yield prediction
 
 
-def predictions(recognizer: Recognizer, inputs: list[str | Prediction], how: How, jobs: int) -> Iterator[Prediction]:
-    """Answers in the order of the inputs: to paths, to "-" (standard input), and what has failed already as it is."""
-    files = (item for item in inputs if isinstance(item, str) and item != _STDIN)
-    answers = recognizer.predict_many(files, jobs=jobs or None, **how._asdict())
-    for item in inputs:
-        if isinstance(item, Prediction):
-            yield item
-        elif item == _STDIN:
-            yield _from_stdin(recognizer, how)
-        else:
-            yield next(answers)
+def _draw_timeline(prediction: Prediction, path: Path) -> None:
+    from kanjo.evaluation.reports.rendering import save_figure
+    from kanjo.evaluation.reports.signal_plots import plot_timeline
 
-
-def _from_stdin(recognizer: Recognizer, how: How) -> Prediction:
-    try:
-        return recognizer.predict(sys.stdin.buffer.read(), name="<stdin>", **how._asdict())
-    except AudioError as error:
-        return failed("<stdin>", str(error).removeprefix("<stdin>: "))
-
-
-def _draw(item: Prediction, place: Path) -> None:
-    from kanjo.evaluation.reports import figures
-
-    if item.file == "<stdin>":
-        raise KanjoError("--plot reads the recording a second time: name a file, not -")
-    figures.save(figures.timeline(item, Path(item.file)), place)
+    if prediction.file == STDIN_NAME:
+        raise KanjoError("--plot reads the recording a second time: give a file instead of -")
+    save_figure(plot_timeline(prediction, Path(prediction.file)), path)
 
 
 def _write(form: str, predictions: Iterable[Prediction], labels: tuple[str, ...], output: Path | None) -> None:
     if output is None:
-        for chunk in writers.chunks(form, predictions, labels):
+        for chunk in writers.render(form, predictions, labels):
             sys.stdout.write(chunk)
             sys.stdout.flush()
         return
-    with written_whole(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        for chunk in writers.chunks(form, predictions, labels):
+    with atomic_write(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        for chunk in writers.render(form, predictions, labels):
             stream.write(chunk)
 
 
-def _dialogue(recognizer: Recognizer, form: str, how: How) -> None:
-    say(f"{recognizer.facts.name}: {', '.join(recognizer.labels)}. One recording's path a line; q ends.")
+def _prompt(recognizer: Recognizer, form: str, options: InferenceOptions) -> None:
+    """Ask for paths on the terminal, and print the prediction of each."""
+    print_message(f"{recognizer.metadata.name}: {', '.join(recognizer.labels)}. One path per line; q quits.")
     while True:
         try:
-            word = input("path> ").strip().strip("'\"")
+            line = input("path> ").strip().strip("'\"")
         except EOFError:
             return
-        if word.lower() in ("q", "quit", "exit"):
+        if line.lower() in ("q", "quit", "exit"):
             return
-        if not word:
+        if not line:
             continue
         try:
-            answer = recognizer.predict(Path(word).expanduser(), **how._asdict())
+            prediction = recognizer.predict(Path(line).expanduser(), **options.as_keywords())
         except KanjoError as error:
-            say(f"kanjo: {error}")
+            print_message(f"kanjo: {error}")
             continue
-        lines = list(writers.FORMATS[form]([answer], recognizer.labels))
+        lines = list(writers.FORMATS[form]([prediction], recognizer.labels))
         print("\n".join(lines[1:] if form == "table" else lines))

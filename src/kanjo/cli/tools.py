@@ -1,62 +1,71 @@
-"""``kanjo tools``: the mission's small commands on files, with their names and switches."""
+"""``kanjo tools``: resample and normalize recordings, change values in configuration files."""
 
 from __future__ import annotations
 
 import glob
 import os
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kanjo.cli.common import Jobs, Silent, progress, say
+from kanjo.cli.common import Jobs, Silent, print_message, progress_bar
 from kanjo.errors import KanjoError
 
-app = typer.Typer(help="Files: resample, normalise, change settings.", no_args_is_help=True, rich_markup_mode=None)
+if TYPE_CHECKING:
+    from kanjo.tools.hparams import Edit
 
-Source = Annotated[Path, typer.Argument(metavar="SRC", help="A folder, searched through, or one recording.")]
-Target = Annotated[Path, typer.Argument(metavar="DST", help="Where the changed copies go; never into the source.")]
+#: How many failed recordings are listed.
+_MAX_FAILURES = 20
+
+app = typer.Typer(
+    help="Resample and normalize recordings, change configuration files.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Source = Annotated[Path, typer.Argument(metavar="SRC", help="A folder (with subfolders), or one recording.")]
+Target = Annotated[Path, typer.Argument(metavar="DST", help="Where the copies are written; not inside SRC.")]
 
 
 @app.command()
 def resample(
     source: Source,
     target: Target,
-    rate: Annotated[int, typer.Argument(metavar="SR", min=4_000, max=192_000, help="Samples a second, Hz.")],
+    rate: Annotated[int, typer.Argument(metavar="SR", min=4_000, max=192_000, help="New sample rate, Hz.")],
     jobs: Jobs = 0,
     silent: Silent = False,
 ) -> None:
-    """Copy a folder with every recording at another rate; format, channels, depth, tags and other files stay.
+    """Copy a folder with all recordings at another sample rate; format, channels, bit depth and tags are kept.
 
     Example: kanjo tools resample jtes jtes-16k 16000
     """
-    from kanjo.tools.convert import resample as change
+    from kanjo.tools.resample import resample as convert
 
-    _mirrored(source, target, partial(change, sample_rate=rate), jobs, silent, "resampled")
+    _convert_tree(source, target, partial(convert, sample_rate=rate), jobs, silent, "resampled")
 
 
 @app.command()
 def normalize(
     source: Source,
     target: Target,
-    rms: Annotated[float | None, typer.Option(max=0, help="This RMS instead, dBFS, such as -23.")] = None,
+    rms: Annotated[float | None, typer.Option(max=0, help="RMS level of each recording, dBFS, such as -23.")] = None,
     lufs: Annotated[
-        float | None, typer.Option(min=-70, max=0, help="This loudness (BS.1770), LUFS, such as -23.")
+        float | None, typer.Option(min=-70, max=0, help="Loudness of each recording (BS.1770), LUFS, such as -23.")
     ] = None,
     jobs: Jobs = 0,
     silent: Silent = False,
 ) -> None:
-    """Copy a folder with every recording's peak at full scale, or its RMS or its loudness at a level.
+    """Copy a folder with all recordings at the same level: peak at full scale, or this RMS level or loudness.
 
     Example: kanjo tools normalize ravdess ravdess-loud
     """
-    from kanjo.tools.convert import normalize as change
+    from kanjo.tools.normalize import normalize as convert
 
     if rms is not None and lufs is not None:
-        raise typer.BadParameter("--rms and --lufs: which of the two?")
-    _mirrored(source, target, partial(change, rms_db=rms, lufs=lufs), jobs, silent, "normalised")
+        raise typer.BadParameter("--rms and --lufs can't be combined; choose one")
+    _convert_tree(source, target, partial(convert, rms_db=rms, lufs=lufs), jobs, silent, "normalized")
 
 
 @app.command()
@@ -65,110 +74,120 @@ def hparams(
         list[str] | None, typer.Argument(metavar="[FILE]...", help="JSON or YAML files, or patterns.")
     ] = None,
     path: Annotated[
-        list[str] | None, typer.Option("-p", "--path", help="The same, as an option; may be repeated.")
+        list[str] | None, typer.Option("-p", "--path", metavar="FILE", help="The same as FILE; repeatable.")
     ] = None,
-    name: Annotated[str, typer.Option("-y", "--hyparam", help="Which value: dotted, or a unique ending.")] = "",
-    value: Annotated[str | None, typer.Option("-v", "--value", help="What it becomes.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; write nothing.")] = False,
+    name: Annotated[str, typer.Option("-y", "--hyparam", help="Key: dotted, or an ending that only one key has.")] = "",
+    value: Annotated[str | None, typer.Option("-v", "--value", help="New value.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes; write nothing.")] = False,
 ) -> None:
-    """Change one value in configuration files; the rest of each file stays to the byte. Without -y, a dialogue.
+    """Change one value in configuration files; all other bytes are kept. Without -y, an interactive prompt.
 
     Example: kanjo tools hparams -p "configs/*.json" -y train.learning_rate -v 1e-4
     """
     from kanjo.tools.hparams import set_value
 
-    files = _files([*(arguments or []), *(path or [])]) or _files(_config_list())
+    files = _find_files([*(arguments or []), *(path or [])]) or _find_files(_read_config_list())
     if not files:
-        raise KanjoError(f"which files? Give them with -p, or list patterns, one a line, in {_settings()}")
+        raise KanjoError(f"no files: give them with -p, or list patterns, one per line, in {_config_list_path()}")
     if not name:
         if value is not None:
-            raise typer.BadParameter("-v without -y: which value is it?")
-        _dialogue(files, dry_run)
+            raise typer.BadParameter("-v needs -y, the key of the value")
+        _prompt(files, dry_run)
         return
     if value is None:
-        raise typer.BadParameter(f"-y {name} without -v: what is it to become?")
-    _say_edits(set_value(files, name, value, dry_run=dry_run, validate=_still_a_recipe), dry_run)
+        raise typer.BadParameter(f"-y {name} needs -v, the new value")
+    _print_edits(set_value(files, name, value, dry_run=dry_run, validate=_check_recipe), dry_run)
 
 
-def _dialogue(files: list[Path], dry_run: bool) -> None:
-    from kanjo.tools.hparams import find, set_value
-
-    say(f"{len(files)} files. NAME=VALUE changes it in all, %g NAME shows it, %q leaves.")
+def _prompt(files: Sequence[Path], dry_run: bool) -> None:
+    """Ask for changes on the terminal."""
+    print_message(f"{len(files)} files. NAME=VALUE changes a value in all files, %g NAME prints it, %q quits.")
     while True:
         if sys.stdin.isatty():
             sys.stderr.write("> ")
             sys.stderr.flush()
         line = sys.stdin.readline()
-        word = line.strip()
-        if not line or word == "%q":
+        command = line.strip()
+        if not line or command == "%q":
             return
         try:
-            if word.startswith("%g"):
-                for path in files:
-                    print(f"{path}: {word[2:].strip()} = {find(path, word[2:].strip()).value!r}")
-            elif "=" in word:
-                name, _, value = word.partition("=")
-                _say_edits(
-                    set_value(files, name.strip(), value.strip(), dry_run=dry_run, validate=_still_a_recipe), dry_run
-                )
-            elif word:
-                say("expected NAME=VALUE, %g NAME or %q")
+            _run_command(command, files, dry_run)
         except KanjoError as error:
-            say(f"kanjo: {error}")
+            print_message(f"kanjo: {error}")
 
 
-def _say_edits(edits: list[Any], dry_run: bool) -> None:
+def _run_command(command: str, files: Sequence[Path], dry_run: bool) -> None:
+    """Run one line of the prompt."""
+    from kanjo.tools.hparams import find_value, set_value
+
+    if command.startswith("%g"):
+        name = command[2:].strip()
+        for path in files:
+            print(f"{path}: {name} = {find_value(path, name).value!r}")
+    elif "=" in command:
+        name, _, value = command.partition("=")
+        edits = set_value(files, name.strip(), value.strip(), dry_run=dry_run, validate=_check_recipe)
+        _print_edits(edits, dry_run)
+    elif command:
+        print_message("expected NAME=VALUE, %g NAME or %q")
+
+
+def _print_edits(edits: Sequence[Edit], dry_run: bool) -> None:
     for edit in edits:
         print(f"{edit.path}: {edit.name}: {edit.old} -> {edit.new}{' (not written)' if dry_run else ''}")
 
 
-def _still_a_recipe(path: Path, before: Any, after: Any) -> None:
-    """A file that is a recipe of ours stays one; other files are nobody's business."""
+def _check_recipe(path: Path, before: Any, after: Any) -> None:
+    """Refuse a change that makes a valid recipe invalid. Other files are not checked."""
     try:
-        from kanjo.train.config.loading import recipe_from
-    except ImportError:
+        from kanjo.train.config.loading import parse_recipe
+    except ImportError:  # the extra ``train`` is not installed
         return
     try:
-        recipe_from(before, str(path))
+        parse_recipe(before, str(path))
     except (KanjoError, TypeError):
         return
-    recipe_from(after, str(path))
+    parse_recipe(after, str(path))
 
 
-def _files(patterns: list[str]) -> list[Path]:
-    found: dict[Path, None] = {}
+def _find_files(patterns: Sequence[str]) -> list[Path]:
+    """The files that patterns match, each once."""
+    files: dict[Path, None] = {}
     for pattern in patterns:
         names = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
         if not names:
             raise KanjoError(f"{pattern}: no such file")
-        found |= dict.fromkeys(Path(name) for name in names)
-    return list(found)
+        files |= dict.fromkeys(Path(name) for name in names)
+    return list(files)
 
 
-def _settings() -> Path:
+def _config_list_path() -> Path:
+    """The file with the patterns of the files that are changed by default."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kanjo" / "config_list"
 
 
-def _config_list() -> list[str]:
+def _read_config_list() -> list[str]:
     try:
-        lines = _settings().read_text(encoding="utf-8").splitlines()
+        lines = _config_list_path().read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
     return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
 
 
-def _mirrored(source: Path, target: Path, change: Any, jobs: int, silent: bool, what: str) -> None:
-    from kanjo.tools.mirror import mirror
+def _convert_tree(source: Path, target: Path, convert: Any, jobs: int, silent: bool, done: str) -> None:
+    """Copy a folder with converted recordings, and print what was done."""
+    from kanjo.tools.file_tree import convert_tree
 
-    with progress(what, silent) as show:
-        done = mirror(source, target, change, jobs, show)
+    with progress_bar(done, silent) as progress:
+        result = convert_tree(source, target, convert, jobs, progress)
     if not silent:
-        for line in done.warnings:
-            say(line)
-        say(f"{done.changed} {what}, {done.copied} other files copied, {done.there} were there already")
-    if done.failed:
-        for line in done.failed[:20]:
-            say(f"kanjo: {line}")
-        raise KanjoError(
-            f"{len(done.failed)} recordings failed{', of which 20 are named' if len(done.failed) > 20 else ''}"
+        for line in result.warnings:
+            print_message(line)
+        print_message(
+            f"{result.converted} {done}, {result.copied} other files copied, {result.skipped} existed already"
         )
+    if result.errors:
+        for line in result.errors[:_MAX_FAILURES]:
+            print_message(f"kanjo: {line}")
+        listed = f", of which {_MAX_FAILURES} are listed" if len(result.errors) > _MAX_FAILURES else ""
+        raise KanjoError(f"{len(result.errors)} recordings failed{listed}")

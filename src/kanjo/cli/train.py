@@ -1,141 +1,144 @@
-"""``kanjo train``, ``crossval``, ``compare``: one fold, all folds, several recipes."""
+"""``kanjo train`` and ``crossval``: one fold, or all folds of a recipe."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from kanjo import files
-from kanjo.cli.common import CorpusRoot, Jobs, Overrides, RecipeName, Run, Silent, Threads, progress
-from kanjo.errors import KanjoError, RecipeError
-from kanjo.experiments.crossval import pool
-from kanjo.experiments.pipeline import FINETUNE, experiment_of, look_ahead, prepared, run_fold, run_folder, settle
-from kanjo.experiments.subprocesses import Job, run_jobs
+from kanjo.cli.common import (
+    ConsoleReporter,
+    CorpusRoot,
+    Fold,
+    Jobs,
+    Output,
+    Overrides,
+    RecipeName,
+    Silent,
+    Threads,
+    load_recipe,
+    print_message,
+    resumable,
+)
+from kanjo.cli.results import print_scores
+from kanjo.errors import RecipeError
 
-
-def register(app: typer.Typer) -> None:
-    for verb in (train, crossval, compare):
-        app.command()(verb)
+if TYPE_CHECKING:
+    from kanjo.experiments.pipeline import FoldResult
+    from kanjo.experiments.preview import RunPreview
 
 
 def train(
     recipe: RecipeName,
     overrides: Overrides = None,
     corpus_root: CorpusRoot = None,
-    fold: Annotated[int | None, typer.Option(min=1, help="Which fold tests (default: the recipe's).")] = None,
+    fold: Fold = None,
     stage: Annotated[
-        Literal["finetune", "train"] | None,
-        typer.Option(
-            help="One stage of a recipe with two: finetune the CNN, or train what follows it (default: both)."
-        ),
+        Literal["stage1", "stage2"] | None,
+        typer.Option(help="Train one stage of a recipe with two: the CNN, or the layers behind it (default: both)."),
     ] = None,
-    output: Run = None,
+    output: Output = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in -o (default: the recipe's latest) where it stopped.")
+        bool, typer.Option("--resume", help="Continue the run in -o (default: the recipe's latest run).")
     ] = False,
     init: Annotated[
-        str | None, typer.Option(help="A bundle whose weights training starts from: 'default', or a folder.")
+        str | None,
+        typer.Option(metavar="BUNDLE", help="Start from the weights of this bundle: 'default', or a folder."),
     ] = None,
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Train nothing: say who trains and tests, what it leaks, minutes and memory."),
+        bool, typer.Option("--dry-run", help="Train nothing; print the split, its leakage, duration and memory.")
     ] = False,
-    untested: Annotated[
-        bool, typer.Option("--untested", help="Stop after training: scores of validation speakers only, no bundle.")
+    skip_test: Annotated[
+        bool, typer.Option("--skip-test", help="Stop after training: validation scores only, no bundle.")
     ] = False,
     threads: Threads = 0,
     silent: Silent = False,
 ) -> None:
-    """Train a recipe on one fold, test it on speakers it has not heard, and write its bundle.
+    """Train a recipe on one fold, test it on speakers that it was not trained on, and export a bundle.
 
     Example: kanjo train cnn-lstm-2d --corpus-root corpora --fold 1
     """
-    experiment = experiment_of(recipe, [*(overrides or []), *([f"init={init}"] if init else [])], corpus_root, fold)
-    if stage == FINETUNE and experiment.finetune is None:
-        raise RecipeError(f"{experiment.name} has no stage 'finetune': its recipe has no finetune section")
+    start = [f"init_from={init}"] if init else []
+    loaded = load_recipe(recipe, [*(overrides or []), *start], corpus_root, fold)
+    if stage == "stage1" and loaded.stage1 is None:
+        raise RecipeError(f"{loaded.name} has no first stage: its recipe has no section 'stage1'")
+    reporter = ConsoleReporter(silent)
     if dry_run:
-        look_ahead(experiment, corpus_root, threads, silent)
+        from kanjo.experiments.preview import preview_run
+
+        _print_preview(preview_run(loaded, corpus_root, threads, reporter))
         return
+    from kanjo.experiments.pipeline import TrainOptions, train_fold
+    from kanjo.experiments.recipes import resolve_recipe
+    from kanjo.experiments.run_folder import choose_run_folder
     from kanjo.train.distributed import rank_and_size
 
-    rank, size = rank_and_size()
-    if size > 1 and output is None:
-        raise RecipeError("several processes train one run: name its folder with -o")
-    run = run_folder(experiment, output, resume or rank > 0, f"fold-{experiment.split.fold}", stage or "")
-    experiment = settle(experiment, run, resume)
-    run_fold(
-        experiment,
-        corpus_root,
-        run,
-        stage=stage or "",
-        resume=resume,
-        threads=threads,
-        silent=silent,
-        untested=untested,
-    )
+    rank, n_processes = rank_and_size()
+    if n_processes > 1 and output is None:
+        raise RecipeError("several processes train one run: give its folder with -o")
+    folder = choose_run_folder(loaded, output, resume or rank > 0, f"fold-{loaded.split.fold}", stage or "")
+    resolved = resolve_recipe(loaded, folder, resume, reporter)
+    with resumable(folder):
+        options = TrainOptions(stage or "", resume, threads, skip_test)
+        result = train_fold(resolved, corpus_root, folder, options, reporter)
+    _print_result(result)
 
 
 def crossval(
     recipe: RecipeName,
     overrides: Overrides = None,
     corpus_root: CorpusRoot = None,
-    output: Run = None,
+    output: Output = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the folder in -o: folds that are done stay.")
+        bool, typer.Option("--resume", help="Continue in -o (default: the latest); finished folds stay.")
     ] = False,
     jobs: Jobs = 0,
     silent: Silent = False,
 ) -> None:
-    """Train and test every fold of a recipe; scores are pooled over all test speakers.
+    """Train and test all folds of a recipe; the scores are pooled over all test speakers.
 
     Example: kanjo crossval cnn-lstm-2d-long --corpus-root corpora
     """
-    experiment = experiment_of(recipe, overrides, corpus_root, None)
-    folder = run_folder(experiment, output, resume, "crossval")
-    experiment = settle(experiment, folder, resume)
-    with progress("decoding", silent) as show:
-        material = prepared(experiment, corpus_root, show)
-    files.write_text(folder / "recipe.yaml", experiment.text())
-    folds = [
-        Job(f"fold {fold.index}", folder / f"fold-{fold.index}", folder / "recipe.yaml", ("--fold", str(fold.index)))
-        for fold in material.folds
-    ]
-    run_jobs(folds, corpus_root, jobs, silent)
-    pool(folder, material)
+    loaded = load_recipe(recipe, overrides, corpus_root)
+    from kanjo.experiments.crossval import cross_validate
+    from kanjo.experiments.recipes import resolve_recipe
+    from kanjo.experiments.run_folder import choose_run_folder
+
+    reporter = ConsoleReporter(silent)
+    folder = choose_run_folder(loaded, output, resume, "crossval")
+    result = cross_validate(resolve_recipe(loaded, folder, resume, reporter), corpus_root, folder, jobs, reporter)
+    print(f"{loaded.name}, {result.protocol}")
+    print_scores(result.plain, result.enrolled)
+    print_message(f"report: {folder.report}")
+    if result.missing_folds:
+        missing = ", ".join(map(str, result.missing_folds))
+        print_message(f"kanjo: missing folds: {missing}; run them again with --resume -o {folder}")
+        raise typer.Exit(1)
 
 
-def compare(
-    recipes: Annotated[
-        list[str], typer.Argument(metavar="RECIPE...", help="Recipes in the box, or YAML or JSON files.")
-    ],
-    overrides: Overrides = None,
-    corpus_root: CorpusRoot = None,
-    output: Run = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder in -o: what is done stays.")] = False,
-    jobs: Jobs = 1,
-    silent: Silent = False,
-) -> None:
-    """Train several recipes, each on its fold, and say who wins and whether that is more than luck.
+def _print_preview(preview: RunPreview) -> None:
+    print("\n".join(preview.leakage))
+    cost, name = preview.cost, preview.recipe.name
+    print(f"{name}: {cost.n_parameters:,} parameters, emotions {', '.join(preview.emotions)}")
+    print(
+        f"{cost.steps_per_epoch} steps per epoch, {cost.seconds_per_step:.2f} s each "
+        f"({preview.clips_per_second:.0f} clips/s)"
+    )
+    print(
+        f"at most {cost.minutes:.0f} minutes for {preview.recipe.training.epochs} epochs, "
+        f"{cost.peak_memory_mb / 1024:.1f} GB of memory"
+    )
 
-    Example: kanjo compare cnn-lstm-1d cnn-lstm-2d --corpus-root corpora
-    """
-    from kanjo.cli.report import print_comparison
 
-    experiments = [experiment_of(name, overrides, corpus_root, None) for name in recipes]
-    names = [f"{experiment.name}-fold-{experiment.split.fold}" for experiment in experiments]
-    if len(set(names)) < len(names):
-        raise RecipeError(f"two recipes of one name and fold: {', '.join(names)}; give them names of their own")
-    folder = run_folder(experiments[0].model_copy(update={"name": "compare"}), output, resume, "compare")
-    queue = []
-    for name, experiment in zip(names, experiments, strict=True):
-        settled = settle(experiment, folder / name, resume)
-        files.write_text(folder / f"{name}.yaml", settled.text())
-        queue.append(Job(name, folder / name, folder / f"{name}.yaml"))
-    run_jobs(queue, corpus_root, jobs, silent)
-    done = [job.folder for job in queue if (job.folder / "scores.json").is_file()]
-    if done:
-        print_comparison(done, folder)
-    missing = [job.name for job in queue if job.folder not in done]
-    if missing:
-        raise KanjoError(f"missing: {', '.join(missing)}; run again with --resume -o {folder}")
+def _print_result(result: FoldResult) -> None:
+    folder = result.folder
+    if result.stage1_weights:
+        print_message(
+            f"weights of stage 1: {result.stage1_weights}   next: kanjo train {folder} --stage stage2 -o {folder}"
+        )
+    if result.validation:
+        uar = 100 * result.validation.uar
+        print(f"validation speakers: UAR {uar:.1f} % after the last epoch. {result.training}")
+    if result.test:
+        print_scores(result.test.plain, result.test.enrolled)
+        print_message(f"run folder: {folder}   report: {folder.report}   try: kanjo predict --model {folder} clip.wav")

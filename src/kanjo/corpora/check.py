@@ -1,4 +1,4 @@
-"""What of a corpus is there, against what should be."""
+"""Compare a corpus on disk with its publication, and find recordings that can't be used."""
 
 from __future__ import annotations
 
@@ -6,221 +6,268 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from kanjo import audio
-from kanjo.audio.levels import Levels
-from kanjo.corpora import OWN, corpus_named, read_corpus
+from kanjo.audio.levels import LevelMeter
 from kanjo.corpora.manifest import Manifest, Utterance
+from kanjo.corpora.registry import OWN_CORPUS, get_corpus, read_corpus
 from kanjo.errors import AudioError
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Line:
-    """One thing looked at: ``status`` is "ok", "note" (odd, no fault) or "differs"."""
+class CheckLine:
+    """One line of a check: a number and the expected one ("" if not published).
 
-    what: str
-    found: str
+    ``status`` is "ok", "note" (worth knowing, not an error) or "differs" (an error).
+    """
+
+    name: str
+    value: str
     expected: str
     status: str
 
 
 @dataclass(frozen=True)
-class Heard:
-    """One recording: its length, rate, level (RMS, dBFS; None: silent or not decoded), and what is wrong or odd with it.
+class FileCheck:
+    """Properties of one recording.
 
-    ``mark`` is equal for equal samples at an equal rate ("" where they were not decoded).
+    Attributes:
+        file: Path relative to the root of the corpus.
+        duration_s: Duration, seconds.
+        sample_rate: Original sample rate, Hz.
+        channels: Number of channels.
+        problem: Why the recording can't be used; "" if it can.
+        quality: "silent", "clipped" or "".
+        rms_db: RMS level, dBFS; None for silence, and if the samples were not decoded.
+        fingerprint: Equal for equal samples at an equal sample rate; "" if the samples were not decoded.
     """
 
     file: str
-    seconds: float = 0.0
-    rate: int = 0
+    duration_s: float = 0.0
+    sample_rate: int = 0
     channels: int = 0
     problem: str = ""
-    odd: str = ""
-    level_db: float | None = None
-    mark: str = ""
+    quality: str = ""
+    rms_db: float | None = None
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All lines of a check, and what stands behind them.
+    """All results of a check.
 
-    ``missing``: recordings that the corpus's own tables list and that are not there; ``bad``: recordings that can't be used, with why; ``duplicates``: groups of recordings of the same samples; ``extra``:
-    recordings that are no utterance of the corpus; ``incomplete``: speakers with the emotions that others have and they lack.
+    Attributes:
+        duration_s: Total duration, seconds.
+        unusable: Recordings that can't be used, and why.
+        duplicates: Groups of recordings with the same samples.
+        extra: Recordings in the folder that are not part of the corpus.
+        missing_emotions: Speakers, and the emotions that most other speakers have and they lack.
+        missing: Recordings that the tables of the corpus name and that do not exist.
     """
 
     corpus: str
     root: str
-    seconds: float
-    lines: tuple[Line, ...]
-    bad: tuple[tuple[str, str], ...] = ()
+    duration_s: float
+    lines: tuple[CheckLine, ...]
+    unusable: tuple[tuple[str, str], ...] = ()
     duplicates: tuple[tuple[str, ...], ...] = ()
     extra: tuple[str, ...] = ()
-    incomplete: tuple[tuple[str, str], ...] = ()
-    heard: tuple[Heard, ...] = ()
+    missing_emotions: tuple[tuple[str, str], ...] = ()
+    files: tuple[FileCheck, ...] = ()
     utterances: tuple[Utterance, ...] = ()
     missing: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        return not self.bad and all(line.status != "differs" for line in self.lines)
+        """Whether the corpus equals its publication and all recordings can be used."""
+        return not self.unusable and all(line.status != "differs" for line in self.lines)
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the report for JSON, without the properties of each file."""
         return {
             "corpus": self.corpus,
             "root": self.root,
             "ok": self.ok,
-            "hours": round(self.seconds / 3600, 3),
-            "lines": [vars(line) for line in self.lines],
-            "bad_recordings": [{"file": file, "problem": problem} for file, problem in self.bad],
+            "hours": round(self.duration_s / 3600, 3),
+            "lines": [asdict(line) for line in self.lines],
+            "unusable": [{"file": file, "problem": problem} for file, problem in self.unusable],
             "missing": list(self.missing),
             "duplicates": [list(group) for group in self.duplicates],
             "extra": list(self.extra),
-            "speakers_without": dict(self.incomplete),
+            "missing_emotions": dict(self.missing_emotions),
         }
 
 
-def check(
-    name: str, root: Path, decode: bool = True, progress: Callable[[int, int], None] | None = None
-) -> CheckReport:
-    """Compare a corpus on disk with what its publication promises.
+def check_corpus(name: str, root: Path, decode: bool = True, progress: Progress | None = None) -> CheckReport:
+    """Compare a corpus on disk with its publication.
 
-    ``decode`` reads every sample (else headers only: no levels, no duplicates). ``progress(done, total)`` is called as
-    recordings pass. Raises CorpusError when nothing of the corpus is there.
+    Args:
+        name: A published corpus, or "own".
+        root: The folder of the corpus, or for "own" also a table.
+        decode: Decode all samples; False reads only headers, so levels and duplicates stay unknown.
+        progress: Called with the numbers of checked and of all recordings.
+
+    Raises:
+        CorpusError: There are no utterances at ``root``.
     """
     manifest = read_corpus(name, root)
-    files = list(dict.fromkeys(row.file for row in manifest.utterances))
-    heard = hear(manifest.root, files, decode, progress)
-    lines = _against(name, manifest.utterances) if name != OWN else _counts(manifest.utterances)
-    if name != OWN:
-        lines += [Line(what, str(count(root)), "", "note") for what, count in corpus_named(name).also.items()]
-    published = 0 if name == OWN else corpus_named(name).sample_rate
-    lines += _formats([item for item in heard if not item.problem], published)
-    odd = Counter(item.odd for item in heard if item.odd)
-    lines += [Line(f"recordings {what}", str(n), "0", "note") for what, n in sorted(odd.items())]
-    listed = corpus_named(name).missing if name != OWN else None
-    missing = tuple(listed(root)) if listed else ()
+    utterances = manifest.utterances
+    files = check_files(manifest.root, list(dict.fromkeys(row.file for row in utterances)), decode, progress)
+    missing = _list_missing(name, root)
+    unusable = tuple((item.file, item.problem) for item in files if item.problem)
+    duplicates, extra = _find_duplicates(files), _find_extra_recordings(manifest)
+    missing_emotions = _find_missing_emotions(utterances)
+    lines = [*_count_lines(name, root, utterances), *_audio_lines(name, files)]
     if missing:
-        lines.append(Line("recordings listed, but not there", str(len(missing)), "0", "differs"))
-    bad = tuple((item.file, item.problem) for item in heard if item.problem)
-    duplicates, extra, incomplete = _duplicates(heard), _extra(manifest), _incomplete(manifest.utterances)
-    for what, found in (
-        ("recordings under several names", duplicates),
-        ("recordings beside the corpus", extra),
-        ("speakers who lack an emotion", incomplete),
+        lines.append(CheckLine("missing recordings", str(len(missing)), "0", "differs"))
+    for line_name, items in (
+        ("groups of identical recordings", duplicates),
+        ("recordings not in the corpus", extra),
+        ("speakers who lack an emotion", missing_emotions),
     ):
-        if found:
-            lines.append(Line(what, str(len(found)), "0", "note"))
-    lines.append(Line("unusable recordings", str(len(bad)), "0", "differs" if bad else "ok"))
-    seconds = sum(item.seconds for item in heard)
-    seen = tuple(heard)
+        if items:
+            lines.append(CheckLine(line_name, str(len(items)), "0", "note"))
+    lines.append(CheckLine("unusable recordings", str(len(unusable)), "0", "differs" if unusable else "ok"))
     return CheckReport(
-        name, str(root), seconds, tuple(lines), bad, duplicates, extra, incomplete, seen, manifest.utterances, missing
+        corpus=name,
+        root=str(root),
+        duration_s=sum(item.duration_s for item in files),
+        lines=tuple(lines),
+        unusable=unusable,
+        duplicates=duplicates,
+        extra=extra,
+        missing_emotions=missing_emotions,
+        files=tuple(files),
+        utterances=utterances,
+        missing=missing,
     )
 
 
-def hear(
-    root: Path, files: Sequence[str], decode: bool, progress: Callable[[int, int], None] | None = None
-) -> list[Heard]:
-    """Every recording's header, or all its samples, on as many cores as there are."""
-    found = []
+def check_files(root: Path, files: Sequence[str], decode: bool, progress: Progress | None = None) -> list[FileCheck]:
+    """Check recordings in parallel threads, in order: all samples, or only headers if not ``decode``."""
+    results = []
     with ThreadPoolExecutor() as pool:
-        for item in pool.map(lambda file: _hear(root / file, file, decode), files):
-            found.append(item)
+        for result in pool.map(partial(_check_file, root, decode=decode), files):
+            results.append(result)
             if progress:
-                progress(len(found), len(files))
-    return found
+                progress(len(results), len(files))
+    return results
 
 
-def _hear(path: Path, file: str, decode: bool) -> Heard:
+def _check_file(root: Path, file: str, decode: bool) -> FileCheck:
     digest = hashlib.sha1(usedforsecurity=False)
+    levels = LevelMeter()
     try:
-        source = audio.open_source(path, file)
-        if not decode and source.frames:
-            with source:
-                return Heard(file, source.frames / source.native_rate, source.native_rate, source.channels)
-        levels = Levels()
-        for block in source.blocks():
+        reader = audio.open_audio(root / file, file)
+        if not decode and reader.frames:
+            with reader:
+                duration_s = reader.frames / reader.native_rate
+                return FileCheck(file, duration_s, reader.native_rate, reader.channels)
+        for block in reader.blocks():
             levels.feed(block)
             digest.update(block.data)
     except AudioError as error:
-        return Heard(file, problem=str(error).removeprefix(f"{file}: "))
-    cut_short = next(iter(source.warnings), "")
-    odd = "silent" if levels.silent else "clipped" if levels.clipped else ""
-    level = None if levels.silent else levels.rms_db
-    mark = f"{source.native_rate}-{digest.hexdigest()}"
-    return Heard(file, levels.n / source.native_rate, source.native_rate, source.channels, cut_short, odd, level, mark)
-
-
-def _duplicates(heard: list[Heard]) -> tuple[tuple[str, ...], ...]:
-    groups: dict[str, list[str]] = defaultdict(list)
-    for item in heard:
-        if item.mark:
-            groups[item.mark].append(item.file)
-    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
-
-
-def _extra(manifest: Manifest) -> tuple[str, ...]:
-    if not manifest.root.is_dir():
-        return ()
-    known = {manifest.root / row.file for row in manifest.utterances}
-    return tuple(path.relative_to(manifest.root).as_posix() for path in audio.find(manifest.root) if path not in known)
-
-
-def _incomplete(utterances: tuple[Utterance, ...]) -> tuple[tuple[str, str], ...]:
-    """Speakers who lack an emotion that most speakers have, and which."""
-    emotions: dict[str, set[str]] = defaultdict(set)
-    for row in utterances:
-        if row.speaker:
-            emotions[row.speaker].add(row.emotion)
-    spread = Counter(emotion for found in emotions.values() for emotion in found)
-    usual = {emotion for emotion, n in spread.items() if 2 * n > len(emotions)}
-    return tuple(
-        (speaker, ", ".join(sorted(usual - found))) for speaker, found in sorted(emotions.items()) if usual - found
+        return FileCheck(file, problem=str(error).removeprefix(f"{file}: "))
+    return FileCheck(
+        file=file,
+        duration_s=levels.n_samples / reader.native_rate,
+        sample_rate=reader.native_rate,
+        channels=reader.channels,
+        problem=next(iter(reader.warnings), ""),
+        quality="silent" if levels.is_silent else "clipped" if levels.is_clipped else "",
+        rms_db=None if levels.is_silent else levels.rms_db,
+        fingerprint=f"{reader.native_rate}-{digest.hexdigest()}",
     )
 
 
-def _against(name: str, utterances: tuple[Utterance, ...]) -> list[Line]:
-    corpus = corpus_named(name)
+def _list_missing(name: str, root: Path) -> tuple[str, ...]:
+    list_missing = None if name == OWN_CORPUS else get_corpus(name).list_missing
+    return tuple(list_missing(root)) if list_missing else ()
+
+
+def _find_duplicates(files: Sequence[FileCheck]) -> tuple[tuple[str, ...], ...]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for item in files:
+        if item.fingerprint:
+            groups[item.fingerprint].append(item.file)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def _find_extra_recordings(manifest: Manifest) -> tuple[str, ...]:
+    if not manifest.root.is_dir():
+        return ()
+    listed = {manifest.audio_path(row) for row in manifest.utterances}
+    paths = audio.find_recordings(manifest.root)
+    return tuple(path.relative_to(manifest.root).as_posix() for path in paths if path not in listed)
+
+
+def _find_missing_emotions(utterances: Sequence[Utterance]) -> tuple[tuple[str, str], ...]:
+    """Return the speakers who lack an emotion that more than half of the speakers have, and these emotions."""
+    emotions_by_speaker: dict[str, set[str]] = defaultdict(set)
+    for row in utterances:
+        if row.speaker:
+            emotions_by_speaker[row.speaker].add(row.emotion)
+    n_speakers = Counter(emotion for emotions in emotions_by_speaker.values() for emotion in emotions)
+    usual = {emotion for emotion, n in n_speakers.items() if 2 * n > len(emotions_by_speaker)}
+    return tuple(
+        (speaker, ", ".join(sorted(usual - emotions)))
+        for speaker, emotions in sorted(emotions_by_speaker.items())
+        if usual - emotions
+    )
+
+
+def _count_lines(name: str, root: Path, utterances: Sequence[Utterance]) -> list[CheckLine]:
+    """Count utterances, speakers and emotions; compare with the publication unless the corpus is the user's own."""
+    if name == OWN_CORPUS:
+        return _own_count_lines(utterances)
+    corpus = get_corpus(name)
     labels = Counter(row.labels_raw for row in utterances)
-    speakers = {row.speaker for row in utterances}
+    n_speakers = len({row.speaker for row in utterances if row.speaker})
     lines = [
-        _line("utterances", len(utterances), corpus.n_files),
-        _line("speakers", len(speakers - {""}), corpus.n_speakers),
+        _compare("utterances", len(utterances), corpus.expected_utterances),
+        _compare("speakers", n_speakers, corpus.n_speakers),
     ]
-    lines += [_line(f"emotion {word}", labels.pop(word, 0), n) for word, n in corpus.emotions.items()]
-    lines += [Line(f"emotion {word}", str(n), "0", "differs") for word, n in labels.items()]
-    return lines
+    lines += [_compare(f"emotion {label}", labels.pop(label, 0), n) for label, n in corpus.emotions.items()]
+    lines += [CheckLine(f"emotion {label}", str(n), "0", "differs") for label, n in labels.items()]
+    return lines + [CheckLine(what, str(count(root)), "", "note") for what, count in corpus.extra_counts.items()]
 
 
-def _counts(utterances: tuple[Utterance, ...]) -> list[Line]:
-    lines = [Line("utterances", str(len(utterances)), "", "ok")]
+def _own_count_lines(utterances: Sequence[Utterance]) -> list[CheckLine]:
     speakers = {row.speaker for row in utterances if row.speaker}
-    lines.append(Line("speakers", str(len(speakers)), "", "ok" if speakers else "note"))
     counts = Counter(row.emotion for row in utterances)
-    lines += [Line(f"emotion {word}", str(n), "", "ok") for word, n in sorted(counts.items())]
+    lines = [
+        CheckLine("utterances", str(len(utterances)), "", "ok"),
+        CheckLine("speakers", str(len(speakers)), "", "ok" if speakers else "note"),
+    ]
+    lines += [CheckLine(f"emotion {emotion}", str(n), "", "ok") for emotion, n in sorted(counts.items())]
     if len(counts) < 2:
-        lines.append(Line("emotions", str(len(counts)), "at least 2", "differs"))
+        lines.append(CheckLine("emotions", str(len(counts)), "at least 2", "differs"))
     return lines
 
 
-def _formats(heard: list[Heard], published_rate: int) -> list[Line]:
+def _compare(name: str, value: int, expected: int) -> CheckLine:
+    if not expected:  # not published
+        return CheckLine(name, str(value), "", "note")
+    return CheckLine(name, str(value), str(expected), "ok" if value == expected else "differs")
+
+
+def _audio_lines(name: str, files: Sequence[FileCheck]) -> list[CheckLine]:
+    """Count sample rates, channels, silent and clipped recordings."""
+    published_rate = 0 if name == OWN_CORPUS else get_corpus(name).sample_rate
+    expected = f"{published_rate} Hz" if published_rate else ""
+    usable = [item for item in files if not item.problem]
     lines = []
-    for rate, n in sorted(Counter(item.rate for item in heard).items()):
-        fits = rate == published_rate or not published_rate
-        lines.append(
-            Line(f"at {rate} Hz", str(n), f"{published_rate} Hz" if published_rate else "", "ok" if fits else "note")
-        )
-    several = sum(1 for item in heard if item.channels > 1)
-    if several:
-        lines.append(Line("recordings with several channels", str(several), "", "note"))
-    return lines
-
-
-def _line(what: str, found: int, expected: int) -> Line:
-    if not expected:  # the publication doesn't say
-        return Line(what, str(found), "", "note")
-    return Line(what, str(found), str(expected), "ok" if found == expected else "differs")
+    for rate, n in sorted(Counter(item.sample_rate for item in usable).items()):
+        status = "ok" if published_rate in (0, rate) else "note"
+        lines.append(CheckLine(f"recordings at {rate} Hz", str(n), expected, status))
+    n_multichannel = sum(item.channels > 1 for item in usable)
+    if n_multichannel:
+        lines.append(CheckLine("multichannel recordings", str(n_multichannel), "", "note"))
+    qualities = Counter(item.quality for item in files if item.quality)
+    return lines + [CheckLine(f"{quality} recordings", str(n), "0", "note") for quality, n in sorted(qualities.items())]

@@ -1,4 +1,4 @@
-"""Corpora that may be fetched freely, fetched: what was cut goes on, what is damaged is noticed, what is there stays."""
+"""Download the corpora that are freely available; verify and unpack them; resume interrupted downloads."""
 
 from __future__ import annotations
 
@@ -6,28 +6,19 @@ import hashlib
 import re
 import shutil
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from kanjo.corpora.corpus import Archive, Corpus
+from kanjo.corpora.fetch import Progress, fetch_file
 from kanjo.corpora.unpack import is_archive, unpack
 from kanjo.errors import CorpusError, KanjoError
-from kanjo.files import reason
+from kanjo.files import os_error_message
 
-Progress = Callable[[int, int], None]
-#: Archives that are not done lie here, below the corpus's folder.
-_WORK = ".download"
-_BLOCK = 1 << 17
-_TRIES, _TRIES_IN_ALL, _TIMEOUT_S = 5, 100, 30.0
-_AT_ONCE = 8
-_AGAIN = frozenset([408, 425, 429, 500, 502, 503, 504])
-
-
-class Cut(Exception):
-    """The connection ended before the file did; what came is kept, and another try goes on from there."""
+#: Folder below the corpus folder for archives during the download.
+_WORK_FOLDER = ".download"
+_N_PARALLEL = 8
 
 
 def download(
@@ -37,203 +28,129 @@ def download(
     wait_s: float = 1.0,
     keep: bool = False,
 ) -> None:
-    """Fetch a corpus's archives into ``folder``, verify and unpack them. What was begun goes on where it stopped.
+    """Download the archives of a corpus into ``folder``, verify and unpack them; resume an earlier download.
 
-    ``progress(what)`` gives a callback for bytes done and in all. After a failure the next try waits ``wait_s`` seconds, then
-    twice as long each time. ``keep`` leaves the archives in ``folder/.download``. Raises CorpusError when a server refuses,
-    gives up, or what it sends is not what was published; KanjoError when the disk is full.
+    Args:
+        corpus: The corpus.
+        folder: The folder of the corpus.
+        progress: Called with the name of a step; returns a callback for the number of bytes done and in total.
+        wait_s: Seconds before the second try of a file; doubled for each further one.
+        keep: Keep the archives in ``folder/.download``.
+
+    Raises:
+        CorpusError: The server refuses or does not deliver a file, or the file is not the published one.
+        KanjoError: The disk is full or can't be written.
     """
-    work = folder / _WORK
+    work_folder = folder / _WORK_FOLDER
     try:
-        work.mkdir(parents=True, exist_ok=True)
+        work_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise KanjoError(f"can't write {folder}: {reason(error)}") from error
+        raise KanjoError(f"can't write {folder}: {os_error_message(error)}") from error
     for archive in corpus.archives:
-        got = _fetched(archive, work, wait_s, progress(_name(archive)) if progress else None)
-        _settled(archive, got, folder, progress(f"unpacking {_name(archive)}") if progress else None, keep)
-    if corpus.more:
-        _many(list(corpus.more(folder)), folder, wait_s, progress(f"{corpus.name}'s recordings") if progress else None)
+        name = _display_name(archive)
+        path = _fetch_archive(archive, work_folder, wait_s, progress(name) if progress else None)
+        _install(archive, path, folder, progress(f"unpacking {name}") if progress else None, keep)
+    if corpus.list_further_archives:
+        archives = list(corpus.list_further_archives(folder))
+        _fetch_single_files(archives, folder, wait_s, progress(f"{corpus.name}: recordings") if progress else None)
     if not keep:
-        shutil.rmtree(work, ignore_errors=True)
+        shutil.rmtree(work_folder, ignore_errors=True)
 
 
-def _name(archive: Archive) -> str:
+def _display_name(archive: Archive) -> str:
     words = [word for word in re.split(r"[/?&=:]", archive.url) if word]
-    return archive.place.rsplit("/", 1)[-1] or words[-1]
+    return archive.target.rsplit("/", 1)[-1] or words[-1]
 
 
-def _fetched(archive: Archive, work: Path, wait_s: float, progress: Progress | None) -> Path:
-    """The file, whole and verified, in the work folder."""
+def _fetch_archive(archive: Archive, work_folder: Path, wait_s: float, progress: Progress | None) -> Path:
+    """Download a file unless it is complete; verify it. Return its path in the work folder."""
     key = hashlib.sha256(archive.url.encode()).hexdigest()[:12]
-    whole = work / f"{key}.whole"
-    if not whole.is_file():
-        part = work / f"{key}.part"
-        fetch(archive.url, part, wait_s, archive.size, progress)
-        _verify(archive, part)
-        part.replace(whole)
-    return whole
+    complete_path = work_folder / f"{key}.complete"
+    if not complete_path.is_file():
+        partial_path = work_folder / f"{key}.part"
+        fetch_file(archive.url, partial_path, wait_s, archive.size_bytes, progress)
+        _verify_digest(archive, partial_path)
+        partial_path.replace(complete_path)
+    return complete_path
 
 
-def _settled(archive: Archive, got: Path, folder: Path, progress: Progress | None, keep: bool) -> None:
-    """Unpack an archive, or put a plain file into its place."""
-    done = got.with_suffix(".done")
-    if done.exists():
+def _install(archive: Archive, path: Path, folder: Path, progress: Progress | None, keep: bool) -> None:
+    """Unpack an archive, or copy another file to its target; do nothing if this was done before."""
+    done_path = path.with_suffix(".done")
+    if done_path.exists():
         return
-    if is_archive(got):
-        target = folder / archive.place
+    if is_archive(path):
+        target = folder / archive.target
         target.mkdir(parents=True, exist_ok=True)
         try:
-            unpack(got, target, archive.only, progress)
+            unpack(path, target, archive.only, progress)
         except CorpusError:
-            got.unlink()  # what can't be used is fetched anew the next time
+            path.unlink()  # the next download must not use the damaged archive again
             raise
-    elif archive.place:
-        (folder / archive.place).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(got, folder / archive.place)
+    elif archive.target:
+        (folder / archive.target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, folder / archive.target)
     else:
-        head = got.read_bytes()[:60]
-        got.unlink()
+        head = path.read_bytes()[:60]
+        path.unlink()
         raise CorpusError(
-            f"{archive.url}: no archive (zip, tar) came, but {head!r}; try again, or look at the page yourself"
+            f"{archive.url}: expected an archive (zip, tar), but the server sent {head!r}; try again, or open the "
+            "page in a browser"
         )
-    done.touch()
+    done_path.touch()
     if not keep:
-        got.write_bytes(b"")  # its name stays, so that what was stopped doesn't fetch it twice
+        path.write_bytes(b"")  # an interrupted download of the next archive must not fetch this one again
 
 
-def _many(archives: Iterable[Archive], folder: Path, wait_s: float, progress: Progress | None) -> None:
-    """Small files, several at once; those that are there already are left."""
-    todo = list(archives)
-    count, lock = 0, threading.Lock()
+def _fetch_single_files(archives: Sequence[Archive], folder: Path, wait_s: float, progress: Progress | None) -> None:
+    """Download small files in parallel; skip existing ones."""
+    n_done, lock = 0, threading.Lock()
 
-    def one(archive: Archive) -> None:
-        nonlocal count
-        place = folder / archive.place
-        if not place.is_file():
-            part = folder / _WORK / f"{place.name}.part"
-            fetch(archive.url, part, wait_s)
-            _verify(archive, part)
-            if part.read_bytes()[:40].startswith(b"version https://git-lfs"):
-                part.unlink()
-                raise CorpusError(f"{archive.url}: a pointer of git-lfs came instead of the recording; try again later")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(place)
+    def fetch_one(archive: Archive) -> None:
+        nonlocal n_done
+        _fetch_single_file(archive, folder, wait_s)
         with lock:
-            count += 1
+            n_done += 1
             if progress:
-                progress(count, len(todo))
+                progress(n_done, len(archives))
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_N_PARALLEL) as pool:
         try:
-            for _ in pool.map(one, todo):
+            for _ in pool.map(fetch_one, archives):
                 pass
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
-def fetch(url: str, part: Path, wait_s: float = 1.0, size: int = 0, progress: Progress | None = None) -> None:
-    """Fetch ``url`` into ``part``, going on from what is there. A try that brings nothing new counts; five of them end it.
-
-    Raises CorpusError for a server that refuses or doesn't deliver, KanjoError for a full disk.
-    """
-    requests = _requests()
-    tries = in_all = 0
-    with requests.Session() as session:
-        while True:
-            before = part.stat().st_size if part.exists() else 0
-            try:
-                _attempt(session, url, part, size, progress)
-                return
-            except (Cut, requests.RequestException) as error:
-                came = part.stat().st_size if part.exists() else 0
-                tries, in_all = 1 if came > before else tries + 1, in_all + 1
-                if tries >= _TRIES or in_all >= _TRIES_IN_ALL:
-                    kept = f"; {came:,} bytes are kept, the next try goes on from there" if came else ""
-                    raise CorpusError(f"{url}: {_line(error)} ({in_all} tries){kept}") from error
-                time.sleep(wait_s * 2 ** (tries - 1))
-            except OSError as error:
-                raise KanjoError(f"can't write {part}: {reason(error)}") from error
+def _fetch_single_file(archive: Archive, folder: Path, wait_s: float) -> None:
+    target = folder / archive.target
+    if target.is_file():
+        return
+    partial_path = folder / _WORK_FOLDER / f"{target.name}.part"
+    fetch_file(archive.url, partial_path, wait_s)
+    _verify_digest(archive, partial_path)
+    if partial_path.read_bytes()[:40].startswith(b"version https://git-lfs"):
+        partial_path.unlink()
+        raise CorpusError(
+            f"{archive.url}: expected a recording, but the server sent a Git LFS pointer; try again later"
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial_path.replace(target)
 
 
-def _attempt(session: Any, url: str, part: Path, size: int, progress: Progress | None) -> None:
-    have = part.stat().st_size if part.exists() else 0
-    mark = part.with_suffix(".mark")  # which version of the file the part is of
-    headers = {"Accept-Encoding": "identity"}
-    if have and mark.is_file():
-        headers |= {"Range": f"bytes={have}-", "If-Range": mark.read_text(encoding="utf-8")}
-    with session.get(url, headers=headers, stream=True, timeout=_TIMEOUT_S) as answer:
-        if answer.status_code == 416 and have and answer.headers.get("Content-Range", "").endswith(f"/{have}"):
-            return  # it was whole already
-        if answer.status_code in _AGAIN:
-            raise Cut(f"the server answers {answer.status_code} {answer.reason}")
-        if answer.status_code == 416:
-            part.unlink()
-            raise Cut("the file is not the one that was begun")
-        if answer.status_code not in (200, 206):
-            raise CorpusError(
-                f"{url}: the server answers {answer.status_code} {answer.reason}; look at the page yourself"
-            )
-        goes_on = answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        start = have if goes_on else 0
-        told = int(answer.headers.get("Content-Length") or 0)
-        total = start + told if told else 0
-        _room_for((total or size) - start, part.parent)
-        mark.write_text(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or "", encoding="utf-8")
-        if not mark.read_text(encoding="utf-8"):
-            mark.unlink()
-        with part.open("ab" if goes_on else "wb") as out:
-            for block in _blocks(answer):
-                out.write(block)
-                if progress:
-                    progress(out.tell(), total or size)
-        came = part.stat().st_size
-    if total and came != total:
-        raise Cut(f"the server promised {total:,} bytes and sent {came:,}")
-    mark.unlink(missing_ok=True)
-
-
-def _blocks(answer: Any) -> Iterator[bytes]:
-    """What comes, as it comes: requests' own loop throws a block away that the connection didn't live to fill."""
-    from urllib3.exceptions import HTTPError
-
-    try:
-        while block := answer.raw.read1(_BLOCK):
-            yield block
-    except HTTPError as error:
-        raise Cut(_line(error)) from error
-
-
-def _room_for(n: int, folder: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if n > free:
-        raise KanjoError(f"{folder}: {n / 1e9:.2f} GB to fetch, {free / 1e9:.2f} GB free; make room and try again")
-
-
-def _verify(archive: Archive, part: Path) -> None:
-    """Raises CorpusError, and removes the file, when its digest is not the published one."""
+def _verify_digest(archive: Archive, path: Path) -> None:
+    """Remove the file and raise CorpusError if its digest is not the published one."""
     if not archive.digest:
         return
-    kind, _, expected = archive.digest.partition(":")
-    digest = hashlib.new(kind, usedforsecurity=False)
-    with part.open("rb") as stream:
+    algorithm, _, expected = archive.digest.partition(":")
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as stream:
         while block := stream.read(1 << 20):
             digest.update(block)
     if digest.hexdigest() != expected:
-        part.unlink()
+        path.unlink()
         raise CorpusError(
-            f"{archive.url}: its {kind} is {digest.hexdigest()}, published is {expected}; what came was removed, try again"
+            f"{archive.url}: the {algorithm} of the file is {digest.hexdigest()}, expected {expected}; "
+            "the file was removed. Try again"
         )
-
-
-def _requests() -> Any:
-    try:
-        import requests
-    except ImportError as error:
-        raise CorpusError("downloading needs requests: pip install 'kanjo[download]'") from error
-    return requests
-
-
-def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) < 200 else f"{text[:200]} ..."

@@ -1,4 +1,7 @@
-"""The manifest: one row an utterance, whatever corpus it comes from; written as CSV or Parquet, read by ``tables``."""
+"""The manifest: a table with one row for each utterance, the same for every corpus.
+
+This module writes it as CSV or Parquet; ``kanjo.corpora.formats.tables`` reads it.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,18 @@ from kanjo import files
 
 
 class Utterance(NamedTuple):
-    """One labelled stretch of speech. (A named tuple: a million of them are made in two seconds.)
+    """One labeled utterance: a row of the manifest. Unknown text fields are "".
 
-    ``file`` is relative to the corpus's root, with forward slashes. ``start_s`` and ``end_s`` (seconds) are None for a
-    whole file. ``emotion`` is the shared vocabulary's word, ``labels_raw`` the corpus's own. Unknown text fields are "".
+    This is a named tuple because it is created faster than a dataclass: manifests may have a million rows.
+
+    Attributes:
+        corpus: Name of the corpus.
+        file: Path of the recording, relative to the root of the corpus, with forward slashes.
+        emotion: Word of the shared vocabulary (``kanjo.labels``).
+        labels_raw: Label of the corpus.
+        start_s: Start in the recording, seconds; None for a whole file.
+        end_s: End in the recording, seconds; None for the end of the file.
+        split: "train", "validation" or "test" as published; "" if the corpus has no split.
     """
 
     corpus: str
@@ -33,34 +44,36 @@ class Utterance(NamedTuple):
 
     @property
     def speaker_key(self) -> str:
-        """The speaker, told apart from another corpus's speaker of the same name."""
+        """Identify the speaker across corpora; "" if the speaker is unknown."""
         return f"{self.corpus}/{self.speaker}" if self.speaker else ""
 
 
+#: Columns of the manifest, in the order in which they are written.
 COLUMNS = ("corpus", "file", "start_s", "end_s", "speaker", "sex", "language", "text", "emotion", "labels_raw", "split")
-assert set(Utterance._fields) == set(COLUMNS)
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Utterances, and the folder that their files are relative to."""
+    """Utterances, and the folder that their file paths are relative to."""
 
     root: Path
     utterances: tuple[Utterance, ...]
 
-    def path(self, utterance: Utterance) -> Path:
+    def audio_path(self, utterance: Utterance) -> Path:
+        """Return the path of the recording of an utterance."""
         return self.root / utterance.file
 
-    def relabelled(self, mapping: dict[str, str], keep: Sequence[str] | None) -> Manifest:
-        """Emotions joined by ``mapping`` (emotion -> emotion), then only those in ``keep`` (None keeps all)."""
+    def relabel(self, mapping: dict[str, str], include: Sequence[str] | None) -> Manifest:
+        """Replace emotions by ``mapping``, then keep only the utterances with an emotion in ``include`` (None: all)."""
         rows = (row._replace(emotion=mapping.get(row.emotion, row.emotion)) for row in self.utterances)
-        return Manifest(self.root, tuple(row for row in rows if keep is None or row.emotion in keep))
+        return Manifest(self.root, tuple(row for row in rows if include is None or row.emotion in include))
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
-    """Write a manifest, whole or not at all: as Parquet where the name says so, else as CSV (UTF-8, RFC 4180).
+    """Write a manifest atomically: Parquet if the file name ends in .parquet, else CSV (UTF-8, RFC 4180).
 
-    Raises KanjoError.
+    Raises:
+        KanjoError: The file can't be written.
     """
     if path.suffix.lower() == ".parquet":
         from kanjo.corpora.formats.parquet import write_rows
@@ -68,11 +81,11 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
         rows = list(utterances)
         write_rows(path, {name: [getattr(row, name) for row in rows] for name in COLUMNS})
     else:
-        files.write_text(path, manifest_text(utterances))
+        files.write_text(path, manifest_to_csv(utterances))
 
 
-def manifest_text(utterances: Iterable[Utterance]) -> str:
-    """The manifest as CSV text."""
+def manifest_to_csv(utterances: Iterable[Utterance]) -> str:
+    """Return the manifest as CSV text."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)

@@ -1,4 +1,4 @@
-"""Archives taken apart with care: nothing lands outside the folder, nothing grows beyond measure, nothing is left half done."""
+"""Unpack archives safely: nothing outside the folder, no archive bombs, all files or none."""
 
 from __future__ import annotations
 
@@ -8,151 +8,185 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from kanjo.errors import CorpusError, KanjoError
-from kanjo.files import reason
+from kanjo.files import os_error_message
 
+#: Called with the number of bytes done and in total.
 Progress = Callable[[int, int], None]
-#: Speech never shrinks to a hundredth; an archive that claims it did is a bomb.
-_MAX_RATIO, _FREE_OF_RATIO = 100, 1 << 24
+
+#: Speech is never compressed to a hundredth of its size; an archive that claims this is a bomb. Small ones are exempt.
+_MAX_RATIO, _MAX_BYTES_AT_ANY_RATIO = 100, 1 << 24
 _MAX_MEMBERS = 1_000_000
-_BLOCK = 1 << 20
-#: What archivers add of their own.
+_BLOCK_BYTES = 1 << 20
+#: Files that macOS adds to archives.
 _JUNK = ("__MACOSX", ".DS_Store")
 
 
 @dataclass(frozen=True)
 class _Member:
-    name: PurePosixPath
-    size: int
+    """A file in an archive."""
+
+    path: PurePosixPath
+    size_bytes: int
     open: Callable[[], IO[bytes]]
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip or a (compressed) tar."""
+    """Return whether a file is a zip or a (compressed) tar."""
     return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
 
 
 def unpack(path: Path, folder: Path, only: str = "", progress: Progress | None = None) -> int:
-    """Unpack a zip or tar into ``folder``, whole or not at all; returns how many files. What is there of the same name goes.
+    """Unpack a zip or tar into a folder: all files or none. Existing files with the same names are replaced.
 
-    The one folder that holds everything is left out; of the rest only what lies under ``only`` is taken. Raises CorpusError for
-    a member that would land elsewhere, a link or a device, a size beyond reason or beyond the disk, or a damaged archive.
+    Args:
+        path: The archive. Its single top folder, if it has one, is left out.
+        folder: Where the files go.
+        only: Unpack only this folder of the archive; "" unpacks everything.
+        progress: Called with the number of bytes done and in total.
+
+    Returns:
+        The number of unpacked files.
+
+    Raises:
+        CorpusError: The archive is damaged, implausibly large, or has a link, a device, or a path outside the folder.
+        KanjoError: The disk is full or can't be written.
     """
     try:
-        with _opened(path) as members:
-            chosen = _chosen(members, path, only)
-            total = sum(member.size for member in chosen)
-            _measured(path, len(members), total, folder)
-            with tempfile.TemporaryDirectory(prefix=".unpacking.", dir=path.parent) as made:
-                done = 0
-                for n, member in enumerate(chosen, 1):
-                    _write(member, Path(made) / member.name, path)
-                    done += member.size
-                    if progress and (n % 50 == 0 or n == len(chosen)):
-                        progress(done, total)
-                for child in sorted(Path(made).iterdir()):
-                    _moved(child, folder / child.name)
-            return len(chosen)
+        with _open_members(path) as all_members:
+            members = _select_members(all_members, path, only)
+            total_bytes = sum(member.size_bytes for member in members)
+            _check_size(path, len(all_members), total_bytes, folder)
+            with tempfile.TemporaryDirectory(prefix=".unpacking.", dir=path.parent) as temporary:
+                _write_members(members, Path(temporary), path, total_bytes, progress)
+                for child in sorted(Path(temporary).iterdir()):
+                    _move(child, folder / child.name)
+            return len(members)
     except OSError as error:
-        raise KanjoError(f"can't unpack {path.name} into {folder}: {reason(error)}") from error
+        raise KanjoError(f"can't unpack {path.name} into {folder}: {os_error_message(error)}") from error
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise CorpusError(f"{path.name}: a damaged archive ({' '.join(str(error).split())})") from error
+        reason = " ".join(str(error).split())
+        raise CorpusError(f"{path.name}: the archive is damaged ({reason}); download it again") from error
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[list[_Member]]:
+def _open_members(path: Path) -> Iterator[list[_Member]]:
+    """Open an archive and list its files."""
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as zipped:
-            yield [_zip_member(zipped, info, path) for info in zipped.infolist() if not info.is_dir()]
+        with zipfile.ZipFile(path) as archive:
+            yield [_zip_member(archive, info, path) for info in archive.infolist() if not info.is_dir()]
         return
-    with tarfile.open(path) as tarred:
-        yield [_tar_member(tarred, info, path) for info in tarred if not info.isdir()]
+    with tarfile.open(path) as tar:
+        yield [_tar_member(tar, info, path) for info in tar if not info.isdir()]
 
 
-def _zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> _Member:
+def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> _Member:
     if stat.S_ISLNK(info.external_attr >> 16):
-        raise CorpusError(f"{path.name}: {info.filename} is a link; refused")
-    return _Member(_inside(info.filename, path), info.file_size, lambda: zipped.open(info))
+        raise CorpusError(f"{path.name}: {info.filename} is a link; kanjo unpacks only regular files")
+    return _Member(_safe_path(info.filename, path), info.file_size, lambda: archive.open(info))
 
 
-def _tar_member(tarred: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> _Member:
+def _tar_member(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> _Member:
+    not_regular = CorpusError(f"{path.name}: {info.name} is a link or a device; kanjo unpacks only regular files")
     if not info.isreg():
-        raise CorpusError(f"{path.name}: {info.name} is a link or a device; refused")
+        raise not_regular
 
-    def opened() -> IO[bytes]:
-        stream = tarred.extractfile(info)
-        assert stream is not None, "a regular file, as was looked at above"
+    def open_member() -> IO[bytes]:
+        stream = archive.extractfile(info)
+        if stream is None:
+            raise not_regular
         return stream
 
-    return _Member(_inside(info.name, path), info.size, opened)
+    return _Member(_safe_path(info.name, path), info.size, open_member)
 
 
-def _inside(name: str, path: Path) -> PurePosixPath:
-    """A member's place. Raises CorpusError for one that leads out of the folder."""
-    place = PurePosixPath(name.replace("\\", "/"))
-    if (
-        place.is_absolute()
-        or ".." in place.parts
-        or ":" in (place.parts or ("",))[0]
-        or not place.parts
-        or "\0" in name
-    ):
-        raise CorpusError(f"{path.name}: {name!r} would land outside the folder; refused")
-    return place
+def _safe_path(name: str, archive_path: Path) -> PurePosixPath:
+    """Return the relative path of a member. Raises CorpusError if it is outside the folder."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    has_drive = ":" in (path.parts or ("",))[0]
+    if path.is_absolute() or has_drive or ".." in path.parts or not path.parts or "\0" in name:
+        raise CorpusError(
+            f"{archive_path.name}: the path {name!r} is outside the folder; this archive is not safe to unpack"
+        )
+    return path
 
 
-def _chosen(members: list[_Member], path: Path, only: str) -> list[_Member]:
-    kept = [
+def _select_members(members: Sequence[_Member], path: Path, only: str) -> list[_Member]:
+    """Drop junk, the single top folder, and all files that are not in the folder ``only``."""
+    selected = [
         member
         for member in members
-        if not set(_JUNK) & set(member.name.parts) and not member.name.name.startswith("._")
+        if not set(_JUNK) & set(member.path.parts) and not member.path.name.startswith("._")
     ]
-    tops = {member.name.parts[0] for member in kept}
-    if len(tops) == 1 and all(len(member.name.parts) > 1 for member in kept):
-        kept = [_Member(PurePosixPath(*member.name.parts[1:]), member.size, member.open) for member in kept]
-    kept = [member for member in kept if not only or member.name.parts[0] == only]
-    if not kept:
-        raise CorpusError(f"{path.name}: {f'nothing under {only}' if only and members else 'nothing'} in it")
-    return kept
+    top_folders = {member.path.parts[0] for member in selected}
+    if len(top_folders) == 1 and all(len(member.path.parts) > 1 for member in selected):
+        selected = [replace(member, path=PurePosixPath(*member.path.parts[1:])) for member in selected]
+    selected = [member for member in selected if not only or member.path.parts[0] == only]
+    if not selected:
+        content = f"no files in the folder {only}" if only and members else "no files"
+        raise CorpusError(f"{path.name}: the archive contains {content}; expected recordings")
+    return selected
 
 
-def _measured(path: Path, n: int, total: int, folder: Path) -> None:
-    packed = path.stat().st_size
-    if n > _MAX_MEMBERS or total > max(_MAX_RATIO * packed, _FREE_OF_RATIO):
+def _check_size(path: Path, n_members: int, total_bytes: int, folder: Path) -> None:
+    archive_bytes = path.stat().st_size
+    if n_members > _MAX_MEMBERS or total_bytes > max(_MAX_RATIO * archive_bytes, _MAX_BYTES_AT_ANY_RATIO):
         raise CorpusError(
-            f"{path.name}: {packed:,} bytes that claim to hold {total:,} in {n:,} files; no corpus of speech shrinks so; refused"
+            f"{path.name}: an archive of {archive_bytes:,} bytes claims to contain {total_bytes:,} bytes in "
+            f"{n_members:,} files; speech can't be compressed so much, so kanjo does not unpack it"
         )
-    free = shutil.disk_usage(folder).free
-    if total > free:
-        raise KanjoError(f"{folder}: {total / 1e9:.1f} GB to unpack, {free / 1e9:.1f} GB free; make room and try again")
+    free_bytes = shutil.disk_usage(folder).free
+    if total_bytes > free_bytes:
+        raise KanjoError(
+            f"{folder}: {total_bytes / 1e9:.1f} GB to unpack, {free_bytes / 1e9:.1f} GB free; "
+            "free some space and try again"
+        )
 
 
-def _write(member: _Member, place: Path, path: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    left = member.size
-    with member.open() as source, place.open("wb") as out:
-        while block := source.read(_BLOCK):
-            left -= len(block)
-            if left < 0:
-                raise CorpusError(f"{path.name}: {member.name} is larger than the archive says; refused")
-            out.write(block)
-    if left:
-        raise CorpusError(f"{path.name}: {member.name} is smaller than the archive says; it is damaged")
+def _write_members(
+    members: Sequence[_Member], folder: Path, path: Path, total_bytes: int, progress: Progress | None
+) -> None:
+    done_bytes = 0
+    for n, member in enumerate(members, 1):
+        _write_member(member, folder / member.path, path)
+        done_bytes += member.size_bytes
+        if progress and (n % 50 == 0 or n == len(members)):
+            progress(done_bytes, total_bytes)
 
 
-def _moved(source: Path, target: Path) -> None:
-    """Move a file or folder to its place, into a folder that is there already."""
-    if source.is_dir() and target.is_dir() and not target.is_symlink():
+def _write_member(member: _Member, target: Path, path: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remaining = member.size_bytes
+    with member.open() as source, target.open("wb") as output:
+        while block := source.read(_BLOCK_BYTES):
+            remaining -= len(block)
+            if remaining < 0:
+                raise CorpusError(
+                    f"{path.name}: {member.path} is larger than the {member.size_bytes:,} bytes that the archive "
+                    "states; the archive is damaged or not safe to unpack"
+                )
+            output.write(block)
+    if remaining:
+        raise CorpusError(
+            f"{path.name}: {member.path} is smaller than the {member.size_bytes:,} bytes that the archive states; "
+            "the archive is damaged. Download it again"
+        )
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move a file or folder; merge folders that already exist."""
+    target_is_folder = target.is_dir() and not target.is_symlink()
+    if source.is_dir() and target_is_folder:
         for child in sorted(source.iterdir()):
-            _moved(child, target / child.name)
+            _move(child, target / child.name)
         source.rmdir()
         return
-    if target.is_dir() and not target.is_symlink():
-        raise CorpusError(f"{target} is a folder where the archive has a file; move it away and try again")
+    if target_is_folder:
+        raise CorpusError(f"{target} is a folder, but the archive has a file with this name; move it and try again")
     source.replace(target)

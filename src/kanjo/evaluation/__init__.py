@@ -1,1 +1,4 @@
-"""Evaluation: metrics, and the report of what a bundle scores. It predicts through the recogniser, as users do."""
+"""Evaluation: metrics, robustness, baselines, comparison of runs, and reports.
+
+Models are evaluated through the recognizer, so that a score is the score of what users run.
+"""

@@ -1,10 +1,8 @@
-"""Answers of a bundle on labelled recordings, and their scores: through the recogniser, so as users get them."""
+"""Evaluate a bundle on labeled utterances, through the recognizer that users run."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -14,202 +12,258 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kanjo import audio, files
+from kanjo import audio
 from kanjo.corpora import Utterance
 from kanjo.errors import AudioError, CorpusError, KanjoError
-from kanjo.evaluation.metrics import Scores, score
+from kanjo.evaluation.metrics import Scores, require_scikit_learn, score_predictions
 from kanjo.inference.prediction import Prediction
 from kanjo.inference.recognizer import Recognizer
-from kanjo.inference.speaker_profiles import Profile, profile_of
+from kanjo.inference.speaker_profiles import SpeakerProfile, build_profile
 from kanjo.labels import UNSURE
 
+#: Called with the number of finished utterances and their total.
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One utterance's truth and what was answered; where it lies, which of those asked about it is, its embedding (D,) and seconds of speech, where they are known."""
+class ScoredUtterance:
+    """An utterance with its true and its predicted emotion.
+
+    Attributes:
+        corpus: Name of the corpus.
+        file: Path relative to the corpus root.
+        speaker: Speaker, unique over corpora; "" is unknown.
+        sex: Sex of the speaker; "" is unknown.
+        emotion: True emotion.
+        predicted: Predicted emotion, or "unsure".
+        probabilities: Probability of each emotion (E).
+        path: Path of the recording; "" if the utterance was read from a file of predictions.
+        embedding: The model's embedding (D,), or None.
+        speech_s: Seconds of speech.
+        index: Position among the utterances that were given for evaluation, -1 if unknown.
+    """
 
     corpus: str
     file: str
     speaker: str
     sex: str
     emotion: str
-    answer: str
+    predicted: str
     probabilities: tuple[float, ...]
     path: str = ""
     embedding: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     speech_s: float = 0.0
-    place: int = -1
+    index: int = -1
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """``answers`` to what could be heard; ``failed`` the rest, with why; ``left_out`` emotions the bundle doesn't know."""
+    """Predictions and scores on a set of utterances.
+
+    Attributes:
+        labels: The emotions that the model predicts (E).
+        utterances: The utterances with their predictions.
+        scores: The scores of these utterances.
+        failures: Path and error of each recording that could not be processed.
+        excluded_emotions: Emotions that the model does not predict, with their numbers of utterances.
+    """
 
     labels: tuple[str, ...]
-    answers: tuple[Answer, ...]
+    utterances: tuple[ScoredUtterance, ...]
     scores: Scores
-    failed: tuple[tuple[str, str], ...] = ()
-    left_out: tuple[tuple[str, int], ...] = ()
+    failures: tuple[tuple[str, str], ...] = ()
+    excluded_emotions: tuple[tuple[str, int], ...] = ()
 
 
 def evaluate(
     recognizer: Recognizer, rows: Sequence[Utterance], paths: Sequence[Path], progress: Progress | None = None
 ) -> Evaluation:
-    """Answer every utterance whose emotion the bundle knows (after the label map it was trained with), and score.
+    """Predict the emotion of every utterance whose true emotion the model can predict, and score the predictions.
 
-    Raises CorpusError when there is nothing to score.
+    Args:
+        recognizer: The model.
+        rows: The utterances.
+        paths: The recording of each utterance.
+        progress: Called after each utterance.
+
+    Raises:
+        CorpusError: No utterance can be scored.
+        KanjoError: scikit-learn is not installed.
     """
-    truths = truths_of(recognizer, rows)
-    known = [i for i, truth in enumerate(truths) if truth in recognizer.labels]
-    left_out = Counter(truth for truth in truths if truth not in recognizer.labels)
-    answers, failed = _answered(recognizer, rows, paths, truths, known, None, progress)
-    if not answers:
-        why = (
-            failed[0][1]
-            if failed
-            else f"the bundle answers {', '.join(recognizer.labels)}, the utterances are {', '.join(left_out) or 'none'}"
+    require_scikit_learn()
+    emotions = reference_emotions(recognizer, rows)
+    indices = [i for i, emotion in enumerate(emotions) if emotion in recognizer.labels]
+    excluded = Counter(emotion for emotion in emotions if emotion not in recognizer.labels)
+    utterances, failures = _predict_utterances(recognizer, rows, paths, emotions, indices, None, progress)
+    if not utterances:
+        reason = (
+            failures[0][1]
+            if failures
+            else f"the bundle predicts {', '.join(recognizer.labels)}; "
+            f"the utterances have the emotions {', '.join(excluded) or '(none)'}"
         )
-        raise CorpusError(f"nothing to score: {why}")
-    scores = scores_of(recognizer.labels, answers)
-    return Evaluation(recognizer.labels, tuple(answers), scores, tuple(failed), tuple(left_out.items()))
-
-
-def evaluate_enrolled(
-    recognizer: Recognizer,
-    rows: Sequence[Utterance],
-    paths: Sequence[Path],
-    before: Evaluation,
-    most: int = 0,
-    progress: Progress | None = None,
-) -> Evaluation:
-    """The same with every speaker enrolled: by one half of their utterances, unlabelled and drawn by chance, when the other is answered.
-
-    ``before``: what :func:`evaluate` found of the same utterances, whose embeddings make the profiles. ``most``: enrol with no more than so many (0: the whole half). Utterances of speakers who aren't named, or of whom nothing can be heard, are
-    answered as if of nobody known.
-    """
-    truths, plain = truths_of(recognizer, rows), {answer.place: answer for answer in before.answers}
-    theirs: dict[str, list[int]] = {}
-    for i, truth in enumerate(truths):
-        if truth in recognizer.labels:
-            theirs.setdefault(rows[i].speaker_key, []).append(i)
-    answers: list[Answer] = []
-    failed: list[tuple[str, str]] = []
-    n = sum(map(len, theirs.values()))
-    for key, mine in theirs.items():
-        mine = random.Random(key).sample(mine, len(mine))
-        halves = (mine[::2], mine[1::2])
-        for heard, asked in (halves, halves[::-1]) if key else [([], mine)]:
-            profile = None
-            found = [plain[i] for i in (heard[:most] if most else heard) if i in plain]
-            with contextlib.suppress(KanjoError):  # nothing of them can be heard
-                profile = profile_of(key, recognizer.facts, found)
-            more, broken = _answered(recognizer, rows, paths, truths, asked, profile)
-            answers, failed = answers + more, failed + broken
-            if progress:
-                progress(len(answers) + len(failed), n)
-    if not answers:
-        raise CorpusError("nothing to score: no utterance could be heard")
-    return Evaluation(recognizer.labels, tuple(answers), scores_of(recognizer.labels, answers), tuple(failed))
-
-
-def truths_of(recognizer: Recognizer, rows: Sequence[Utterance]) -> list[str]:
-    """Each utterance's emotion, under the label map that the bundle was trained with where it doesn't answer it as it is."""
-    mapping = dict(recognizer.facts.recipe.get("labels", {}).get("map", {}))
-    return [row.emotion if row.emotion in recognizer.labels else mapping.get(row.emotion, row.emotion) for row in rows]
-
-
-def _answered(
-    recognizer: Recognizer,
-    rows: Sequence[Utterance],
-    paths: Sequence[Path],
-    truths: Sequence[str],
-    chosen: Sequence[int],
-    speaker: Profile | None,
-    progress: Progress | None = None,
-) -> tuple[list[Answer], list[tuple[str, str]]]:
-    """Answers to the utterances that were chosen, and those that can't be heard, with why."""
-    answers, failed = [], []
-    for done, (i, found) in enumerate(
-        zip(chosen, _predictions(recognizer, rows, paths, chosen, speaker), strict=True), 1
-    ):
-        row = rows[i]
-        if found.error:
-            failed.append((str(paths[i]), found.error))
-        else:
-            shares = tuple(found.probabilities[name] for name in recognizer.labels)
-            who = (row.corpus, row.file, row.speaker_key, row.sex)
-            answers.append(
-                Answer(*who, truths[i], found.label, shares, str(paths[i]), found.embedding, found.speech_s, i)
-            )
-        if progress:
-            progress(done, len(chosen))
-    return answers, failed
-
-
-def by_corpus(labels: Sequence[str], answers: Sequence[Answer]) -> dict[str, Scores]:
-    """Scores of each corpus's answers alone, where there are several."""
-    names = list(dict.fromkeys(answer.corpus for answer in answers))
-    return {
-        name: scores_of(labels, [item for item in answers if item.corpus == name]) for name in names if len(names) > 1
-    }
-
-
-def scores_of(labels: Sequence[str], answers: Sequence[Answer]) -> Scores:
-    """Scores of answers, from one fold or from many pooled."""
-    place = {name: i for i, name in enumerate(labels)} | {UNSURE: -1}
-    return score(
-        labels,
-        np.asarray([place[answer.emotion] for answer in answers]),
-        np.asarray([answer.probabilities for answer in answers]),
-        [answer.speaker for answer in answers],
-        [answer.sex for answer in answers],
-        np.asarray([place[answer.answer] for answer in answers]),
+        raise CorpusError(f"nothing to score: {reason}")
+    return Evaluation(
+        recognizer.labels,
+        tuple(utterances),
+        compute_scores(recognizer.labels, utterances),
+        tuple(failures),
+        tuple(excluded.items()),
     )
 
 
-def write_answers(path: Path, labels: Sequence[str], answers: Sequence[Answer]) -> None:
-    """``predictions.csv``: truth, answer and probabilities of each utterance. Raises KanjoError."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["corpus", "file", "speaker", "sex", "emotion", "answer", *labels])
-    for item in answers:
-        shares = [f"{share:.6f}" for share in item.probabilities]
-        writer.writerow([item.corpus, item.file, item.speaker, item.sex, item.emotion, item.answer, *shares])
-    files.write_text(path, buffer.getvalue())
+def evaluate_with_enrollment(
+    recognizer: Recognizer,
+    rows: Sequence[Utterance],
+    paths: Sequence[Path],
+    without_enrollment: Evaluation,
+    max_clips: int = 0,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluate with every speaker enrolled.
+
+    The utterances of each speaker are divided at random into two halves. The speaker is enrolled with one half, without
+    its labels, to predict the other half, and the other way round. Utterances of unknown speakers, and of speakers
+    without usable speech, are predicted without enrollment.
+
+    Args:
+        recognizer: The model.
+        rows: The utterances.
+        paths: The recording of each utterance.
+        without_enrollment: The result of :func:`evaluate` for the same utterances; its embeddings make the profiles.
+        max_clips: Enroll each speaker with at most this many utterances (0: with the whole half).
+        progress: Called with the number of finished utterances and their total.
+
+    Raises:
+        CorpusError: No utterance can be scored.
+    """
+    emotions = reference_emotions(recognizer, rows)
+    enrollment_clips = {utterance.index: utterance for utterance in without_enrollment.utterances}
+    indices_by_speaker: dict[str, list[int]] = {}
+    for i, emotion in enumerate(emotions):
+        if emotion in recognizer.labels:
+            indices_by_speaker.setdefault(rows[i].speaker_key, []).append(i)
+    n_utterances = sum(map(len, indices_by_speaker.values()))
+    utterances: list[ScoredUtterance] = []
+    failures: list[tuple[str, str]] = []
+    for speaker, indices in indices_by_speaker.items():
+        for enrollment, test in _split_into_halves(speaker, indices):
+            profile = None
+            limit = max_clips or len(enrollment)
+            clips = [enrollment_clips[i] for i in enrollment[:limit] if i in enrollment_clips]
+            with contextlib.suppress(KanjoError):  # the clips have no speech
+                profile = build_profile(speaker, recognizer.metadata, clips)
+            scored, failed = _predict_utterances(recognizer, rows, paths, emotions, test, profile)
+            utterances += scored
+            failures += failed
+            if progress:
+                progress(len(utterances) + len(failures), n_utterances)
+    if not utterances:
+        raise CorpusError("nothing to score: no utterance could be decoded")
+    scores = compute_scores(recognizer.labels, utterances)
+    return Evaluation(recognizer.labels, tuple(utterances), scores, tuple(failures))
 
 
-def read_answers(path: Path) -> tuple[tuple[str, ...], list[Answer]]:
-    """Labels and answers of a ``predictions.csv``. Raises CorpusError."""
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            head, *body = list(csv.reader(stream))
-            return tuple(head[6:]), [
-                Answer(row[0], row[1], row[2], row[3], row[4], row[5], tuple(float(cell) for cell in row[6:]))
-                for row in body
-            ]
-    except OSError as error:
-        raise CorpusError(f"can't read {path}: {files.reason(error)}") from error
-    except (ValueError, IndexError, csv.Error) as error:
-        raise CorpusError(f"{path}: not a predictions.csv ({error})") from error
+def reference_emotions(recognizer: Recognizer, rows: Sequence[Utterance]) -> list[str]:
+    """The true emotion of each utterance; emotions that the model does not predict go through its label map."""
+    label_map = dict(recognizer.metadata.recipe.get("labels", {}).get("map", {}))
+    return [
+        row.emotion if row.emotion in recognizer.labels else label_map.get(row.emotion, row.emotion) for row in rows
+    ]
+
+
+def compute_scores(labels: Sequence[str], utterances: Sequence[ScoredUtterance]) -> Scores:
+    """Scores of utterances, from one fold or from many pooled."""
+    index_of_label = {name: i for i, name in enumerate(labels)} | {UNSURE: -1}
+    return score_predictions(
+        labels,
+        np.asarray([index_of_label[utterance.emotion] for utterance in utterances]),
+        np.asarray([utterance.probabilities for utterance in utterances]),
+        [utterance.speaker for utterance in utterances],
+        [utterance.sex for utterance in utterances],
+        np.asarray([index_of_label[utterance.predicted] for utterance in utterances]),
+    )
+
+
+def scores_by_corpus(labels: Sequence[str], utterances: Sequence[ScoredUtterance]) -> dict[str, Scores]:
+    """Scores of each corpus; an empty dict if there is only one corpus."""
+    names = list(dict.fromkeys(utterance.corpus for utterance in utterances))
+    if len(names) < 2:
+        return {}
+    return {name: compute_scores(labels, [u for u in utterances if u.corpus == name]) for name in names}
+
+
+def _split_into_halves(speaker: str, indices: list[int]) -> list[tuple[list[int], list[int]]]:
+    """Pairs (enrollment indices, test indices) of one speaker; no enrollment for the unknown speaker ""."""
+    shuffled = random.Random(speaker).sample(indices, len(indices))
+    if not speaker:
+        return [([], shuffled)]
+    return [(shuffled[::2], shuffled[1::2]), (shuffled[1::2], shuffled[::2])]
+
+
+def _predict_utterances(
+    recognizer: Recognizer,
+    rows: Sequence[Utterance],
+    paths: Sequence[Path],
+    emotions: Sequence[str],
+    indices: Sequence[int],
+    speaker: SpeakerProfile | None,
+    progress: Progress | None = None,
+) -> tuple[list[ScoredUtterance], list[tuple[str, str]]]:
+    """Predict the utterances at ``indices``: those that were processed, and path and error of the others."""
+    utterances, failures = [], []
+    predictions = _predictions(recognizer, rows, paths, indices, speaker)
+    for n_done, (i, prediction) in enumerate(zip(indices, predictions, strict=True), 1):
+        if prediction.error:
+            failures.append((str(paths[i]), prediction.error))
+        else:
+            utterances.append(scored_utterance(rows[i], emotions[i], prediction, recognizer.labels, paths[i], i))
+        if progress:
+            progress(n_done, len(indices))
+    return utterances, failures
+
+
+def scored_utterance(
+    row: Utterance, emotion: str, prediction: Prediction, labels: Sequence[str], path: Path, index: int = -1
+) -> ScoredUtterance:
+    """Combine an utterance, its true emotion and its prediction."""
+    return ScoredUtterance(
+        corpus=row.corpus,
+        file=row.file,
+        speaker=row.speaker_key,
+        sex=row.sex,
+        emotion=emotion,
+        predicted=prediction.label,
+        probabilities=tuple(prediction.probabilities[name] for name in labels),
+        path=str(path),
+        embedding=prediction.embedding,
+        speech_s=prediction.speech_s,
+        index=index,
+    )
 
 
 def _predictions(
     recognizer: Recognizer,
     rows: Sequence[Utterance],
     paths: Sequence[Path],
-    known: Sequence[int],
-    speaker: Profile | None = None,
+    indices: Sequence[int],
+    speaker: SpeakerProfile | None,
 ) -> Iterator[Prediction]:
-    if all(rows[i].start_s is None and rows[i].end_s is None for i in known):
-        yield from recognizer.predict_many((paths[i] for i in known), speaker=speaker)
+    """Predictions for the utterances at ``indices``, in this order."""
+    if all(rows[i].start_s is None and rows[i].end_s is None for i in indices):
+        yield from recognizer.predict_many((paths[i] for i in indices), speaker=speaker)
         return
-    for i in known:  # stretches of longer recordings
-        row = rows[i]
+    for i in indices:  # utterances that are parts of longer recordings
+        name = str(paths[i])
         try:
-            source = audio.open_source(paths[i])
-            signal = audio.stretch(source.signal(), source.native_rate, row.start_s, row.end_s, str(paths[i]))
-            yield recognizer.predict_signal(signal, source.native_rate, name=str(paths[i]), speaker=speaker)
+            signal, rate = read_utterance(rows[i], paths[i])
+            yield recognizer.predict_signal(signal, rate, name=name, speaker=speaker)
         except AudioError as error:
-            yield Prediction(str(paths[i]), "", 0.0, {}, error=str(error))
+            yield Prediction(name, "", 0.0, {}, error=str(error))
+
+
+def read_utterance(row: Utterance, path: Path) -> tuple[audio.Signal, int]:
+    """Samples (N,) of an utterance at the recording's own rate, and this rate in Hz. Raises AudioError."""
+    reader = audio.open_audio(path)
+    signal = audio.slice_signal(reader.signal(), reader.native_rate, row.start_s, row.end_s, str(path))
+    return signal, reader.native_rate

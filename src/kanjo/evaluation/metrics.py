@@ -1,40 +1,78 @@
-"""Scores, from labels and probabilities alone.
+"""Metrics of emotion recognition, with bootstrap intervals over speakers.
 
-UAR (unweighted average recall) is the mean of the emotions' recalls: chance is 1 / E however unbalanced the data. An
-emotion that does not occur among the labels has no recall and is left out of the means.
+The values are scikit-learn's. UAR (unweighted average recall) is the mean recall of the emotions: chance is 1 / E,
+however unbalanced the data are. An emotion without utterances has no recall and does not enter the mean.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Counts = npt.NDArray[np.int64]
+from kanjo.errors import requires_extra
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-RESAMPLES = 2000
+#: Bootstrap resamples of one interval.
+N_RESAMPLES = 2000
+#: Fewer speakers than this give no interval.
+MIN_SPEAKERS = 3
+
+
+def format_interval(value: float, low: float | None = None, high: float | None = None, unit: str = " %") -> str:
+    """A fraction and its interval in percent, such as "66.2 % [59.8, 72.6]"."""
+    return f"{100 * value:.1f}{unit} {format_bounds(low, high)}".rstrip()
+
+
+def format_bounds(low: float | None, high: float | None, sign: str = "") -> str:
+    """The bounds of an interval in percent, such as "[59.8, 72.6]"; "" if there are none.
+
+    Args:
+        low: Lower bound.
+        high: Upper bound.
+        sign: "+" to show the sign of positive bounds.
+    """
+    return "" if low is None or high is None else f"[{100 * low:{sign}.1f}, {100 * high:{sign}.1f}]"
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A score and its 95 % interval; None where it can't be told (fewer than three speakers)."""
+    """A value with its 95 % interval.
+
+    Attributes:
+        value: The value, usually from 0 to 1.
+        low: Lower bound; None if there are fewer than three speakers or if the speakers are unknown.
+        high: Upper bound, or None.
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
 
     def __str__(self) -> str:
-        span = "" if self.low is None or self.high is None else f" [{100 * self.low:.1f}, {100 * self.high:.1f}]"
-        return f"{100 * self.value:.1f} %{span}"
+        return format_interval(self.value, self.low, self.high)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """All scores of one set of answers; rates are 0 to 1. ``confusion[i][j]``: truth i answered as j."""
+    """All scores of a set of predictions.
+
+    Attributes:
+        labels: The emotions (E).
+        n: Number of utterances.
+        uar: Unweighted average recall.
+        accuracy: Fraction of correct predictions (also called weighted accuracy, WA).
+        macro_f1: Mean F1 of the emotions.
+        recalls: Recall of each emotion; None if it has no utterances.
+        confusion_matrix: Counts (E, E); rows are the true, columns the predicted emotions.
+        ece: Expected calibration error.
+        uar_by_speaker: UAR of each speaker with a name.
+        uar_by_sex: UAR of each sex.
+    """
 
     labels: tuple[str, ...]
     n: int
@@ -42,144 +80,205 @@ class Scores:
     accuracy: Interval
     macro_f1: Interval
     recalls: dict[str, float | None]
-    confusion: tuple[tuple[int, ...], ...]
+    confusion_matrix: tuple[tuple[int, ...], ...]
     ece: float
-    speakers: dict[str, float]
-    sexes: dict[str, float]
+    uar_by_speaker: dict[str, float]
+    uar_by_sex: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """What ``scores.json`` holds."""
+        """The content of ``scores.json``."""
         return {
             "n": self.n,
             **{name: vars(getattr(self, name)) for name in ("uar", "accuracy", "macro_f1")},
             "ece": self.ece,
             "labels": list(self.labels),
             "recalls": self.recalls,
-            "confusion": [list(row) for row in self.confusion],
-            "speakers": self.speakers,
-            "sexes": self.sexes,
+            "confusion_matrix": [list(row) for row in self.confusion_matrix],
+            "uar_by_speaker": self.uar_by_speaker,
+            "uar_by_sex": self.uar_by_sex,
         }
 
 
-def confusion_matrix(truth: Ints, answered: Ints, n_emotions: int) -> Counts:
-    """(E, E) counts: row truth, column answer."""
-    flat = np.bincount(truth * n_emotions + answered, minlength=n_emotions * n_emotions)
-    return flat.reshape(n_emotions, n_emotions).astype(np.int64)
+@dataclass(frozen=True)
+class PairedDifference:
+    """The difference of two UARs on the same utterances.
+
+    Attributes:
+        uar: The difference with its 95 % interval.
+        p_value: Fraction of the resamples with a difference of at most 0 (one-sided bootstrap test).
+    """
+
+    uar: Interval
+    p_value: float
 
 
-def uar(confusion: Floats | Counts) -> Floats:
-    """Unweighted average recall of confusion matrices (..., E, E)."""
-    support = confusion.sum(-1)
-    recall = np.diagonal(confusion, axis1=-2, axis2=-1) / np.maximum(support, 1)
-    return np.asarray(recall.sum(-1) / np.maximum((support > 0).sum(-1), 1), np.float64)
+def require_scikit_learn() -> None:
+    """Raise KanjoError if scikit-learn is not installed; call this before a long computation that ends in scores."""
+    with requires_extra("evaluation", "scores need scikit-learn"):
+        import sklearn  # noqa: F401
 
 
-def accuracy(confusion: Floats | Counts) -> Floats:
-    """Share of right answers (WA, weighted accuracy in the field's words) of (..., E, E)."""
-    right = np.trace(confusion, axis1=-2, axis2=-1)
-    return np.asarray(right / np.maximum(confusion.sum((-2, -1)), 1), np.float64)
+def unweighted_average_recall(y_true: npt.ArrayLike, y_pred: npt.ArrayLike) -> float:
+    """Unweighted average recall over the classes that occur in ``y_true``.
+
+    Args:
+        y_true: True classes (U,), NumPy arrays or tensors in CPU memory.
+        y_pred: Predicted classes (U,).
+
+    Raises:
+        KanjoError: scikit-learn is not installed.
+    """
+    require_scikit_learn()
+    from sklearn.metrics import recall_score
+
+    y_true = np.asarray(y_true)
+    present = np.unique(y_true)
+    return float(recall_score(y_true, np.asarray(y_pred), labels=present, average="macro", zero_division=0.0))
 
 
-def macro_f1(confusion: Floats | Counts) -> Floats:
-    """Mean of the emotions' F1, over emotions that occur as truth or answer (scikit-learn's macro), of (..., E, E)."""
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1)
-    mass = confusion.sum(-1) + confusion.sum(-2)
-    f1 = 2 * hits / np.maximum(mass, 1)
-    return np.asarray(f1.sum(-1) / np.maximum((mass > 0).sum(-1), 1), np.float64)
+def expected_calibration_error(probabilities: Floats, y_true: Ints, n_bins: int = 15) -> float:
+    """Expected calibration error with bins of equal width (Guo et al. 2017).
+
+    Shape:
+        probabilities (U, E), y_true (U,).
+    """
+    confidence, y_pred = probabilities.max(1), probabilities.argmax(1)
+    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    correct = (y_pred == y_true).astype(float)
+    gaps = np.abs(np.bincount(bins, correct, n_bins) - np.bincount(bins, confidence, n_bins))
+    return float(gaps.sum() / max(len(y_true), 1))
 
 
-def expected_calibration_error(probabilities: Floats, truth: Ints, bins: int = 15) -> float:
-    """ECE with equal-width bins of confidence (Guo et al. 2017): probabilities (U, E), truth (U,)."""
-    confidence, answered = probabilities.max(1), probabilities.argmax(1)
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    right = (answered == truth).astype(float)
-    weight = np.bincount(place, minlength=bins)
-    gap = np.abs(np.bincount(place, right, bins) - np.bincount(place, confidence, bins))
-    return float(gap.sum() / max(weight.sum(), 1))
-
-
-def score(
+def score_predictions(
     labels: Sequence[str],
-    truth: Ints,
+    y_true: Ints,
     probabilities: Floats,
     speakers: Sequence[str],
     sexes: Sequence[str] | None = None,
-    answered: Ints | None = None,
+    y_pred: Ints | None = None,
     seed: int = 0,
 ) -> Scores:
-    """All scores of answers: truth (U,), probabilities (U, E), each utterance's speaker ("" unknown) and sex.
+    """Compute all scores of a set of predictions.
 
-    ``answered`` (default: the most probable) lets an "unsure" answer count as wrong when it is given as -1. Intervals are
-    bootstrapped over speakers. Raises ValueError when there is nothing to score.
+    Args:
+        labels: The emotions (E).
+        y_true: Indices of the true emotions (U,).
+        probabilities: Probabilities (U, E).
+        speakers: Speaker of each utterance; "" is unknown and prevents intervals.
+        sexes: Sex of each speaker; "" is unknown.
+        y_pred: Indices of the predicted emotions (U,), -1 for "unsure", which is an error. Default: the most probable.
+        seed: Seed of the bootstrap.
+
+    Raises:
+        ValueError: There are no utterances.
+        KanjoError: scikit-learn is not installed.
     """
-    if not len(truth):
+    require_scikit_learn()
+    from sklearn import metrics
+
+    if not len(y_true):
         raise ValueError("nothing to score: no utterances")
-    n_emotions = len(labels)
-    chosen = probabilities.argmax(1) if answered is None else answered
-    # an answer of "unsure" takes a column of its own while we count, so that it can only lower a recall
-    wide = np.where(chosen < 0, n_emotions, chosen)
-    by_speaker = {
-        name: _counts(truth, wide, n_emotions, np.asarray([speaker == name for speaker in speakers]))
-        for name in dict.fromkeys(speakers)
-    }
-    parts = np.stack(list(by_speaker.values()))
-    whole = parts.sum(0)
-    draws = _resampled(parts, seed) if len(parts) >= 3 and "" not in by_speaker else None
+    indices = np.arange(len(labels))
+    # "unsure" is one more class, which is never true, so that it can only lower a score
+    predicted = np.where(y_pred < 0, len(labels), y_pred) if y_pred is not None else probabilities.argmax(1)
+    speaker_names = list(dict.fromkeys(speakers))
+    resampled = None
+    if len(speaker_names) >= MIN_SPEAKERS and "" not in speaker_names:
+        resampled = _bootstrap(_count_by_group(y_true, predicted, speakers, len(labels) + 1), seed)
 
-    def interval(measure: Any) -> Interval:
-        value = float(measure(whole))
-        if draws is None:
-            return Interval(value)
-        low, high = np.quantile(measure(draws), [0.025, 0.975])
-        return Interval(value, float(low), float(high))
+    def interval(value: float, metric: Callable[[Floats], Floats]) -> Interval:
+        if resampled is None:
+            return Interval(float(value))
+        low, high = np.quantile(metric(resampled), [0.025, 0.975])
+        return Interval(float(value), float(low), float(high))
 
-    support = whole.sum(1)
-    recalls = {name: float(whole[i, i] / support[i]) if support[i] else None for i, name in enumerate(labels)}
-    groups = {
-        sex: float(uar(_counts(truth, wide, n_emotions, np.asarray([other == sex for other in sexes or []]))))
-        for sex in sorted(set(sexes or []) - {""})
-    }
+    recalls = metrics.recall_score(y_true, predicted, labels=indices, average=None, zero_division=np.nan)
+    macro_f1 = metrics.f1_score(y_true, predicted, average="macro", zero_division=0.0)
+    matrix = metrics.confusion_matrix(y_true, predicted, labels=indices)
     return Scores(
         labels=tuple(labels),
-        n=len(truth),
-        uar=interval(uar),
-        accuracy=interval(accuracy),
-        macro_f1=interval(macro_f1),
-        recalls=recalls,
-        confusion=tuple(tuple(int(n) for n in row[:n_emotions]) for row in whole[:n_emotions]),
-        ece=expected_calibration_error(probabilities, truth),
-        speakers={name: float(uar(part)) for name, part in by_speaker.items() if name},
-        sexes=groups,
+        n=len(y_true),
+        uar=interval(unweighted_average_recall(y_true, predicted), uar_from_counts),
+        accuracy=interval(metrics.accuracy_score(y_true, predicted), accuracy_from_counts),
+        macro_f1=interval(macro_f1, macro_f1_from_counts),
+        recalls={name: None if np.isnan(value) else float(value) for name, value in zip(labels, recalls, strict=True)},
+        confusion_matrix=tuple(tuple(int(count) for count in row) for row in matrix),
+        ece=expected_calibration_error(probabilities, y_true),
+        uar_by_speaker=_uar_by_group(y_true, predicted, speakers, [name for name in speaker_names if name]),
+        uar_by_sex=_uar_by_group(y_true, predicted, sexes or [], sorted(set(sexes or []) - {""})),
     )
 
 
 def paired_bootstrap(
-    truth: Ints, first: Ints, second: Ints, units: Sequence[str], n_emotions: int, seed: int = 0
-) -> tuple[float, float, float, float]:
-    """UAR of ``first`` less that of ``second``, answers (U,) to the same truths (U,): value, 95 % interval, share of draws <= 0.
+    y_true: Ints, y_pred: Ints, other_y_pred: Ints, units: Sequence[str], n_classes: int, seed: int = 0
+) -> PairedDifference:
+    """The UAR of ``y_pred`` minus that of ``other_y_pred``, with a paired bootstrap.
 
-    Whole ``units`` (speakers) are drawn with replacement, the same for both, so that what is hard for both cancels out. An answer
-    of ``n_emotions`` is no emotion's.
+    Each resample draws whole units (speakers) with replacement, the same ones for both sets of predictions. What makes
+    an utterance difficult for both cancels out.
+
+    Args:
+        y_true: True classes (U,).
+        y_pred: Predicted classes (U,); ``n_classes`` is "unsure".
+        other_y_pred: Predictions (U,) of the other system.
+        units: The unit of each utterance.
+        n_classes: Number of classes.
+        seed: Seed of the bootstrap.
     """
-    names = {name: i for i, name in enumerate(dict.fromkeys(units))}
-    place = np.asarray([names[unit] for unit in units])
-    width = n_emotions + 1
-    parts = []
-    for answered in (first, second):
-        flat = np.bincount((place * width + truth) * width + answered, minlength=len(names) * width * width)
-        parts.append(flat.reshape(len(names), width, width).astype(np.int64))
-    value = float(uar(parts[0].sum(0)) - uar(parts[1].sum(0)))
-    draws = uar(_resampled(parts[0], seed)) - uar(_resampled(parts[1], seed))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return value, float(low), float(high), float((draws <= 0).mean())
+    uars = []
+    for predicted in (y_pred, other_y_pred):
+        counts = _count_by_group(y_true, predicted, units, n_classes + 1)
+        uars.append(uar_from_counts(_bootstrap(counts, seed)))
+    resampled = uars[0] - uars[1]
+    value = unweighted_average_recall(y_true, y_pred) - unweighted_average_recall(y_true, other_y_pred)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return PairedDifference(Interval(value, float(low), float(high)), float((resampled <= 0).mean()))
 
 
-def _counts(truth: Ints, answered: Ints, n_emotions: int, mask: npt.NDArray[np.bool_]) -> Counts:
-    return confusion_matrix(truth[mask], answered[mask], n_emotions + 1)
+# scikit-learn has no vectorized metrics. These compute thousands of resamples at once from confusion matrices; a test
+# compares them with scikit-learn.
 
 
-def _resampled(parts: Counts, seed: int) -> Floats:
-    """Confusion matrices of RESAMPLES draws of whole speakers with replacement: (S, E, E) -> (R, E, E)."""
-    n = len(parts)
-    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    return np.asarray(np.tensordot(weights, parts, 1), np.float64)
+def uar_from_counts(counts: Floats) -> Floats:
+    """Unweighted average recalls (...) of confusion matrices (..., E, E)."""
+    support = counts.sum(-1)
+    recall = np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(support, 1)
+    return np.asarray(recall.sum(-1) / np.maximum((support > 0).sum(-1), 1), np.float64)
+
+
+def accuracy_from_counts(counts: Floats) -> Floats:
+    """Accuracies (...) of confusion matrices (..., E, E)."""
+    correct = np.trace(counts, axis1=-2, axis2=-1)
+    return np.asarray(correct / np.maximum(counts.sum((-2, -1)), 1), np.float64)
+
+
+def macro_f1_from_counts(counts: Floats) -> Floats:
+    """Macro F1 (...) of confusion matrices (..., E, E), over the classes that are true or predicted at least once."""
+    true_positives = np.diagonal(counts, axis1=-2, axis2=-1)
+    true_plus_predicted = counts.sum(-1) + counts.sum(-2)
+    f1 = 2 * true_positives / np.maximum(true_plus_predicted, 1)
+    return np.asarray(f1.sum(-1) / np.maximum((true_plus_predicted > 0).sum(-1), 1), np.float64)
+
+
+def _count_by_group(y_true: Ints, y_pred: Ints, groups: Sequence[str], n_classes: int) -> Ints:
+    """Confusion matrices (G, E, E) of groups of utterances, in the order in which the groups first occur."""
+    index_of_group = {name: i for i, name in enumerate(dict.fromkeys(groups))}
+    group_index = np.asarray([index_of_group[name] for name in groups])
+    flat = (group_index * n_classes + y_true) * n_classes + y_pred
+    counts = np.bincount(flat, minlength=len(index_of_group) * n_classes * n_classes)
+    return counts.reshape(len(index_of_group), n_classes, n_classes).astype(np.int64)
+
+
+def _bootstrap(counts: Ints, seed: int) -> Floats:
+    """Confusion matrices (R, E, E) of resamples that draw whole groups (G, E, E) with replacement."""
+    n_groups = len(counts)
+    generator = np.random.default_rng(seed)
+    weights = generator.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=N_RESAMPLES)
+    return np.asarray(np.tensordot(weights, counts, 1), np.float64)
+
+
+def _uar_by_group(y_true: Ints, y_pred: Ints, groups: Sequence[str], names: Sequence[str]) -> dict[str, float]:
+    """UAR of the utterances of each named group."""
+    group_of_utterance = np.asarray(groups)
+    masks = {name: group_of_utterance == name for name in names}
+    return {name: unweighted_average_recall(y_true[mask], y_pred[mask]) for name, mask in masks.items()}

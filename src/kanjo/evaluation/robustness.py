@@ -1,4 +1,4 @@
-"""The same utterances as they might have come: fainter, clipped, over a telephone, as MP3, in noise; and what a bundle scores then."""
+"""Robustness: scores of a bundle on degraded copies of the test utterances."""
 
 from __future__ import annotations
 
@@ -8,44 +8,58 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from kanjo import audio
 from kanjo.audio import Signal
 from kanjo.corpora import Utterance
 from kanjo.errors import AudioError, CorpusError
-from kanjo.evaluation.evaluate import Answer, Progress, scores_of, truths_of
+from kanjo.evaluation.evaluate import (
+    Progress,
+    ScoredUtterance,
+    compute_scores,
+    read_utterance,
+    reference_emotions,
+    scored_utterance,
+)
 from kanjo.evaluation.metrics import Scores
 from kanjo.inference.recognizer import Recognizer
 
-#: A signal (N,) and its rate (Hz) -> the same in a condition. Chance is drawn from the generator.
-Condition = Callable[[Signal, int, np.random.Generator], tuple[Signal, int]]
+#: Degrades a signal (N,) at a sampling rate (Hz); returns the new signal and its rate. Randomness is the generator's.
+Degradation = Callable[[Signal, int, np.random.Generator], tuple[Signal, int]]
+
+_QUIETER_DB = 30
+_CLIPPING_DB = 10
+_NOISE_SNR_DB = 10
+_TELEPHONE_RATE = 8000
+_MP3_KBIT_S = 32
+_MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 
-def fainter(signal: Signal, rate: int, chance: np.random.Generator) -> tuple[Signal, int]:
-    """30 dB down."""
-    return signal * np.float32(10 ** (-30 / 20)), rate
+def reduce_level(signal: Signal, rate: int, generator: np.random.Generator) -> tuple[Signal, int]:
+    """Reduce the level by 30 dB."""
+    return signal * np.float32(10 ** (-_QUIETER_DB / 20)), rate
 
 
-def clipped(signal: Signal, rate: int, chance: np.random.Generator) -> tuple[Signal, int]:
-    """So loud that its peak would be 10 dB over full scale, and cut off there."""
+def clip(signal: Signal, rate: int, generator: np.random.Generator) -> tuple[Signal, int]:
+    """Amplify until the peak is 10 dB over full scale, and clip at full scale."""
     peak = max(float(np.abs(signal).max()), 1e-9)
-    return np.clip(signal * np.float32(10 ** (10 / 20) / peak), -1, 1), rate
+    return np.clip(signal * np.float32(10 ** (_CLIPPING_DB / 20) / peak), -1, 1), rate
 
 
-def telephone(signal: Signal, rate: int, chance: np.random.Generator) -> tuple[Signal, int]:
-    """Sampled at 8 kHz: nothing above 4."""
-    return audio.resample(signal, rate, 8000), 8000
+def limit_to_telephone_band(signal: Signal, rate: int, generator: np.random.Generator) -> tuple[Signal, int]:
+    """Resample to 8 kHz, so that nothing is left above 4 kHz."""
+    return audio.resample(signal, rate, _TELEPHONE_RATE), _TELEPHONE_RATE
 
 
-def mp3(signal: Signal, rate: int, chance: np.random.Generator) -> tuple[Signal, int]:
-    """Through MP3 at 32 kbit/s, at its own rate where MP3 knows that, else at 16 kHz."""
-    if rate not in (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000):
+def compress_mp3(signal: Signal, rate: int, generator: np.random.Generator) -> tuple[Signal, int]:
+    """Encode and decode as MP3 at 32 kbit/s, at 16 kHz if MP3 does not support the sampling rate."""
+    if rate not in _MP3_RATES:
         signal, rate = audio.resample(signal, rate, 16000), 16000
-    low, high = (32, 320) if rate >= 32000 else (8, 160)  # what libsndfile spreads its compression levels over
+    # libsndfile maps the compression level from 0 to 1 linearly to this range of bit rates, and refuses 1 itself
+    lowest, highest = (32, 320) if rate >= 32000 else (8, 160)
+    level = min((highest - _MP3_KBIT_S) / (highest - lowest), 0.999)
     buffer = io.BytesIO()
-    level = min((high - 32) / (high - low), 0.999)  # 1 itself is refused
     soundfile.write(
         buffer, signal, rate, "MPEG_LAYER_III", format="MP3", bitrate_mode="CONSTANT", compression_level=level
     )
@@ -53,51 +67,66 @@ def mp3(signal: Signal, rate: int, chance: np.random.Generator) -> tuple[Signal,
     return soundfile.read(buffer, dtype="float32")[0], rate
 
 
-def noisy(signal: Signal, rate: int, chance: np.random.Generator) -> tuple[Signal, int]:
-    """Pink noise, 10 dB below the utterance's own level."""
-    spectrum = np.fft.rfft(chance.standard_normal(len(signal)))
+def add_pink_noise(signal: Signal, rate: int, generator: np.random.Generator) -> tuple[Signal, int]:
+    """Add pink noise at a signal-to-noise ratio of 10 dB."""
+    spectrum = np.fft.rfft(generator.standard_normal(len(signal)))
     noise = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1)), len(signal))
-    wanted = np.sqrt(np.mean(np.square(signal)) / max(float(np.mean(np.square(noise))), 1e-12) / 10)
-    return np.asarray(signal + wanted * noise, np.float32), rate
+    power_ratio = np.mean(np.square(signal)) / max(float(np.mean(np.square(noise))), 1e-12)
+    gain = np.sqrt(power_ratio / 10 ** (_NOISE_SNR_DB / 10))
+    return np.asarray(signal + gain * noise, np.float32), rate
 
 
-CONDITIONS: dict[str, Condition] = {
-    "30 dB quieter": fainter,
-    "clipped, 10 dB over full scale": clipped,
-    "8 kHz, as over a telephone": telephone,
-    "MP3 at 32 kbit/s": mp3,
-    "pink noise, 10 dB below": noisy,
+#: Name in the model card and in ``bundle.json`` -> degradation.
+DEGRADATIONS: dict[str, Degradation] = {
+    "30 dB quieter": reduce_level,
+    "clipped (10 dB over full scale)": clip,
+    "telephone band (8 kHz)": limit_to_telephone_band,
+    "MP3 at 32 kbit/s": compress_mp3,
+    "pink noise (10 dB SNR)": add_pink_noise,
 }
 
 
-def under(
+def evaluate_robustness(
     recognizer: Recognizer, rows: Sequence[Utterance], paths: Sequence[Path], progress: Progress | None = None
 ) -> Iterator[tuple[str, Scores]]:
-    """Each condition's scores on every utterance whose emotion the bundle knows. The same chance each time. Raises CorpusError."""
-    truths = truths_of(recognizer, rows)
-    known = [i for i, truth in enumerate(truths) if truth in recognizer.labels]
-    done = 0
-    for name, condition in CONDITIONS.items():
-        answers = []
-        for i in known:
-            found = _answer(recognizer, rows[i], paths[i], truths[i], condition)
-            answers += [found] if found else []
-            done += 1
+    """Yield the name and the scores of each degradation.
+
+    The random numbers depend only on the file names, so that every call degrades the utterances in the same way.
+
+    Args:
+        recognizer: The model.
+        rows: The utterances; those with an emotion that the model does not predict are left out.
+        paths: The recording of each utterance.
+        progress: Called after each degraded utterance.
+
+    Raises:
+        CorpusError: No utterance can be scored.
+    """
+    emotions = reference_emotions(recognizer, rows)
+    indices = [i for i, emotion in enumerate(emotions) if emotion in recognizer.labels]
+    n_done = 0
+    for name, degradation in DEGRADATIONS.items():
+        utterances = []
+        for i in indices:
+            utterance = _predict_degraded(recognizer, rows[i], paths[i], emotions[i], degradation)
+            if utterance is not None:
+                utterances.append(utterance)
+            n_done += 1
             if progress:
-                progress(done, len(known) * len(CONDITIONS))
-        if not answers:
-            raise CorpusError("nothing to score: no utterance could be heard")
-        yield name, scores_of(recognizer.labels, answers)
+                progress(n_done, len(indices) * len(DEGRADATIONS))
+        if not utterances:
+            raise CorpusError("nothing to score: no utterance could be decoded")
+        yield name, compute_scores(recognizer.labels, utterances)
 
 
-def _answer(recognizer: Recognizer, row: Utterance, path: Path, truth: str, condition: Condition) -> Answer | None:
+def _predict_degraded(
+    recognizer: Recognizer, row: Utterance, path: Path, emotion: str, degradation: Degradation
+) -> ScoredUtterance | None:
+    """The prediction for the degraded utterance; None if it can't be decoded."""
     try:
-        source = audio.open_source(path)
-        rate = source.native_rate
-        signal = audio.stretch(source.signal(), rate, row.start_s, row.end_s, str(path))
-        chance = np.random.default_rng(zlib.crc32(row.file.encode()))
-        found = recognizer.predict_signal(*condition(signal, rate, chance), name=str(path))
+        signal, rate = read_utterance(row, path)
+        generator = np.random.default_rng(zlib.crc32(row.file.encode()))
+        prediction = recognizer.predict_signal(*degradation(signal, rate, generator), name=str(path))
     except (AudioError, soundfile.LibsndfileError):
         return None
-    shares: npt.NDArray[np.float64] = np.asarray([found.probabilities[name] for name in recognizer.labels])
-    return Answer(row.corpus, row.file, row.speaker_key, row.sex, truth, found.label, tuple(shares.tolist()), str(path))
+    return scored_utterance(row, emotion, prediction, recognizer.labels, path)

@@ -1,66 +1,117 @@
-"""All folds of a cross-validation as one: every test speaker's answers, scored and reported together."""
+"""Cross-validation: train all folds of a recipe, pool their predictions, and write one report."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import typer
-
-from kanjo.cli.common import say
+from kanjo import files
 from kanjo.errors import KanjoError
-from kanjo.experiments.pipeline import protocol_of
+from kanjo.evaluation.evaluate import Evaluation, compute_scores
+from kanjo.evaluation.predictions_file import read_predictions
+from kanjo.evaluation.reports.run_info import RunInfo
+from kanjo.evaluation.reports.run_report import write_enrolled_scores, write_run_report
+from kanjo.experiments.leakage import describe_all_folds
+from kanjo.experiments.pipeline import describe_protocol, load_data
+from kanjo.experiments.subprocesses import TrainingJob, run_jobs
 
 if TYPE_CHECKING:
-    from kanjo.train.data.experiment_data import Material
+    from pathlib import Path
+
+    from kanjo.evaluation.evaluate import ScoredUtterance
+    from kanjo.experiments.reporter import Reporter
+    from kanjo.experiments.run_folder import RunFolder
+    from kanjo.train.config.schema import Recipe
+    from kanjo.train.data.experiment_data import ExperimentData
 
 
-def pool(folder: Path, material: Material) -> None:
-    """Scores and report of all folds that are done, pooled. Raises KanjoError when none is."""
-    from kanjo.evaluation import evaluate as scoring
-    from kanjo.evaluation.reports import run_report
+@dataclass(frozen=True)
+class CrossValidationResult:
+    """The pooled evaluation of all folds that have been trained.
 
-    answers, known, missing = [], [], []
-    minutes = 0.0
-    for fold in material.folds:
-        place = folder / f"fold-{fold.index}"
-        if (place / "predictions.csv").is_file():
-            answers += scoring.read_answers(place / "predictions.csv")[1]
-            minutes += json.loads((place / "scores.json").read_text(encoding="utf-8")).get("minutes") or 0.0
-            enrolled = place / f"predictions-{run_report.ENROLLED}.csv"
-            known += scoring.read_answers(enrolled)[1] if enrolled.is_file() else []
-        else:
-            missing.append(fold.index)
-    if not answers:
-        raise KanjoError(f"no fold was finished; see {folder}/fold-*/log.txt")
-    said: dict[str, list[int]] = {}
-    for fold in material.folds:
-        for line in material.audit(fold).sentences():
-            said.setdefault(line, []).append(fold.index)
-    everywhere = len(material.folds)
-    sentences = [
-        f"every fold: {line}" if len(where) == everywhere else f"fold {', '.join(map(str, where))}: {line}"
-        for line, where in said.items()
+    Attributes:
+        folder: The folder of the cross-validation.
+        protocol: Description of the protocol and the folds.
+        plain: Evaluation without speaker profiles.
+        enrolled: Evaluation with enrolled speakers; None if the model does not use them.
+        missing_folds: The folds without predictions, because their training failed.
+    """
+
+    folder: RunFolder
+    protocol: str
+    plain: Evaluation
+    enrolled: Evaluation | None
+    missing_folds: tuple[int, ...]
+
+
+def cross_validate(
+    recipe: Recipe, corpus_root: str | None, folder: RunFolder, n_parallel: int, reporter: Reporter
+) -> CrossValidationResult:
+    """Train and test all folds of a recipe, each in a subprocess, and pool their predictions.
+
+    Args:
+        recipe: The resolved recipe.
+        corpus_root: The folder of the corpora.
+        folder: The folder of the cross-validation. Folds that are finished there are not trained again.
+        n_parallel: Folds that are trained at the same time; 0: one per core.
+        reporter: Receives progress and messages.
+
+    Raises:
+        KanjoError: No fold could be trained.
+    """
+    data = load_data(recipe, corpus_root, reporter)
+    files.write_text(folder.recipe, recipe.text())
+    jobs = [
+        TrainingJob(
+            name=f"fold {fold.index}",
+            folder=folder.fold(fold.index),
+            recipe=folder.recipe,
+            result=folder.fold(fold.index).scores,
+            arguments=("--fold", str(fold.index)),
+        )
+        for fold in data.folds
     ]
-    pooled = scoring.Evaluation(material.emotions, tuple(answers), scoring.scores_of(material.emotions, answers))
-    experiment = material.recipe
-    what = f"{len(material.folds) - len(missing)} of {len(material.folds)} folds pooled"
-    facts: dict[str, Any] = {
-        "protocol": protocol_of(experiment, what),
-        "audit": sentences,
-        "recipe": experiment.text(),
-        "minutes": minutes,
-    }
-    told = None
-    if known:
-        told = scoring.Evaluation(material.emotions, tuple(known), scoring.scores_of(material.emotions, known))
-        run_report.write_enrolled(folder, told)
-        facts["enrolled"] = told.scores.as_dict()
-    run_report.write_run(folder, f"{experiment.name}, cross-validation", pooled, facts)
-    print(f"{experiment.name}, {protocol_of(experiment, what)}")
-    print("\n".join(run_report.summary(pooled.scores, told.scores if told else None)))
-    say(f"report: {folder / 'report.html'}")
-    if missing:
-        say(f"kanjo: missing folds: {', '.join(map(str, missing))}; run again with --resume -o {folder}")
-        raise typer.Exit(1)
+    run_jobs(jobs, corpus_root, n_parallel, reporter)
+    return pool_folds(folder, data)
+
+
+def pool_folds(folder: RunFolder, data: ExperimentData) -> CrossValidationResult:
+    """Score the predictions of all finished folds together and write the report.
+
+    Raises:
+        KanjoError: No fold is finished.
+    """
+    runs = {fold.index: folder.fold(fold.index) for fold in data.folds}
+    finished = [run for run in runs.values() if run.predictions.is_file()]
+    if not finished:
+        raise KanjoError(f"no fold was finished; see {folder.fold_logs}")
+    plain = _pool(data, [run.predictions for run in finished])
+    enrolled_files = [run.predictions_enrolled for run in finished if run.predictions_enrolled.is_file()]
+    enrolled = _pool(data, enrolled_files) if enrolled_files else None
+    protocol = describe_protocol(data.recipe, f"{len(finished)} of {len(runs)} folds pooled")
+    info = RunInfo(
+        protocol=protocol,
+        leakage=tuple(describe_all_folds(data)),
+        recipe=data.recipe.text(),
+        training_minutes=sum(_training_minutes(run) for run in finished),
+        scores_enrolled=enrolled.scores if enrolled else None,
+    )
+    if enrolled:
+        write_enrolled_scores(folder.report_paths, enrolled)
+    write_run_report(folder.report_paths, f"{data.recipe.name}, cross-validation", plain, info)
+    missing = tuple(index for index, run in runs.items() if run not in finished)
+    return CrossValidationResult(folder, protocol, plain, enrolled, missing)
+
+
+def _pool(data: ExperimentData, predictions: list[Path]) -> Evaluation:
+    """The evaluation of several files of predictions together."""
+    utterances: list[ScoredUtterance] = []
+    for path in predictions:
+        utterances += read_predictions(path)[1]
+    return Evaluation(data.emotions, tuple(utterances), compute_scores(data.emotions, utterances))
+
+
+def _training_minutes(run: RunFolder) -> float:
+    content = json.loads(run.scores.read_text(encoding="utf-8"))
+    return float(content.get("training_minutes") or 0.0)

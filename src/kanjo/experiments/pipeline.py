@@ -1,377 +1,304 @@
-"""Run folders: which one a command means, and what happens in it from recipe to report."""
+"""Train one fold: load the data, report leakage, fit, export, test, and write the report."""
 
 from __future__ import annotations
 
 import csv
 import json
 import logging
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import typer
+import numpy as np
 
-from kanjo import bundle, files
-from kanjo.cli.common import progress, say
-from kanjo.errors import KanjoError, RecipeError
-from kanjo.experiments.scoring import tested
+from kanjo import bundle as bundles
+from kanjo import files
+from kanjo.errors import RecipeError
+from kanjo.evaluation import metrics
+from kanjo.evaluation.reports.run_info import RunInfo
+from kanjo.evaluation.reports.run_report import (
+    summarize,
+    write_enrolled_scores,
+    write_run_report,
+    write_stage1_figures,
+)
+from kanjo.evaluation.reports.signal_plots import plot_log_mels
+from kanjo.experiments.leakage import describe_leakage, split_metadata
+from kanjo.experiments.reporter import NullReporter, run_log
+from kanjo.experiments.run_folder import STAGE1, STAGE2
+from kanjo.experiments.scoring import TestResult, evaluate_test_fold
+from kanjo.train.data.experiment_data import load_experiment_data, write_split
+from kanjo.train.distributed import rank_and_size
+from kanjo.train.export.bundle import export_bundle
+from kanjo.train.features.log_mel import LogMel
+from kanjo.train.features.spectrogram_images import log_mel_images
+from kanjo.train.fit import fit
+from kanjo.train.tasks.two_stage import find_stage1_weights, stage1_minutes, train_stage1
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kanjo.corpora.splits import Fold
+    from kanjo.evaluation.reports.rendering import RenderedFigure
+    from kanjo.experiments.reporter import Reporter
+    from kanjo.experiments.run_folder import RunFolder
     from kanjo.train.config.schema import Recipe
-    from kanjo.train.data.experiment_data import Material
-    from kanjo.train.fit import Fitted
-    from kanjo.train.tasks.two_stage import Finetuned
+    from kanjo.train.data.experiment_data import ExperimentData
+    from kanjo.train.fit import TrainedModel
+    from kanjo.train.tasks.two_stage import Stage1Result
 
 log = logging.getLogger("kanjo")
-FINETUNE, TRAIN = "finetune", "train"
-#: What an untested run leaves.
-VALIDATION = "validation.json"
 
 
-def experiment_of(name: str, overrides: list[str] | None, corpus_root: str | None, fold: int | None) -> Recipe:
-    """The recipe that a command means. Raises KanjoError where the extra ``train`` isn't installed."""
-    try:
-        from kanjo.train.config.loading import load_recipe
-    except ImportError as error:
-        raise KanjoError(f"training needs more than the core install: pip install 'kanjo[train]' ({error})") from error
-    extra = [f"split.fold={fold}"] if fold else []
-    return load_recipe(name, [*(overrides or []), *extra], corpus_root)
+@dataclass(frozen=True)
+class TrainOptions:
+    """How a fold is trained.
 
-
-def run_folder(experiment: Recipe, output: Path | None, resume: bool, kind: str, stage: str = "") -> Path:
-    """The folder of a run: the one that was named, or a new one, or the one to go on with. Raises RecipeError.
-
-    A second stage goes into the folder of the newest first stage that still waits for it.
+    Attributes:
+        stage: "stage1" or "stage2" to train one stage of a model with two; "" for all stages.
+        resume: Whether the run continues from its last epoch.
+        threads: Cores to use; 0: all.
+        skip_test: Whether to stop after training, without test and bundle.
     """
-    if output is None:
-        home = Path("runs") / experiment.name
-        earlier = sorted(home.glob(f"*-{kind}"))
-        waiting = [run for run in earlier if (run / FINETUNE).is_dir() and not (run / "checkpoints").exists()]
-        if stage == TRAIN and waiting:
-            output = waiting[-1]
-        elif resume and not earlier:
-            raise RecipeError(f"nothing to resume: no run under {home} ends in {kind}; name one with -o")
-        else:
-            output = earlier[-1] if resume else home / f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}"
-    # one stage alone goes into a folder that has the other's, or nothing but its recipe
-    begun = {FINETUNE: [output / FINETUNE, output / "checkpoints"], TRAIN: [output / "checkpoints"]}.get(
-        stage, [output]
-    )
-    if not resume and any(folder.is_dir() and any(folder.iterdir()) for folder in begun):
-        raise RecipeError(f"{output} is not empty; go on with it by --resume, or choose another place with -o")
-    return output
+
+    stage: str = ""
+    resume: bool = False
+    threads: int = 0
+    skip_test: bool = False
 
 
-def settle(experiment: Recipe, run: Path, resume: bool) -> Recipe:
-    """The recipe with what "auto" comes to written in; a run that goes on keeps what it began with.
+@dataclass(frozen=True)
+class ValidationScores:
+    """Validation UARs (0 to 1) of a run without test.
 
-    Raises RecipeError when the run was begun with another recipe.
+    Attributes:
+        uar: UAR after the last epoch.
+        best_uar: UAR after the best epoch.
+        enrolled: UAR with enrolled speakers; None if the model does not use them.
+        minutes: Duration of the training.
     """
-    from kanjo.train.config.loading import load_recipe
-    from kanjo.train.models.pretrained_weights import AUTO, NONE, published_of, settled
 
-    stored = run / "recipe.yaml"
-    begun = load_recipe(str(stored)) if stored.is_file() else None
-    source = getattr(experiment.network, "weights", "")
-    if source == AUTO:
-        known = getattr(begun.network, "weights", "") if begun else ""
-        if experiment.init:
-            known = NONE  # the bundle's weights take their place
-        source, why = (known, "") if known else settled(source, published_of(experiment.network))
-        if why:
-            say(why)
-        network = experiment.network.model_copy(update={"weights": source})
-        experiment = experiment.model_copy(update={"network": network})
-    aside: dict[str, Any] = {"ablations": {}, "tune": None}  # other commands' business: no run depends on them
-    if begun is not None and resume and begun.model_copy(update=aside) != experiment.model_copy(update=aside):
-        raise RecipeError(f"{run} was begun with another recipe (compare {stored}); resume it with the same one")
-    return experiment
+    uar: float
+    best_uar: float
+    enrolled: float | None
+    minutes: float
 
 
-def run_fold(
-    experiment: Recipe,
-    corpus_root: str | None,
-    run: Path,
-    *,
-    stage: str,
-    resume: bool,
-    threads: int,
-    silent: bool,
-    untested: bool = False,
-) -> None:
-    """One fold from recipe to report, to its validation scores (``untested``), or one of its two stages; of several processes (torchrun) the first tests and reports."""
-    from kanjo.train.distributed import rank_and_size
-    from kanjo.train.fit import fit
-    from kanjo.train.tasks.two_stage import minutes_of
+@dataclass(frozen=True)
+class FoldResult:
+    """What the training of a fold produced. Parts that were not requested are None.
 
-    rank, size = rank_and_size()
-    if size > 1 and experiment.training.optimizer == "lbfgs":
-        raise RecipeError(
-            f"{experiment.name} fits its heads to all utterances at once, in one process; start it without torchrun"
-        )
-    if size > 1 and experiment.network.type == "dcnn-blstm-attention":
-        raise RecipeError(f"{experiment.name} has two stages, which train in one process; start it without torchrun")
-    silent = silent or rank > 0
-    with logged(run, silent, rank == 0):
-        with progress("decoding", silent) as show:
-            material = prepared(experiment, corpus_root, show)
-        fold = material.fold(experiment.split.fold)
-        sentences = note_split(run, material, fold) if rank == 0 else []
-        try:
-            extractor = _first_stage(material, fold, run, stage, resume, threads, silent)
-            if stage == FINETUNE:
-                say(f"extractor: {extractor}   next: kanjo train {run} --stage train -o {run}")
-                return
-            shown = not silent and sys.stderr.isatty()
-            fitted = fit(
-                material,
-                fold,
-                run,
-                extractor=extractor,
-                resume=resume,
-                threads=threads,
-                progress=shown,
-                refit=not untested,
-            )
-            if extractor:  # of two stages both took their time
-                fitted = replace(fitted, minutes=fitted.minutes + minutes_of(extractor))
-        except KeyboardInterrupt:
-            say(f"kanjo: stopped; go on with --resume -o {run}")
-            raise typer.Exit(130) from None
+    Attributes:
+        folder: The run folder.
+        stage1_weights: The weights of the first stage, if only this stage was trained.
+        training: Description of the training: best epoch, temperature, duration.
+        validation: Validation scores, if the test was skipped.
+        test: Evaluation on the test utterances.
+    """
+
+    folder: RunFolder
+    stage1_weights: Path | None = None
+    training: str = ""
+    validation: ValidationScores | None = None
+    test: TestResult | None = None
+
+
+def train_fold(
+    recipe: Recipe, corpus_root: str | None, folder: RunFolder, options: TrainOptions, reporter: Reporter
+) -> FoldResult:
+    """Train the fold of a recipe, export its bundle, and test the bundle.
+
+    In a distributed run (torchrun), all processes train, and the first one exports, tests and writes the files.
+
+    Args:
+        recipe: The resolved recipe.
+        corpus_root: The folder of the corpora.
+        folder: The run folder.
+        options: Which parts are done.
+        reporter: Receives progress and messages.
+
+    Raises:
+        KanjoError: The data can't be read, or the folder can't be written.
+        RecipeError: The recipe can't be trained in this way.
+        KeyboardInterrupt: The user pressed Ctrl-C. The run can be resumed.
+    """
+    rank, n_processes = rank_and_size()
+    if n_processes > 1:
+        _check_distributed(recipe)
+    if rank > 0:
+        reporter = NullReporter()
+    with run_log(folder.log if rank == 0 else None, reporter):
+        data = load_data(recipe, corpus_root, reporter)
+        fold = data.fold(recipe.split.fold)
+        leakage = _write_split_and_leakage(data, fold, folder) if rank == 0 else []
+        stage1_weights = _stage1_weights(data, fold, folder, options, reporter)
+        if options.stage == STAGE1:
+            return FoldResult(folder, stage1_weights=stage1_weights)
+        model = _fit(data, fold, folder, stage1_weights, options, reporter)
         if rank > 0:
-            return
-        if untested:
-            _note_validation(run, fitted)
-            return
-        score_run(material, fold, sentences, fitted, run, threads, silent)
-    say(f"run folder: {run}   report: {run / 'report.html'}   try: kanjo predict --model {run} clip.wav")
+            return FoldResult(folder)
+        training = describe_training(model)
+        if options.skip_test:
+            return FoldResult(folder, training=training, validation=_write_validation(model, folder))
+        test = _export_and_test(data, fold, leakage, model, folder, options.threads, reporter)
+        return FoldResult(folder, training=training, test=test)
 
 
-def _note_validation(run: Path, fitted: Fitted) -> None:
-    """``validation.json``: UAR of the last epoch and of the best, and with speakers known; shares of 1."""
-    with (run / "metrics.csv").open(encoding="utf-8", newline="") as stream:
-        last = list(csv.DictReader(stream))[-1]
-    enrolled = fitted.enrolled.validation_uar if fitted.enrolled else None
-    content = {
-        "uar": float(last["validation_uar"]),
-        "best_uar": fitted.validation_uar,
-        "enrolled": enrolled,
-        "minutes": fitted.minutes,
-    }
-    files.write_text(run / VALIDATION, json.dumps(content) + "\n")
-    print(f"validation speakers: UAR {100 * float(last['validation_uar']):.1f} % at the last epoch; {_said(fitted)}")
+def load_data(recipe: Recipe, corpus_root: str | None, reporter: Reporter) -> ExperimentData:
+    """Read the corpora of a recipe, split them into folds, and decode their recordings."""
+    with reporter.progress("decoding") as progress:
+        return load_experiment_data(recipe, corpus_root, progress)
 
 
-def look_ahead(experiment: Recipe, corpus_root: str | None, threads: int, silent: bool) -> None:
-    """What a run would be and cost."""
-    from kanjo.train import cost_estimate
-    from kanjo.train.models.pretrained_weights import AUTO, NONE
-
-    if (
-        getattr(experiment.network, "weights", "") == AUTO
-    ):  # what a run costs doesn't depend on them, so they aren't fetched
-        experiment = experiment.model_copy(update={"network": experiment.network.model_copy(update={"weights": NONE})})
-    with progress("decoding", silent) as show:
-        material = prepared(experiment, corpus_root, show)
-    fold = material.fold(experiment.split.fold)
-    for line in [*material.audit(fold).sentences(), *_inherited_leak(material, fold)]:
-        print(line)
-    found = cost_estimate.cost(material, fold, threads)
-    clips = experiment.training.batch_size / found.seconds_a_step
-    print(f"{experiment.name}: {found.parameters:,} parameters, emotions {', '.join(material.emotions)}")
-    print(f"{found.steps} steps an epoch, {found.seconds_a_step:.2f} s each ({clips:.0f} clips/s)")
-    print(
-        f"at most {found.minutes:.0f} minutes for {experiment.training.epochs} epochs, {found.peak_mb / 1024:.1f} GB of memory"
-    )
+def describe_protocol(recipe: Recipe, folds: str) -> str:
+    """The split protocol, the folds and the corpora, for reports."""
+    return f"{recipe.split.protocol}, {folds}; corpora: {', '.join(corpus.name for corpus in recipe.corpora)}"
 
 
-def note_split(run: Path, material: Material, fold: Fold) -> list[str]:
-    """Recipe and split into the run's folder; what the split leaks into the log, and returned."""
-    from kanjo.train.data.experiment_data import write_split
-
-    files.write_text(run / "recipe.yaml", material.recipe.text())
-    write_split(run / "split.csv", material, fold)
-    sentences = [*material.audit(fold).sentences(), *_inherited_leak(material, fold)]
-    for line in sentences:
-        log.info("%s", line)
-    return sentences
-
-
-def _inherited_leak(material: Material, fold: Fold) -> list[str]:
-    """What the bundle that training starts from has heard of the test speakers."""
-    from kanjo.train.warm_start import inherited
-
-    found = []
-    test = {material.rows[i].speaker_key for i in fold.test} - {""}
-    for before in inherited(material.recipe):
-        shared = len(test & set(before.split.get("train_speakers", ())))
-        found.append(
-            f"LEAK: the bundle {before.name}, which training starts from, was trained on {shared} of {len(test)} test speakers"
-            if shared
-            else f"the bundle {before.name}, which training starts from, has heard none of the test speakers"
+def describe_training(model: TrainedModel) -> str:
+    """Best epoch, temperature and duration of a training, for reports."""
+    uar = f"{100 * model.validation_uar:.1f} %"
+    temperature = f"temperature {model.temperature:.2f}"
+    if model.ood_temperature:
+        largest_factor = model.ood_temperature.max_ratio**model.ood_temperature.exponent
+        temperature += f" (up to {largest_factor:.1f} times as high for out-of-distribution recordings)"
+    minutes = f"{model.minutes:.1f} minutes of training."
+    if model.before_refit:
+        return (
+            f"Validation UAR {uar} at epoch {model.best_epoch}, {temperature}, {minutes} "
+            "The exported model was then trained from the start on training and validation utterances together."
         )
-    return found
+    return f"Best epoch {model.best_epoch} by validation UAR ({uar}), {temperature}, {minutes}"
 
 
-def _first_stage(
-    material: Material, fold: Fold, run: Path, stage: str, resume: bool, threads: int, silent: bool
+def _check_distributed(recipe: Recipe) -> None:
+    """Raise RecipeError for recipes that can't be trained in several processes."""
+    if not recipe.model.supports_distributed:
+        raise RecipeError(f"{recipe.name} is trained in one process; start it without torchrun")
+
+
+def _write_split_and_leakage(data: ExperimentData, fold: Fold, folder: RunFolder) -> list[str]:
+    """Write recipe and split into the run folder; log and return what training and test share."""
+    files.write_text(folder.recipe, data.recipe.text())
+    write_split(folder.split, data, fold)
+    leakage = describe_leakage(data, fold)
+    for sentence in leakage:
+        log.info("%s", sentence)
+    return leakage
+
+
+def _stage1_weights(
+    data: ExperimentData, fold: Fold, folder: RunFolder, options: TrainOptions, reporter: Reporter
 ) -> Path | None:
-    """The finetuned extractor: made now, or (for the second stage alone, and in a run that goes on) found. None: no such stage."""
-    from kanjo.train.tasks.two_stage import find_extractor, finetune
-
-    if material.recipe.finetune is None and stage != FINETUNE:
+    """Train the first stage, or find its weights if it is finished. None for models with one stage."""
+    if data.recipe.stage1 is None and options.stage != STAGE1:
         return None
-    if stage == TRAIN or resume:
-        known = find_extractor(material, fold, run)
-        if known is not None and (stage == TRAIN or known.is_relative_to(run)):
-            log.info("extractor: %s", known)
-            return known
-        if stage == TRAIN:
+    if options.stage == STAGE2 or options.resume:
+        weights = find_stage1_weights(data, fold, folder.stage1_candidates)
+        if weights and (options.stage == STAGE2 or weights.is_relative_to(folder.path)):
+            log.info("weights of stage 1: %s", weights)
+            return weights
+        if options.stage == STAGE2:
             raise RecipeError(
-                f"no finetuned extractor of this recipe and fold in {run} or beside it; make one: "
-                f"kanjo train {run} --stage finetune -o {run}"
+                f"no weights of stage 1 for this recipe and fold in {folder} or the folders beside it; train it first: "
+                f"kanjo train {folder} --stage stage1 -o {folder}"
             )
-    shown = not silent and sys.stderr.isatty()
-    made = finetune(material, fold, run, resume=resume, threads=threads, progress=shown)
-    _draw_stage(material, made)
-    return made.path
+    result = train_stage1(
+        data,
+        fold,
+        folder.stage1_paths,
+        resume=options.resume,
+        threads=options.threads,
+        progress=reporter.show_training_progress,
+    )
+    _write_stage1_report(data, result, folder)
+    return result.path
 
 
-def _draw_stage(material: Material, made: Finetuned) -> None:
-    """The first stage's pictures: how its segments were told apart, on validation speakers, and its learning curves."""
-    import numpy as np
-
-    from kanjo.evaluation import metrics
-    from kanjo.evaluation.reports import run_report
-
-    truths, shares = np.asarray(made.truths), np.asarray(made.probabilities)
-    run_report.write_stage(made.path.parent, metrics.score(material.emotions, truths, shares, made.speakers))
+def _write_stage1_report(data: ExperimentData, result: Stage1Result, folder: RunFolder) -> None:
+    """Draw the confusion matrix of the validation segments, and the learning curves."""
+    labels, probabilities = np.asarray(result.labels), np.asarray(result.probabilities)
+    scores = metrics.score_predictions(data.emotions, labels, probabilities, result.speakers)
+    write_stage1_figures(folder.stage1.path, folder.stage1.metrics, scores)
 
 
-def score_run(
-    material: Material,
+def _fit(
+    data: ExperimentData,
     fold: Fold,
-    sentences: list[str],
-    fitted: Fitted,
-    run: Path,
+    folder: RunFolder,
+    stage1_weights: Path | None,
+    options: TrainOptions,
+    reporter: Reporter,
+) -> TrainedModel:
+    """Train the model, or the second stage of a model with two."""
+    model = fit(
+        data,
+        fold,
+        folder.fit_paths(stage1_weights),
+        resume=options.resume,
+        threads=options.threads,
+        progress=reporter.show_training_progress,
+        refit=not options.skip_test,
+    )
+    if stage1_weights:
+        model = replace(model, minutes=model.minutes + stage1_minutes(stage1_weights))
+    return model
+
+
+def _write_validation(model: TrainedModel, folder: RunFolder) -> ValidationScores:
+    """Write the validation scores of a run without test."""
+    with folder.metrics.open(encoding="utf-8", newline="") as stream:
+        last_epoch = list(csv.DictReader(stream))[-1]
+    scores = ValidationScores(
+        uar=float(last_epoch["validation_uar"]),
+        best_uar=model.validation_uar,
+        enrolled=model.enrolled.validation_uar if model.enrolled else None,
+        minutes=model.minutes,
+    )
+    files.write_text(folder.validation, json.dumps(vars(scores)) + "\n")
+    return scores
+
+
+def _export_and_test(
+    data: ExperimentData,
+    fold: Fold,
+    leakage: list[str],
+    model: TrainedModel,
+    folder: RunFolder,
     threads: int,
-    silent: bool,
-) -> None:
-    """Export, then answer the test utterances with what was exported, as users will."""
-    from kanjo.evaluation.reports import run_report
-    from kanjo.train.export.onnx import export as make_bundle
-
-    experiment = material.recipe
-    made = make_bundle(material, fold, fitted, run / "bundle", _split_facts(material, fold, sentences))
-    log.info("bundle written; torch and ONNX Runtime agree to %.1e", made.facts.parity["largest_difference"])
-    done = tested(made, material, fold, threads, silent)
-    facts = {
-        "protocol": protocol_of(experiment, fold.name),
-        "audit": sentences,
-        "recipe": experiment.text(),
-        "training": _said(fitted),
-        "minutes": fitted.minutes,
-        "pictures": _seen(material, fold, fitted),
-        "enrolled": done.facts.enrolled,
-    }
-    if done.known:
-        run_report.write_enrolled(run, done.known)
-    run_report.write_run(run, f"{experiment.name}, {fold.name}", done.found, facts)
-    bundle.rewrite_facts(made.folder, done.facts)
-    lines = run_report.summary(done.found.scores, done.known.scores if done.known else None)
-    for line in lines:
-        log.debug("test: %s", line)  # into log.txt; the terminal gets it on stdout
-    print("\n".join(lines))
+    reporter: Reporter,
+) -> TestResult:
+    """Export the bundle, test the exported bundle, write the report, and write the scores into the bundle."""
+    exported = export_bundle(data, fold, model, folder.bundle, split_metadata(data, fold, leakage))
+    difference = exported.metadata.export_check["largest_difference"]
+    log.info("bundle written; outputs of PyTorch and ONNX Runtime differ by at most %.1e", difference)
+    result = evaluate_test_fold(exported, data, fold, threads, reporter)
+    scores_enrolled = result.enrolled.scores if result.enrolled else None
+    info = RunInfo(
+        protocol=describe_protocol(data.recipe, fold.name),
+        leakage=tuple(leakage),
+        recipe=data.recipe.text(),
+        training=describe_training(model),
+        training_minutes=model.minutes,
+        scores_enrolled=scores_enrolled,
+        figures=_plot_test_examples(data, fold, model),
+    )
+    if result.enrolled:
+        write_enrolled_scores(folder.report_paths, result.enrolled)
+    write_run_report(folder.report_paths, f"{data.recipe.name}, {fold.name}", result.plain, info)
+    bundles.update_metadata(exported.folder, result.metadata)
+    for line in summarize(result.plain.scores, scores_enrolled):
+        log.debug("test: %s", line)  # only the log file: the command prints these lines on stdout
+    return result
 
 
-def _seen(material: Material, fold: Fold, fitted: Fitted) -> dict[str, Any]:
-    """What the network sees of one test utterance of each emotion, drawn; nothing for networks over raw samples."""
-    from kanjo.evaluation.reports import figures
-    from kanjo.train.features.log_mel import LogMel
-    from kanjo.train.features.spectrogram_images import log_mels_of
-
-    frontend = fitted.system.frontend
-    if not isinstance(frontend, LogMel):
+def _plot_test_examples(data: ExperimentData, fold: Fold, model: TrainedModel) -> dict[str, RenderedFigure]:
+    """The log-mel spectrograms of one test utterance per emotion; empty for models of raw samples."""
+    feature_extractor = model.emotion_model.feature_extractor
+    if not isinstance(feature_extractor, LogMel):
         return {}
-    first = {material.rows[i].emotion: i for i in reversed(fold.test)}
-    chosen = [(name, first[name]) for name in material.emotions if name in first]
-    features = log_mels_of(frontend, [material.pack.signal(i) for _, i in chosen], material.recipe.audio.window)
-    hop_s = frontend.power.hop_length / material.recipe.audio.sample_rate
-    return {"log_mels": figures.log_mels(features, [name for name, _ in chosen], hop_s)}
-
-
-def prepared(experiment: Recipe, corpus_root: str | None, show: Any) -> Material:
-    """The recipe's corpora, split and decoded."""
-    from kanjo.train.data.experiment_data import prepare
-
-    return prepare(experiment, corpus_root, show)
-
-
-def _split_facts(material: Material, fold: Fold, sentences: list[str]) -> dict[str, Any]:
-    from kanjo.train.warm_start import inherited
-
-    heard = [name for before in inherited(material.recipe) for name in before.split.get("train_speakers", ())]
-
-    def speakers(part: tuple[int, ...]) -> list[str]:
-        return sorted({material.rows[i].speaker_key for i in part} - {""})
-
-    return {
-        "protocol": material.recipe.split.protocol,
-        "fold": fold.index,
-        "note": fold.name,
-        "audit": sentences,
-        "train_speakers": sorted({*heard, *speakers(fold.train), *speakers(fold.validation)}),
-        "validation_speakers": speakers(fold.validation),
-        "test_speakers": speakers(fold.test),
-    }
-
-
-def protocol_of(experiment: Recipe, what: str) -> str:
-    return f"{experiment.split.protocol}, {what}; corpora: {', '.join(section.name for section in experiment.corpora)}"
-
-
-def _said(fitted: Fitted) -> str:
-    uar = f"{100 * fitted.validation_uar:.1f} %"
-    kept = (
-        f"Validation UAR {uar} at epoch {fitted.best_epoch}"
-        if fitted.first
-        else f"Best epoch {fitted.best_epoch} by validation UAR ({uar})"
-    )
-    doubt = (
-        f" (up to {fitted.doubt.furthest**fitted.doubt.plain:.1f} times that for what sounds strange)"
-        if fitted.doubt
-        else ""
-    )
-    again = " Then trained anew, on the validation speakers too: that one is tested and kept." if fitted.first else ""
-    return f"{kept}, temperature {fitted.temperature:.2f}{doubt}, {fitted.minutes:.1f} minutes of training.{again}"
-
-
-@contextmanager
-def logged(run: Path, silent: bool, first: bool = True) -> Iterator[None]:
-    """The run's log goes to ``log.txt`` (of several processes the ``first``'s) and, unless silent, to stderr."""
-    handlers: list[logging.Handler] = []
-    try:
-        if first:  # the others write nothing, or the first would find its folder not empty
-            run.mkdir(parents=True, exist_ok=True)
-            handlers.append(logging.FileHandler(run / "log.txt", encoding="utf-8"))
-            handlers[0].setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    except OSError as error:
-        raise KanjoError(f"can't write {run}: {files.reason(error)}") from error
-    if not silent:
-        handlers.append(logging.StreamHandler(sys.stderr))
-        handlers[-1].setLevel(logging.INFO)
-    log.setLevel(logging.DEBUG)
-    log.propagate = False
-    for handler in handlers:
-        log.addHandler(handler)
-    try:
-        yield
-    finally:
-        for handler in handlers:
-            log.removeHandler(handler)
-            handler.close()
+    first_of_emotion = {data.utterances[i].emotion: i for i in reversed(fold.test)}
+    examples = {name: first_of_emotion[name] for name in data.emotions if name in first_of_emotion}
+    signals = [data.audio_cache.signal(i) for i in examples.values()]
+    images = log_mel_images(feature_extractor, signals, data.recipe.audio.window)
+    hop_s = feature_extractor.power.hop_length / data.recipe.audio.sample_rate
+    return {"log_mels": plot_log_mels(images, list(examples), hop_s)}

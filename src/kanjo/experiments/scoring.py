@@ -1,54 +1,142 @@
-"""What a bundle scores on the test utterances of the fold that it was trained on."""
+"""The scores of a bundle: on the test utterances of its own fold, and on other labeled recordings."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kanjo import bundle
-from kanjo.cli.common import progress
+from kanjo.errors import CorpusError
+from kanjo.evaluation import evaluate as evaluation
+from kanjo.evaluation.robustness import evaluate_robustness
+from kanjo.inference.recognizer import Recognizer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from kanjo.bundle import Bundle, BundleMetadata
+    from kanjo.corpora import Manifest, Utterance
     from kanjo.corpora.splits import Fold
     from kanjo.evaluation.evaluate import Evaluation
-    from kanjo.train.data.experiment_data import Material
+    from kanjo.experiments.reporter import Reporter
+    from kanjo.train.data.experiment_data import ExperimentData
 
 
 @dataclass(frozen=True)
-class Tested:
-    """The answers, those with speakers known (None: the network takes no speakers), and the bundle's facts with the scores in them."""
+class TestResult:
+    """Evaluation of a bundle on labeled utterances.
 
-    found: Evaluation
-    known: Evaluation | None
-    facts: bundle.Facts
+    Attributes:
+        plain: Evaluation without speaker profiles.
+        enrolled: Evaluation with enrolled speakers; None if the model does not use them.
+        metadata: The bundle's metadata with these scores.
+    """
+
+    __test__ = False  # not a pytest class
+
+    plain: Evaluation
+    enrolled: Evaluation | None
+    metadata: BundleMetadata
 
 
-def tested(
-    made: bundle.Bundle, material: Material, fold: Fold, threads: int, silent: bool, conditions: bool = False
-) -> Tested:
-    """Answer the fold's test utterances as users' recordings are answered; under ``conditions`` too where that is asked for."""
-    from kanjo.evaluation import evaluate as scoring
-    from kanjo.evaluation.robustness import under
-    from kanjo.inference.recognizer import Recognizer
+@dataclass(frozen=True)
+class BundleScores:
+    """Evaluation of a bundle on a corpus.
 
-    rows, paths = [material.rows[i] for i in fold.test], [material.paths[i] for i in fold.test]
-    recognizer = Recognizer(made, threads or None)
-    with progress("testing", silent) as show:
-        found = scoring.evaluate(recognizer, rows, paths, show)
-    known = None
-    if made.facts.speaker_size:
-        with progress("testing with speakers known", silent) as show:
-            known = scoring.evaluate_enrolled(recognizer, rows, paths, found, progress=show)
-    facts = replace(
-        made.facts,
-        scores=found.scores.as_dict(),
-        enrolled=known.scores.as_dict() if known else None,
-        by_corpus={name: scores.as_dict() for name, scores in scoring.by_corpus(found.labels, found.answers).items()},
-        conditions={},
+    Attributes:
+        plain: Evaluation without speaker profiles.
+        enrolled: Evaluation with enrolled speakers; None if it was not requested.
+        n_omitted: Utterances that were not scored because the bundle was trained on their speakers.
+        description: The utterances that were scored, for the report.
+    """
+
+    plain: Evaluation
+    enrolled: Evaluation | None
+    n_omitted: int
+    description: str
+
+
+def evaluate_test_fold(
+    bundle: Bundle, data: ExperimentData, fold: Fold, threads: int, reporter: Reporter, robustness: bool = False
+) -> TestResult:
+    """Evaluate a bundle on the test utterances of a fold.
+
+    Args:
+        bundle: The bundle.
+        data: The utterances.
+        fold: The fold.
+        threads: Threads of ONNX Runtime; 0: all cores.
+        reporter: Receives the progress.
+        robustness: Whether degraded copies of the recordings are evaluated too (see kanjo.evaluation.robustness).
+    """
+    rows, paths = [data.utterances[i] for i in fold.test], [data.paths[i] for i in fold.test]
+    recognizer = Recognizer(bundle, threads or None)
+    with_enrollment = bool(bundle.metadata.speaker_size)
+    plain, enrolled = _evaluate(recognizer, rows, paths, with_enrollment, reporter, "testing")
+    by_corpus = evaluation.scores_by_corpus(plain.labels, plain.utterances)
+    metadata = replace(
+        bundle.metadata,
+        scores=plain.scores.as_dict(),
+        scores_enrolled=enrolled.scores.as_dict() if enrolled else None,
+        scores_by_corpus={name: scores.as_dict() for name, scores in by_corpus.items()},
+        robustness={},
     )
-    if conditions:
-        with progress("testing under conditions", silent) as show:
-            facts = replace(
-                facts, conditions={name: vars(scores.uar) for name, scores in under(recognizer, rows, paths, show)}
-            )
-    return Tested(found, known, facts)
+    if robustness:
+        with reporter.progress("testing degraded recordings") as progress:
+            scores_by_condition = dict(evaluate_robustness(recognizer, rows, paths, progress))
+        uars = {condition: vars(scores.uar) for condition, scores in scores_by_condition.items()}
+        metadata = replace(metadata, robustness=uars)
+    return TestResult(plain, enrolled, metadata)
+
+
+def evaluate_on_manifest(
+    recognizer: Recognizer,
+    manifest: Manifest,
+    reporter: Reporter,
+    *,
+    include_training_speakers: bool = False,
+    with_enrollment: bool = False,
+) -> BundleScores:
+    """Evaluate a bundle on labeled recordings.
+
+    Args:
+        recognizer: The recognizer of the bundle.
+        manifest: The recordings.
+        reporter: Receives the progress.
+        include_training_speakers: Whether speakers that the bundle was trained on are scored too.
+        with_enrollment: Whether the recordings are also scored with enrolled speakers.
+
+    Raises:
+        CorpusError: No utterance can be scored.
+    """
+    train_speakers = set(recognizer.metadata.split.get("train_speakers", ()))
+    rows: Sequence[Utterance] = manifest.utterances
+    if not include_training_speakers:
+        rows = [row for row in manifest.utterances if row.speaker_key not in train_speakers]
+    if not rows:
+        raise CorpusError(
+            f"{manifest.root}: the bundle was trained on all speakers of this corpus; "
+            "--include-training-speakers scores them nevertheless"
+        )
+    paths = [manifest.audio_path(row) for row in rows]
+    plain, enrolled = _evaluate(recognizer, rows, paths, with_enrollment, reporter, "scoring")
+    held_out = bool(train_speakers) and not include_training_speakers
+    description = "the bundle's own test speakers" if held_out else "all speakers of the corpus"
+    return BundleScores(plain, enrolled, len(manifest.utterances) - len(rows), description)
+
+
+def _evaluate(
+    recognizer: Recognizer,
+    rows: Sequence[Utterance],
+    paths: Sequence[Path],
+    with_enrollment: bool,
+    reporter: Reporter,
+    task: str,
+) -> tuple[Evaluation, Evaluation | None]:
+    """Evaluate utterances without and (optionally) with enrolled speakers."""
+    with reporter.progress(task) as progress:
+        plain = evaluation.evaluate(recognizer, rows, paths, progress)
+    if not with_enrollment:
+        return plain, None
+    with reporter.progress(f"{task} with enrolled speakers") as progress:
+        return plain, evaluation.evaluate_with_enrollment(recognizer, rows, paths, plain, progress=progress)

@@ -1,82 +1,119 @@
-"""Runs as processes of their own: each has its cores to itself, and one that dies takes none along."""
+"""Trainings in subprocesses: each uses its own cores, and one that fails does not stop the others."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kanjo.cli.common import say
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from kanjo.experiments.reporter import Reporter
+    from kanjo.experiments.run_folder import RunFolder
+
+#: Exit codes after which a process is not started again: success, failure, usage error, Ctrl-C.
+_FINAL_EXIT_CODES = (0, 1, 2, 130)
 
 
 @dataclass(frozen=True)
-class Job:
-    """``kanjo train recipe`` with these arguments, in a folder of its own; done when the file ``proof`` lies there."""
+class TrainingJob:
+    """One ``kanjo train`` in a subprocess.
+
+    Attributes:
+        name: How messages call the job.
+        folder: The run folder.
+        recipe: The file of the recipe.
+        result: The file that the job writes last. A job with this file is finished.
+        arguments: Further arguments of ``kanjo train``.
+    """
 
     name: str
-    folder: Path
+    folder: RunFolder
     recipe: Path
+    result: Path
     arguments: tuple[str, ...] = ()
-    proof: str = "scores.json"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job has been completed."""
+        return self.result.is_file()
 
 
-def run_jobs(jobs: Sequence[Job], corpus_root: str | None, at_once: int, silent: bool) -> None:
-    """Run each job that has no scores yet, ``at_once`` at a time (0: one for each core); those that were begun go on.
+def run_jobs(jobs: Sequence[TrainingJob], corpus_root: str | None, n_parallel: int, reporter: Reporter) -> None:
+    """Run the jobs that are not finished; interrupted jobs resume.
 
-    A job that fails is tried once more, then named on stderr; the others go on. Each one's log is in its own folder.
+    A job that was killed is started once more. A job that fails is reported, and the others continue.
+
+    Args:
+        jobs: The jobs.
+        corpus_root: The folder of the corpora.
+        n_parallel: Jobs that run at the same time; 0: one per core. They share the cores equally.
+        reporter: Receives the log lines and the failures.
     """
-    cores = os.cpu_count() or 1
-    waiting = [job for job in jobs if not (job.folder / job.proof).is_file()]
-    at_once = min(at_once or cores, max(1, len(waiting)))
-    threads = max(1, cores // at_once)
-    with ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(lambda job: _tried(job, corpus_root, threads, silent), waiting))
+    n_cores = os.cpu_count() or 1
+    unfinished = [job for job in jobs if not job.finished]
+    n_parallel = min(n_parallel or n_cores, max(1, len(unfinished)))
+    threads = max(1, n_cores // n_parallel)
+    with ThreadPoolExecutor(n_parallel) as pool:
+        list(pool.map(lambda job: _run_job(job, corpus_root, threads, reporter), unfinished))
 
 
-def _tried(job: Job, corpus_root: str | None, threads: int, silent: bool) -> None:
-    words = ["train", str(job.recipe), *job.arguments, "-o", str(job.folder), "--resume", "--threads", str(threads)]
-    words += ["--corpus-root", corpus_root] if corpus_root else []
-    exit_code, last = run_twice(words, job.name, threads, f"[{job.name}] ", silent)
+def _run_job(job: TrainingJob, corpus_root: str | None, threads: int, reporter: Reporter) -> None:
+    arguments = ["train", str(job.recipe), *job.arguments, "-o", str(job.folder), "--resume", "--threads", str(threads)]
+    arguments += ["--corpus-root", corpus_root] if corpus_root else []
+    exit_code, last_line = run_with_retry(arguments, job.name, threads, reporter, prefix=f"[{job.name}] ")
     if exit_code:
-        say(f"kanjo: {job.name} failed (exit {exit_code}): {last}")
+        reporter.message(f"kanjo: {job.name} failed (exit code {exit_code}): {last_line}")
 
 
-def run_twice(
-    words: Sequence[str],
+def run_with_retry(
+    arguments: Sequence[str],
     name: str,
     threads: int,
-    prefix: str,
-    silent: bool,
+    reporter: Reporter,
+    *,
+    prefix: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
-    """``kanjo`` with these words on ``threads`` cores, its stderr shown after ``prefix``: exit code and last line.
+    """Run ``kanjo`` with these arguments in a subprocess, and once more if it is killed or runs out of memory.
 
-    One that was killed, or ran out of memory, is run once more; one that was misused, or stopped by Ctrl-C, is not.
+    Args:
+        arguments: The arguments of ``kanjo``.
+        name: How messages call the process.
+        threads: Cores that the process uses.
+        reporter: Receives the lines of its stderr.
+        prefix: Put before each of these lines.
+        environment: Further environment variables.
+
+    Returns:
+        The exit code and the last line of stderr.
     """
-    exit_code, last = _run(words, threads, prefix, silent, environment or {})
-    if exit_code not in (0, 1, 2, 130):
-        say(f"kanjo: {name} died (exit {exit_code}); once more")
-        exit_code, last = _run(words, threads, prefix, silent, environment or {})
-    return exit_code, last
+    exit_code, last_line = _run(arguments, threads, reporter, prefix, environment or {})
+    if exit_code not in _FINAL_EXIT_CODES:
+        reporter.message(f"kanjo: {name} died (exit code {exit_code}); starting it once more")
+        exit_code, last_line = _run(arguments, threads, reporter, prefix, environment or {})
+    return exit_code, last_line
 
 
 def _run(
-    words: Sequence[str], threads: int, prefix: str, silent: bool, environment: Mapping[str, str]
+    arguments: Sequence[str], threads: int, reporter: Reporter, prefix: str, environment: Mapping[str, str]
 ) -> tuple[int, str]:
-    command = [sys.executable, "-m", "kanjo", *words]
-    known = {**os.environ, "OMP_NUM_THREADS": str(threads), **environment}
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=known
-    )
-    last = ""
-    assert process.stderr is not None
-    with process:
-        for line in process.stderr:
-            last = line.rstrip() or last
-            if not silent:
-                say(f"{prefix}{line.rstrip()}")
-    return process.returncode, last
+    """Run ``kanjo`` once; report the lines of its stderr."""
+    last_line = ""
+    with subprocess.Popen(
+        [sys.executable, "-m", "kanjo", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": str(threads), **environment},
+    ) as process:
+        for line in process.stderr or ():
+            last_line = line.rstrip() or last_line
+            reporter.log(f"{prefix}{line.rstrip()}")
+    return process.returncode, last_line

@@ -1,1 +1,1 @@
-"""Inference: windows, voice activity, segments, streams, speaker profiles and writers."""
+"""Inference: from a recording or a live stream to a prediction, in ONNX Runtime."""

@@ -1,4 +1,4 @@
-"""What an answer is: a label with its probabilities, for a whole recording, for its windows, and for its segments."""
+"""Predictions: labels and probabilities of a recording, of its windows and of its segments."""
 
 from __future__ import annotations
 
@@ -8,10 +8,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+_TIME_DIGITS, _PROBABILITY_DIGITS, _SCORE_DIGITS = 3, 6, 3
+
 
 @dataclass(frozen=True)
 class Segment:
-    """The answer for a part of a recording, from ``start_s`` to ``end_s``; "silence" has no probabilities."""
+    """The prediction for a part of a recording.
+
+    Attributes:
+        start_s: Start in seconds.
+        end_s: End in seconds.
+        label: An emotion of the bundle, "unsure" or "silence".
+        confidence: Largest probability, 0 to 1.
+        probabilities: Probability of each emotion; empty for "silence".
+    """
 
     start_s: float
     end_s: float
@@ -20,26 +30,36 @@ class Segment:
     probabilities: dict[str, float]
 
     def as_dict(self) -> dict[str, Any]:
-        """As it goes into JSON: times in milliseconds' precision, shares to six places."""
+        """Return a dictionary for JSON; times are rounded to milliseconds, probabilities to six digits."""
         return {
-            "start_s": round(self.start_s, 3),
-            "end_s": round(self.end_s, 3),
+            "start_s": round(self.start_s, _TIME_DIGITS),
+            "end_s": round(self.end_s, _TIME_DIGITS),
             "label": self.label,
-            "confidence": round(self.confidence, 6),
-            "probabilities": {name: round(p, 6) for name, p in self.probabilities.items()},
+            "confidence": round(self.confidence, _PROBABILITY_DIGITS),
+            "probabilities": _round_probabilities(self.probabilities),
         }
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for a recording.
+    """The prediction for a recording.
 
-    ``label`` is one of the bundle's emotions, or "unsure" where there is too little to go by; ``confidence`` its probability.
-    ``probabilities`` maps every emotion of the bundle to its share (sum 1). ``windows`` are the network's own answers, each for
-    what it heard at once; ``segments`` are made of them: one after the other from start to end, each of one emotion or
-    "silence". ``speech_s``: seconds in which somebody speaks. ``error`` says why a recording of many got no answer: its label
-    is then "". ``distance`` says how unlike the training it sounds (1: as 2 % of new speakers do; None: the bundle can't tell).
-    ``embedding`` (D,) is the network's last layer before the emotions, its windows' mean by seconds of speech.
+    Attributes:
+        file: Name of the recording.
+        label: An emotion of the bundle; "unsure" for a recording that is silent or too short, or below
+            ``min_confidence``; "" if there is an error.
+        confidence: Largest probability, 0 to 1.
+        probabilities: Probability of each emotion; their sum is 1.
+        duration_s: Duration in seconds.
+        speech_s: Seconds of speech.
+        segments: Consecutive parts from start to end, each with one emotion or "silence".
+        windows: The model's predictions for the windows, which overlap.
+        warnings: Reasons why the prediction may be wrong.
+        error: Reason why there is no prediction, or "".
+        ood_score: Out-of-distribution score; about 2 % of the recordings of new speakers are above 1.
+            None if the bundle does not compute it.
+        embedding: Output (D,) of the layer before the classifier, the mean over the windows, weighted by seconds of
+            speech.
     """
 
     file: str
@@ -52,26 +72,30 @@ class Prediction:
     windows: tuple[Segment, ...] = ()
     warnings: tuple[str, ...] = ()
     error: str = ""
-    distance: float | None = None
+    ood_score: float | None = None
     embedding: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain dictionaries and lists, as they go into JSON; times in milliseconds' precision, shares to six places."""
+        """Return a dictionary for JSON, without the embedding; numbers are rounded as in :meth:`Segment.as_dict`."""
         return {
             "file": self.file,
             "label": self.label,
-            "confidence": round(self.confidence, 6),
-            "probabilities": {name: round(p, 6) for name, p in self.probabilities.items()},
-            "duration_s": round(self.duration_s, 3),
-            "speech_s": round(self.speech_s, 3),
+            "confidence": round(self.confidence, _PROBABILITY_DIGITS),
+            "probabilities": _round_probabilities(self.probabilities),
+            "duration_s": round(self.duration_s, _TIME_DIGITS),
+            "speech_s": round(self.speech_s, _TIME_DIGITS),
             "segments": [segment.as_dict() for segment in self.segments],
             "windows": [window.as_dict() for window in self.windows],
-            "distance": None if self.distance is None else round(self.distance, 3),
+            "ood_score": None if self.ood_score is None else round(self.ood_score, _SCORE_DIGITS),
             "warnings": list(self.warnings),
             "error": self.error,
         }
 
 
-def failed(file: str, error: str) -> Prediction:
-    """The row of a recording that got no answer."""
+def failed_prediction(file: str, error: str) -> Prediction:
+    """Return the prediction of a recording that can't be decoded."""
     return Prediction(file, "", 0.0, {}, error=error)
+
+
+def _round_probabilities(probabilities: dict[str, float]) -> dict[str, float]:
+    return {name: round(p, _PROBABILITY_DIGITS) for name, p in probabilities.items()}

@@ -1,129 +1,153 @@
-"""Beyond one machine: the recordings are shared out over a Ray cluster, and the answers come back as they are ready.
+"""Prediction on a Ray cluster: the recordings are distributed over workers, each with its own recognizer.
 
-Each worker holds a recogniser of its own. What a worker had when it died, Ray Data gives to another; the one who asked writes the rows, so
-that each is there once. Paths may be anything that fsspec opens (``s3://``, ``gs://``, ``file://``), seen by every worker. Needs the extra ``cluster``.
+Ray Data repeats the batches of a worker that died. The caller writes the rows, so each recording gets exactly one.
+Paths may be URLs that fsspec can open (``s3://``, ``gs://``, ``file://``) and that every worker can reach. Needs the
+extra ``cluster``.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from kanjo import audio
 from kanjo.errors import KanjoError
-from kanjo.inference.prediction import Prediction, Segment, failed
+from kanjo.inference.options import InferenceOptions, resolve_options
+from kanjo.inference.prediction import Prediction, Segment, failed_prediction
 from kanjo.inference.recognizer import load
 
-#: Recordings that a worker gets at once: what is done again when it dies.
-_BATCH = 16
+#: Recordings in one batch of a worker. These are repeated if the worker dies.
+_BATCH_SIZE = 16
+#: Seconds to wait for a connection to the cluster. Ray itself waits ten minutes.
+_CONNECT_TIMEOUT_S = 5
 
 
-class Worker:
-    """A recogniser on one core of one machine of the cluster."""
+class RayWorker:
+    """A recognizer on one core of the cluster."""
 
-    def __init__(self, model: str, how: Mapping[str, Any]) -> None:
+    def __init__(self, model: str, options: InferenceOptions) -> None:
         self._recognizer = load(model, threads=1)
-        self._manner = self._recognizer.manner(**how)
+        self._options = resolve_options(options, self._recognizer.metadata)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        answers = [self._answer(str(path)) for path in batch["path"]]
-        return {"answer": [json.dumps(answer.as_dict()) for answer in answers]}
+        """Predict the recordings in column ``path``; column ``prediction`` of the result is JSON."""
+        predictions = [self._predict(str(path)) for path in batch["path"]]
+        return {"prediction": [json.dumps(prediction.as_dict()) for prediction in predictions]}
 
-    def _answer(self, path: str) -> Prediction:
+    def _predict(self, path: str) -> Prediction:
         try:
-            with _opened(path) as file:
-                heard = self._recognizer.hear(file, self._manner, path)
-        except Exception as error:  # fsspec's file systems raise whatever theirs raise
-            return failed(path, str(error).splitlines()[0] if str(error) else type(error).__name__)
-        return next(iter(self._recognizer.answers([heard])))
+            with _import("fsspec").open(path, "rb") as file:
+                prepared = self._recognizer._prepare(file, self._options, path)
+        except Exception as error:  # the file systems of fsspec raise exceptions of their own
+            return failed_prediction(path, _first_line(error))
+        return next(iter(self._recognizer._predict_batch([prepared])))
 
 
-def listed(path: str) -> list[str]:
-    """The recordings that a path means: itself, or those under it where it is a folder. Raises KanjoError."""
-    fsspec = _library("fsspec")
-    try:
-        system, inner = fsspec.core.url_to_fs(path)
-        if not system.isdir(inner):
-            return [path]
-        found = sorted(name for name in system.find(inner) if name.lower().endswith(tuple(audio.SUFFIXES)))
-        return [system.unstrip_protocol(name) if "://" in path else name for name in found]
-    except Exception as error:  # fsspec's file systems raise whatever theirs raise
-        raise KanjoError(
-            f"{path}: can't be listed ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
-        ) from error
+def list_recordings(path: str) -> list[str]:
+    """List the recordings at a path or URL: those below a folder, or the file itself.
 
-
-def predict(
-    paths: Iterable[str], model: str, how: Mapping[str, Any], address: str = "", jobs: int = 0
-) -> Iterator[Prediction]:
-    """Answers in whatever order they come, each path's once. ``address``: a cluster's ("" starts one on this machine).
-
-    ``jobs``: workers (0: as many as the cluster has cores). Raises KanjoError where the cluster can't be reached.
+    Raises:
+        KanjoError: The path can't be listed, or fsspec is not installed.
     """
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what fails is said in one line, here
-    ray = _library("ray")
-    import ray.data as data
-
-    own = not ray.is_initialized()
-    if own:
-        _reach(address)
-        try:
-            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise KanjoError(f"no Ray cluster at {address or 'this machine'}: {str(error).splitlines()[0]}") from error
+    fsspec = _import("fsspec")
     try:
+        file_system, root = fsspec.core.url_to_fs(path)
+        if not file_system.isdir(root):
+            return [path]
+        names = sorted(name for name in file_system.find(root) if name.lower().endswith(tuple(audio.SUFFIXES)))
+        return [file_system.unstrip_protocol(name) if "://" in path else name for name in names]
+    except Exception as error:  # the file systems of fsspec raise exceptions of their own
+        raise KanjoError(f"{path}: can't list this path ({_first_line(error)})") from error
+
+
+def predict_on_cluster(
+    paths: Iterable[str], model: str, options: InferenceOptions, address: str = "", jobs: int = 0
+) -> Iterator[Prediction]:
+    """Predict recordings on a Ray cluster.
+
+    Args:
+        paths: Paths or URLs of audio files.
+        model: Name or folder of a bundle, which every worker can read.
+        options: Options of the prediction.
+        address: Address of the cluster ("" starts one on this machine).
+        jobs: Number of workers (0: one for each core of the cluster).
+
+    Yields:
+        One prediction for each path, in the order in which they are ready.
+
+    Raises:
+        KanjoError: The cluster can't be reached, or Ray is not installed.
+    """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors are reported in one line by this module
+    inputs = list(paths)
+    with _ray_cluster(address) as ray:
+        ray_data = _import("ray.data")
+
         for name in ("ray", "ray.data"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        context = data.DataContext.get_current()
+        context = ray_data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False
-        workers = jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        given = list(paths)
-        shared = data.from_items(
-            [{"path": path} for path in given], override_num_blocks=max(1, -(-len(given) // _BATCH))
-        )
-        answers = shared.map_batches(
-            Worker,
-            fn_constructor_args=(model, dict(how)),
-            batch_size=_BATCH,
-            compute=data.ActorPoolStrategy(min_size=1, max_size=workers),
+        n_workers = jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        n_blocks = max(1, -(-len(inputs) // _BATCH_SIZE))
+        rows = ray_data.from_items([{"path": path} for path in inputs], override_num_blocks=n_blocks)
+        predictions = rows.map_batches(
+            RayWorker,
+            fn_constructor_args=(model, options),
+            batch_size=_BATCH_SIZE,
+            compute=ray_data.ActorPoolStrategy(min_size=1, max_size=n_workers),
             num_cpus=1,
         )
-        for row in answers.iter_rows():
-            yield _prediction(row["answer"])
+        for row in predictions.iter_rows():
+            yield _parse_prediction(row["prediction"])
+
+
+@contextmanager
+def _ray_cluster(address: str) -> Iterator[Any]:
+    """Connect to a cluster, or start one on this machine; disconnect at the end. An existing connection is reused."""
+    ray = _import("ray")
+    if ray.is_initialized():
+        yield ray
+        return
+    _check_reachable(address)
+    try:
+        ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise KanjoError(f"no Ray cluster at {address or 'this machine'}: {_first_line(error)}") from error
+    try:
+        yield ray
     finally:
-        if own:
-            ray.shutdown()
+        ray.shutdown()
 
 
-def _reach(address: str) -> None:
-    """Ray would knock for ten minutes at a door that isn't there. Raises KanjoError."""
+def _check_reachable(address: str) -> None:
+    """Raise KanjoError if nothing listens at the address."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
-        return  # "auto", or none: Ray says itself
+        return  # "" or "auto": Ray reports the error itself
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_TIMEOUT_S).close()
     except OSError as error:
         raise KanjoError(f"no Ray cluster at {address}: {error.strerror or error}") from error
 
 
-def _prediction(text: str) -> Prediction:
-    """A Prediction of what ``as_dict`` made of it."""
+def _parse_prediction(text: str) -> Prediction:
+    """Parse the JSON of ``Prediction.as_dict``."""
     row = json.loads(text)
     parts = {key: tuple(Segment(**part) for part in row[key]) for key in ("segments", "windows")}
     return Prediction(**{**row, **parts, "warnings": tuple(row["warnings"])})
 
 
-def _opened(path: str) -> Any:
-    return _library("fsspec").open(path, "rb")
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _library(name: str) -> Any:
-    import importlib
-
+def _import(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -1,221 +1,291 @@
-"""One recording on its way to an answer: fed with blocks, it cuts windows, takes their answers in, and answers for the whole.
+"""One recording during inference: from blocks of samples to windows, and from the windows' results to a prediction.
 
-A file and a live stream go the same way, so that both get the same answer.
+Files and live streams use the same class and therefore get the same prediction.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from kanjo.audio import Signal
-from kanjo.audio.levels import Levels
-from kanjo.bundle import Facts
+from kanjo.audio import AudioReader, Signal
+from kanjo.audio.levels import SILENCE_DBFS, LevelMeter
+from kanjo.bundle import BundleMetadata
 from kanjo.errors import AudioError, KanjoError
 from kanjo.inference import segmentation, vad, windowing
+from kanjo.inference.onnx_session import WindowOutput
+from kanjo.inference.options import MIN_DURATION_S, ResolvedOptions
 from kanjo.inference.prediction import Prediction, Segment
-from kanjo.inference.speaker_profiles import Profile, vector_of
 from kanjo.inference.windowing import Window
 from kanjo.labels import UNSURE
 
-#: Below this there is no telling: an answer says so instead of guessing.
-SHORTEST_S = 0.3
+#: OOD score above which a warning is added: 2 % of the recordings of new speakers of the training corpora exceed it.
+OOD_WARNING_THRESHOLD = 1.0
 
 
-@dataclass(frozen=True)
-class Manner:
-    """How recordings are heard: what is cut, in samples at the bundle's rate, and from which confidence on an emotion is named.
+class RecordingSession:
+    """Collects everything about one recording at the bundle's sample rate.
 
-    ``speaker``: who speaks, as the graph takes it: (D + 1,).
+    Call :meth:`feed` for each block, then :meth:`finish`; pass the result of each window that they yield to
+    :meth:`add_window_result`, in order; then call :meth:`finalize`.
+
+    Attributes:
+        file: Name of the recording.
+        metadata: Metadata of the bundle.
+        options: Options of the prediction.
+        warnings: Warnings so far. Callers may append to it before :meth:`finalize`.
+        levels: Level of the recording so far.
+        vad: Voice activity detector of the recording.
     """
 
-    window: int
-    hop: int
-    abstain_below: float
-    language: str = ""
-    speaker: npt.NDArray[np.float32] | None = field(default=None, compare=False)
-
-
-def manner_of(
-    facts: Facts,
-    window_s: float | None = None,
-    hop_s: float | None = None,
-    min_confidence: float | None = None,
-    language: str | None = None,
-    speaker: Profile | str | Path | None = None,
-) -> Manner:
-    """What is asked for, where nothing is the bundle's own. Raises KanjoError for what the bundle can't do."""
-    seconds = facts.window_s if window_s is None else window_s
-    if not SHORTEST_S <= seconds <= facts.window_s:
-        raise KanjoError(
-            f"window of {seconds} s: expected {SHORTEST_S} to {facts.window_s} s, which is what this bundle hears at once"
-        )
-    hop = (facts.hop_s if window_s is None else seconds / 2) if hop_s is None else hop_s
-    if not 0.01 <= hop <= seconds:
-        raise KanjoError(f"hop of {hop} s: expected 0.01 s up to the window's {seconds} s")
-    least = facts.abstain_below if min_confidence is None else min_confidence
-    if not 0 <= least <= 1:
-        raise KanjoError(f"min_confidence of {least}: expected 0 to 1")
-    rate = facts.sample_rate
-    return Manner(round(seconds * rate), round(hop * rate), least, language or "", vector_of(speaker, facts))
-
-
-class Hearing:
-    """A recording being heard, in the bundle's rate. ``warnings`` may be added to until :meth:`answer` is asked for."""
-
     def __init__(
-        self, file: str, native_rate: int, facts: Facts, manner: Manner, longest_s: float = float("inf")
+        self,
+        file: str,
+        native_rate: int,
+        metadata: BundleMetadata,
+        options: ResolvedOptions,
+        max_duration_s: float = float("inf"),
     ) -> None:
-        self.longest_s = longest_s
-        self.file, self.facts, self.manner = file, facts, manner
+        """Prepare for the first block.
+
+        Args:
+            file: Name of the recording.
+            native_rate: Sample rate of the recording before resampling, in Hz.
+            metadata: Metadata of the bundle.
+            options: Options of the prediction.
+            max_duration_s: Longest recording that is accepted, in seconds.
+        """
+        self.file, self.metadata, self.options = file, metadata, options
+        self.max_duration_s = max_duration_s
         self.warnings = [
-            *_of_rate(native_rate, facts.least_rate or facts.sample_rate),
-            *_of_language(manner.language, facts),
+            *_sample_rate_warnings(native_rate, metadata.min_source_rate or metadata.sample_rate),
+            *_language_warnings(options.language, metadata),
         ]
-        self.levels = Levels()
-        self.meter = vad.Meter(facts.sample_rate)
-        self._cutter = windowing.Cutter(manner.window, manner.hop)
-        self._rows: list[npt.NDArray[np.float32]] = []
-        self._embeddings: list[npt.NDArray[np.float32]] = []
+        self.levels = LevelMeter()
+        self.vad = vad.VoiceActivityDetector(metadata.sample_rate)
+        self._vad_future: Future[None] | None = None
+        self._splitter = windowing.WindowSplitter(options.window_length, options.hop_length)
+        self._outputs: list[WindowOutput] = []
         self._spans: list[tuple[int, int]] = []
-        self._distances: list[float] = []
-        self._loud: list[bool] = []
+        self._audible: list[bool] = []
         self._windows: list[Segment] = []
-        self._metering: Future[None] | None = None
 
-    def feed(self, block: Signal, helper: Executor | None = None) -> Iterator[Window]:
-        """Take in samples (N,): the windows they complete. ``helper`` looks for speech meanwhile.
+    @property
+    def duration_s(self) -> float:
+        """Seconds fed so far."""
+        return self.levels.n_samples / self.metadata.sample_rate
 
-        Raises AudioError once it is longer than ``longest_s``.
+    def read(self, reader: AudioReader, batch_size: int, executor: Executor | None = None) -> Iterator[list[Window]]:
+        """Decode a whole recording and yield its windows in batches.
+
+        Args:
+            reader: The opened recording.
+            batch_size: Windows in a batch; the last batch may have fewer.
+            executor: Runs voice activity detection, if given.
+
+        Raises:
+            AudioError: The recording can't be decoded, or is longer than ``max_duration_s``.
+        """
+        batch: list[Window] = []
+        for window in self._read_windows(reader, executor):
+            batch.append(window)
+            if len(batch) == batch_size:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+        self.warnings += reader.warnings
+
+    def _read_windows(self, reader: AudioReader, executor: Executor | None) -> Iterator[Window]:
+        for block in reader.blocks(self.metadata.sample_rate):
+            yield from self.feed(block, executor)
+        yield from self.finish()
+
+    def feed(self, block: Signal, executor: Executor | None = None) -> Iterator[Window]:
+        """Add a block of samples and yield the windows that it completes.
+
+        Args:
+            block: Samples (N,) at the bundle's sample rate.
+            executor: Runs voice activity detection, if given.
+
+        Raises:
+            AudioError: The recording is longer than ``max_duration_s``.
         """
         self.levels.feed(block)
-        if self.levels.n > self.longest_s * self.facts.sample_rate:
-            raise AudioError(f"{self.file}: longer than {self.longest_s:g} s, which is the limit here")
-        self._listen(block, False, helper)
-        yield from self._cutter.feed(block)
+        if self.levels.n_samples > self.max_duration_s * self.metadata.sample_rate:
+            raise AudioError(f"{self.file}: longer than the limit of {self.max_duration_s:g} s")
+        self._run_vad(block, False, executor)
+        yield from self._splitter.feed(block)
 
     def finish(self) -> Iterator[Window]:
-        """Nothing more comes: the last window, if there is one."""
-        self._listen(np.zeros(0, np.float32), True, None)
-        yield from self._cutter.finish()
+        """End the recording and yield the last window, if there is one."""
+        self._run_vad(np.zeros(0, np.float32), True, None)
+        yield from self._splitter.finish()
 
-    def _listen(self, block: Signal, last: bool, helper: Executor | None) -> None:
-        if self._metering is not None:
-            self._metering.result()
-            self._metering = None
-        if helper is None:
-            self.meter.feed(block, last)
+    def _run_vad(self, block: Signal, last: bool, executor: Executor | None) -> None:
+        """Wait for the previous block's voice activity detection, then start this block's."""
+        if self._vad_future is not None:
+            self._vad_future.result()
+            self._vad_future = None
+        if executor is None:
+            self.vad.feed(block, last)
         else:
-            self._metering = helper.submit(self.meter.feed, block, last)
+            self._vad_future = executor.submit(self.vad.feed, block, last)
 
-    def take(
-        self,
-        window: Window,
-        row: npt.NDArray[np.float32],
-        embedding: npt.NDArray[np.float32],
-        distance: np.float32 | None = None,
-    ) -> Segment:
-        """A window's probabilities (E,), embedding (D,) and distance, as the network gave them; in the windows' order."""
-        levels = Levels()
+    def add_window_result(self, window: Window, output: WindowOutput) -> Segment:
+        """Add the graph's output for a window and return the prediction of this window.
+
+        Results must be added in the order of the windows.
+        """
+        levels = LevelMeter()
         levels.feed(window.signal[: window.valid])
-        self._loud.append(not levels.silent)
-        self._rows.append(row)
-        self._embeddings.append(embedding)
-        if distance is not None:
-            self._distances.append(float(distance))
+        self._audible.append(not levels.is_silent)
+        self._outputs.append(output)
         self._spans.append((window.start, window.start + window.valid))
-        # a recording that is too short has one window, which comes at its end: what is known of its length now stays so
-        short = self.levels.n < SHORTEST_S * self.facts.sample_rate
-        unsure = levels.silent or short
-        named = self._named(self._even if unsure else np.asarray(row, np.float64), unsure)
-        rate = self.facts.sample_rate
-        self._windows.append(Segment(window.start / rate, (window.start + window.valid) / rate, *named))
+        # A recording that is too short has one window. It comes at the end, when the whole duration is known.
+        too_short = self.levels.n_samples < MIN_DURATION_S * self.metadata.sample_rate
+        unsure = levels.is_silent or too_short
+        row = self._uniform if unsure else np.asarray(output.probabilities, np.float64)
+        label, confidence, probabilities = self._decide_label(row, unsure)
+        rate = self.metadata.sample_rate
+        start_s, end_s = window.start / rate, (window.start + window.valid) / rate
+        self._windows.append(Segment(start_s, end_s, label, confidence, probabilities))
         return self._windows[-1]
 
-    def answer(self) -> Prediction:
-        """The answer for all that was heard."""
-        rate = self.facts.sample_rate
-        duration = self.levels.n / rate
-        spoken = vad.spans(self.meter.probabilities, duration)
-        spoken_s = sum(end - start for start, end in spoken)
-        starts, ends = (np.asarray(self._spans, np.float64).reshape(-1, 2) / rate).T
-        loud = np.asarray(self._loud, bool)
-        heard = vad.seconds(spoken, starts, ends) * loud  # seconds of speech in each window
-        weights = heard if heard.any() else (ends - starts) * loud
-        distance = float(windowing.pooled(np.asarray(self._distances), weights)) if self._distances else None
-        warnings, unsure = self._judged(duration, spoken_s, bool(loud.any()), distance)
-        rows = np.stack([*self._rows]).astype(np.float64) if self._rows else self._even[None]
-        whole = windowing.pooled(rows, weights) if not unsure else self._even
-        label, confidence, shares = self._named(whole, unsure)
-        parts: tuple[Segment, ...] = (segmentation.silence(0.0, duration),)
+    def finalize(self) -> Prediction:
+        """Return the prediction for the whole recording."""
+        duration_s = self.duration_s
+        speech = vad.speech_segments(self.vad.probabilities, duration_s)
+        speech_s = sum(end - start for start, end in speech)
+        spans = np.asarray(self._spans, np.float64).reshape(-1, 2) / self.metadata.sample_rate
+        weights = self._window_weights(speech, spans)
+        ood_scores = [output.ood_score for output in self._outputs if output.ood_score is not None]
+        ood_score = float(windowing.weighted_mean(np.asarray(ood_scores), weights)) if ood_scores else None
+        warnings, unsure = self._quality_warnings(speech_s, ood_score)
+        rows = self._uniform[None]
+        if self._outputs:
+            rows = np.stack([output.probabilities for output in self._outputs]).astype(np.float64)
+        mean = self._uniform if unsure else windowing.weighted_mean(rows, weights)
+        label, confidence, probabilities = self._decide_label(mean, unsure)
+        segments: tuple[Segment, ...] = (segmentation.silence_segment(0.0, duration_s),)
         if not unsure:
-            edges, found = segmentation.moments(
-                list(zip(starts, ends, strict=True)), rows, weights, self.manner.hop / rate, duration
+            hop_s = self.options.hop_length / self.metadata.sample_rate
+            edges, posteriors = segmentation.time_step_posteriors(spans, rows, weights, hop_s, duration_s)
+            segments = segmentation.build_segments(
+                edges, posteriors, speech, self.metadata.labels, self.options.min_confidence
             )
-            parts = segmentation.timeline(edges, found, spoken, self.facts.labels, self.manner.abstain_below)
-        embedding = np.asarray(windowing.pooled(self._embeddings, weights), np.float32) if self._embeddings else None
+        embedding = None
+        if self._outputs:
+            embeddings = [output.embedding for output in self._outputs]
+            embedding = np.asarray(windowing.weighted_mean(embeddings, weights), np.float32)
         return Prediction(
-            self.file,
-            label,
-            confidence,
-            shares,
-            duration,
-            spoken_s,
-            parts,
-            tuple(self._windows),
-            tuple(warnings),
-            distance=distance,
+            file=self.file,
+            label=label,
+            confidence=confidence,
+            probabilities=probabilities,
+            duration_s=duration_s,
+            speech_s=speech_s,
+            segments=segments,
+            windows=tuple(self._windows),
+            warnings=tuple(warnings),
+            ood_score=ood_score,
             embedding=embedding,
         )
 
-    def _judged(self, duration: float, spoken_s: float, loud: bool, distance: float | None) -> tuple[list[str], bool]:
-        """Warnings, and whether there is nothing to go by."""
-        if duration < SHORTEST_S:
-            return [*self.warnings, f"too short to tell: {duration:.3f} s, expected at least {SHORTEST_S} s"], True
-        if not loud:
-            return [*self.warnings, f"silent: level {self.levels.rms_db:.0f} dBFS"], True
+    def _window_weights(self, speech: list[vad.TimeSpan], spans: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Weight each window (W,) by its seconds of speech; without any speech, by its length. Silent windows get 0."""
+        starts, ends = spans.T
+        audible = np.asarray(self._audible, bool)
+        seconds = np.where(audible, vad.speech_seconds(speech, starts, ends), 0.0)
+        return seconds if seconds.any() else np.where(audible, ends - starts, 0.0)
+
+    def _quality_warnings(self, speech_s: float, ood_score: float | None) -> tuple[list[str], bool]:
+        """Return all warnings, and whether the recording is too short or too quiet for a prediction."""
+        duration_s = self.duration_s
+        if duration_s < MIN_DURATION_S:
+            return [*self.warnings, f"too short: {duration_s:.3f} s; expected at least {MIN_DURATION_S} s"], True
+        if not any(self._audible):
+            level = f"silent: the level is {self.levels.rms_db:.0f} dBFS; expected at least {SILENCE_DBFS:.0f} dBFS"
+            return [*self.warnings, level], True
         warnings = list(self.warnings)
-        if self.levels.clipped:
-            share = 100 * self.levels.at_full_scale / self.levels.n
-            warnings.append(f"clipped: {share:.1f} % of the samples are at full scale")
-        if not spoken_s:
-            warnings.append("no speech heard (music, noise, or too faint?): the answer is a guess")
-        elif distance is not None and distance > 1:
+        if self.levels.is_clipped:
+            percent = 100 * self.levels.n_full_scale / self.levels.n_samples
+            warnings.append(f"clipped: {percent:.1f} % of the samples are at full scale")
+        if not speech_s:
+            warnings.append("no speech detected (music, noise, or very quiet speech?); the prediction is not reliable")
+        elif ood_score is not None and ood_score > OOD_WARNING_THRESHOLD:
             warnings.append(
-                f"unlike what the bundle was trained on (distance {distance:.1f}, expected under 1): the answer may be wrong"
+                f"the recording differs from the training data (ood_score {ood_score:.1f}, "
+                f"expected at most {OOD_WARNING_THRESHOLD:g}); the prediction may be wrong"
             )
         return warnings, False
 
     @property
-    def _even(self) -> npt.NDArray[np.float64]:
-        return np.full(len(self.facts.labels), 1 / len(self.facts.labels))
+    def _uniform(self) -> npt.NDArray[np.float64]:
+        """Equal probabilities (E,)."""
+        n_labels = len(self.metadata.labels)
+        return np.full(n_labels, 1 / n_labels)
 
-    def _named(self, row: npt.NDArray[np.float64], unsure: bool) -> tuple[str, float, dict[str, float]]:
-        shares = dict(zip(self.facts.labels, row.tolist(), strict=True))
+    def _decide_label(self, row: npt.NDArray[np.float64], unsure: bool) -> tuple[str, float, dict[str, float]]:
+        """Return label, confidence and the probability of each emotion for probabilities (E,)."""
+        labels = self.metadata.labels
         best = int(row.argmax())
         confidence = float(row[best])
-        return (
-            (UNSURE if unsure or confidence < self.manner.abstain_below else self.facts.labels[best]),
-            confidence,
-            shares,
-        )
+        label = UNSURE if unsure or confidence < self.options.min_confidence else labels[best]
+        return label, confidence, dict(zip(labels, row.tolist(), strict=True))
 
 
-def _of_rate(native: int, expected: int) -> list[str]:
-    if native >= expected:
+@dataclass(frozen=True)
+class PreparedRecording:
+    """A decoded recording with the windows that still have to run, or the failure of a recording.
+
+    Attributes:
+        session: The recording, or None if it can't be decoded.
+        windows: Windows whose results the session does not have yet.
+        failure: The prediction with the error, if the recording can't be decoded.
+    """
+
+    session: RecordingSession | None = None
+    windows: tuple[Window, ...] = ()
+    failure: Prediction | None = None
+
+    @property
+    def pending(self) -> list[tuple[RecordingSession, Window]]:
+        """The windows that still have to run, each with its recording."""
+        return [] if self.session is None else [(self.session, window) for window in self.windows]
+
+    def finalize(self) -> Prediction:
+        """Return the prediction, after all pending windows have run.
+
+        Raises:
+            KanjoError: There is neither a session nor a failure.
+        """
+        if self.session is not None:
+            return self.session.finalize()
+        if self.failure is None:
+            raise KanjoError("a prepared recording needs a session or a failure")
+        return self.failure
+
+
+def _sample_rate_warnings(native_rate: int, expected_rate: int) -> list[str]:
+    """Warn about a recording whose sample rate is lower than that of the training data."""
+    if native_rate >= expected_rate:
         return []
-    if native * 2 <= expected:
-        return [f"recorded at {native} Hz: the bundle expects sound up to {expected // 2} Hz, half of it is missing"]
-    return [f"recorded at {native} Hz, below the bundle's {expected} Hz"]
+    if native_rate * 2 <= expected_rate:
+        return [
+            f"recorded at {native_rate} Hz: at least half of the frequencies up to {expected_rate // 2} Hz, "
+            "which the bundle uses, are missing"
+        ]
+    return [f"recorded at {native_rate} Hz; expected at least {expected_rate} Hz"]
 
 
-def _of_language(language: str, facts: Facts) -> list[str]:
-    known = {word for corpus in facts.corpora for word in corpus["language"].replace(",", " ").split()}
-    if not language or not known or language.split("-")[0].lower() in known:
+def _language_warnings(language: str, metadata: BundleMetadata) -> list[str]:
+    """Warn about a language that is not in the training data."""
+    trained = {word for corpus in metadata.corpora for word in corpus["language"].replace(",", " ").split()}
+    if not language or not trained or language.split("-")[0].lower() in trained:
         return []
-    return [f"language {language}: the bundle was trained on {', '.join(sorted(known))} only"]
+    return [f"language {language}: the bundle was trained on {', '.join(sorted(trained))} only"]

@@ -1,13 +1,11 @@
-"""From overlapping windows' answers to a timeline: one segment after the other, each of one emotion or of silence.
+"""Segmentation: from the probabilities of overlapping windows to segments of one emotion or of silence.
 
-The rule, in three steps:
-
-1. Time is cut into moments of one hop. A moment's probabilities are the mean of those of the windows over it, each weighted by how near
-   the moment is to its middle (1 there, 0 at its ends) and by the seconds of speech in it.
-2. The emotions of the moments are the likeliest sequence where every change costs ``CHANGE`` (nats): Viterbi's path. One moment of
-   doubt does not make a segment; a lasting change does.
-3. What is spoken (``speech.spans``) is divided where the emotion changes; the rest is "silence". A piece shorter than
-   ``SHORTEST_S`` joins the piece before it (the first: the one after it).
+1. Time is divided into steps of one hop. The probabilities of a step are the weighted mean of the windows over it. The
+   weight of a window is proportional to its seconds of speech, and falls linearly from its center to its ends.
+2. The Viterbi algorithm decodes the emotions of the steps. Each change of emotion costs ``TRANSITION_PENALTY``, so a
+   single step of another emotion does not start a segment.
+3. Speech (from voice activity detection) is divided where the emotion changes; the rest is silence. A change that would
+   leave a part shorter than ``MIN_SEGMENT_S`` is ignored.
 """
 
 from __future__ import annotations
@@ -18,103 +16,150 @@ import numpy as np
 import numpy.typing as npt
 
 from kanjo.inference.prediction import Segment
-from kanjo.inference.vad import Span
+from kanjo.inference.vad import TimeSpan
 from kanjo.labels import SILENCE, UNSURE
 
-#: What a change of emotion costs, nats.
-CHANGE = 1.0
-SHORTEST_S = 0.5
-Shares = npt.NDArray[np.float64]
+#: Cost of a change of emotion, in nats.
+TRANSITION_PENALTY = 1.0
+#: Shortest part of speech, in seconds, that a change of emotion may leave.
+MIN_SEGMENT_S = 0.5
+
+_MIN_WEIGHT = 1e-3
+_EPS = 1e-9
+
+FloatArray = npt.NDArray[np.float64]
 
 
-def moments(
-    spans: Sequence[Span], rows: Shares, weights: Shares, hop_s: float, duration_s: float
-) -> tuple[Shares, Shares]:
-    """Windows' answers on the axis of time.
+def time_step_posteriors(
+    spans: npt.ArrayLike, rows: FloatArray, weights: FloatArray, hop_s: float, duration_s: float
+) -> tuple[FloatArray, FloatArray]:
+    """Compute the probabilities of each time step from those of the windows.
 
-    ``spans``: the W windows' starts and ends, seconds; ``rows`` (W, E); ``weights`` (W,). Returns the moments' edges (T+1,) in seconds
-    and their probabilities (T, E); where no window counts, all emotions are equally probable.
+    Args:
+        spans: Start and end of each window in seconds.
+        rows: Probabilities of each window.
+        weights: Seconds of speech in each window.
+        hop_s: Length of a time step in seconds.
+        duration_s: Duration of the recording in seconds.
+
+    Returns:
+        The edges of the time steps in seconds, and their probabilities. Steps without weight get equal probabilities.
+
+    Shape:
+        - spans: (W, 2)
+        - rows: (W, E)
+        - weights: (W,)
+        - Returns: (T + 1,), (T, E)
     """
-    n = max(1, int(np.ceil(duration_s / hop_s - 1e-6)))
-    edges = np.minimum(np.arange(n + 1) * hop_s, duration_s)
-    middles = (edges[1:] + edges[:-1]) / 2
-    total, mass = np.zeros((n, rows.shape[1])), np.zeros(n)
-    for (start, end), row, weight in zip(spans, rows, weights, strict=True):
-        first, stop = np.searchsorted(middles, [start, end])
-        near = 1 - np.abs(middles[first:stop] - (start + end) / 2) / max((end - start) / 2, 1e-9)
-        share = weight * np.maximum(near, 1e-3)
-        total[first:stop] += share[:, None] * row
-        mass[first:stop] += share
-    even = np.full(rows.shape[1], 1 / rows.shape[1])
-    return edges, np.where(mass[:, None] > 0, total / np.maximum(mass, 1e-12)[:, None], even)
+    n_steps = max(1, int(np.ceil(duration_s / hop_s - 1e-6)))
+    edges = np.minimum(np.arange(n_steps + 1) * hop_s, duration_s)
+    centers = (edges[1:] + edges[:-1]) / 2
+    weighted_sum, weight_sum = np.zeros((n_steps, rows.shape[1])), np.zeros(n_steps)
+    for (start, end), row, weight in zip(np.asarray(spans, np.float64), rows, weights, strict=True):
+        first, stop = np.searchsorted(centers, [start, end])
+        half_length = max((end - start) / 2, _EPS)
+        triangle = 1 - np.abs(centers[first:stop] - (start + end) / 2) / half_length
+        step_weights = weight * np.maximum(triangle, _MIN_WEIGHT)
+        weighted_sum[first:stop] += step_weights[:, None] * row
+        weight_sum[first:stop] += step_weights
+    uniform = np.full(rows.shape[1], 1 / rows.shape[1])
+    mean = weighted_sum / np.maximum(weight_sum, 1e-12)[:, None]
+    return edges, np.where(weight_sum[:, None] > 0, mean, uniform)
 
 
-def likeliest(rows: Shares, change: float = CHANGE) -> npt.NDArray[np.intp]:
-    """The likeliest sequence of emotions (T,) for probabilities (T, E), where each change costs ``change`` nats (Viterbi)."""
-    scores = np.log(np.maximum(rows, 1e-9))
-    best = scores[0]
-    came: list[npt.NDArray[np.intp]] = []
-    stay = np.arange(rows.shape[1])
-    for row in scores[1:]:
-        top = int(best.argmax())
-        moved = best[top] - change > best
-        came.append(np.where(moved, top, stay))
-        best = np.where(moved, best[top] - change, best) + row
-    path = [int(best.argmax())]
-    for back in reversed(came):
-        path.append(int(back[path[-1]]))
+def viterbi_decode(rows: FloatArray, transition_penalty: float = TRANSITION_PENALTY) -> npt.NDArray[np.intp]:
+    """Find the most probable sequence of emotions.
+
+    Args:
+        rows: Probabilities of each time step.
+        transition_penalty: Cost of each change of emotion, in nats.
+
+    Shape:
+        - rows: (T, E)
+        - Returns: (T,)
+    """
+    log_probabilities = np.log(np.maximum(rows, 1e-9))
+    scores = log_probabilities[0]
+    back_pointers: list[npt.NDArray[np.intp]] = []
+    same_label = np.arange(rows.shape[1])
+    for row in log_probabilities[1:]:
+        best = int(scores.argmax())
+        changed = scores[best] - transition_penalty > scores
+        back_pointers.append(np.where(changed, best, same_label))
+        scores = np.where(changed, scores[best] - transition_penalty, scores) + row
+    path = [int(scores.argmax())]
+    for pointers in reversed(back_pointers):
+        path.append(int(pointers[path[-1]]))
     return np.asarray(path[::-1])
 
 
-def timeline(
-    edges: Shares, rows: Shares, spoken: Sequence[Span], labels: Sequence[str], abstain_below: float
+def build_segments(
+    edges: FloatArray, rows: FloatArray, speech: Sequence[TimeSpan], labels: Sequence[str], min_confidence: float
 ) -> tuple[Segment, ...]:
-    """Segments from 0 to the end, for moments' edges (T+1,) and probabilities (T, E), and what is spoken."""
-    path = likeliest(rows)
-    borders = edges[1:-1][path[1:] != path[:-1]]
-    found: list[Segment] = []
-    at = 0.0
-    for start, end in spoken:
-        if start > at:
-            found.append(silence(at, start))
-        for first, last in _pieces(start, end, borders):
-            overlap = np.clip(np.minimum(edges[1:], last) - np.maximum(edges[:-1], first), 0, None)
-            shares = overlap @ rows / overlap.sum()
-            best = int(shares.argmax())
-            confidence = float(shares[best])
-            label = labels[best] if confidence >= abstain_below else UNSURE
-            found.append(Segment(first, last, label, confidence, dict(zip(labels, shares.tolist(), strict=True))))
-        at = end
-    if edges[-1] - at > 1e-9:
-        found.append(silence(at, float(edges[-1])))
-    return tuple(_joined(found))
+    """Build the segments of a recording from its time steps and its speech.
+
+    Args:
+        edges: Edges of the time steps in seconds.
+        rows: Probabilities of each time step.
+        speech: Start and end of each part of speech in seconds, sorted.
+        labels: The E emotions.
+        min_confidence: Confidence below which the label of a segment is "unsure".
+
+    Returns:
+        Consecutive segments from 0 to the end of the recording.
+
+    Shape:
+        - edges: (T + 1,)
+        - rows: (T, E)
+    """
+    path = viterbi_decode(rows)
+    changes = edges[1:-1][path[1:] != path[:-1]]
+    segments: list[Segment] = []
+    position = 0.0
+    for start, end in speech:
+        if start > position:
+            segments.append(silence_segment(position, start))
+        for part_start, part_end in _split_at_changes(start, end, changes):
+            overlap = np.clip(np.minimum(edges[1:], part_end) - np.maximum(edges[:-1], part_start), 0, None)
+            mean = overlap @ rows / overlap.sum()
+            best = int(mean.argmax())
+            confidence = float(mean[best])
+            label = labels[best] if confidence >= min_confidence else UNSURE
+            probabilities = dict(zip(labels, mean.tolist(), strict=True))
+            segments.append(Segment(part_start, part_end, label, confidence, probabilities))
+        position = end
+    if edges[-1] - position > _EPS:
+        segments.append(silence_segment(position, float(edges[-1])))
+    return tuple(_merge_equal_neighbors(segments))
 
 
-def silence(start_s: float, end_s: float) -> Segment:
-    """Where nobody speaks."""
+def silence_segment(start_s: float, end_s: float) -> Segment:
+    """Return a segment without speech."""
     return Segment(start_s, end_s, SILENCE, 1.0, {})
 
 
-def _pieces(start: float, end: float, borders: Shares) -> list[Span]:
-    """Speech cut at the borders within it; none is short unless the whole is."""
-    inner = [float(border) for border in borders[(borders > start) & (borders < end)]]
+def _split_at_changes(start: float, end: float, changes: FloatArray) -> list[TimeSpan]:
+    """Split speech at changes of emotion that leave parts of at least MIN_SEGMENT_S."""
     kept: list[float] = []
-    for border in inner:
-        if border - (kept[-1] if kept else start) >= SHORTEST_S and end - border >= SHORTEST_S:
-            kept.append(border)
+    for change in changes[(changes > start) & (changes < end)].tolist():
+        previous = kept[-1] if kept else start
+        if change - previous >= MIN_SEGMENT_S and end - change >= MIN_SEGMENT_S:
+            kept.append(change)
     return list(zip([start, *kept], [*kept, end], strict=True))
 
 
-def _joined(found: Sequence[Segment]) -> list[Segment]:
-    """Neighbours of one label become one segment, its shares their mean by seconds."""
-    out: list[Segment] = []
-    for segment in found:
-        last = out[-1] if out else None
-        if last is None or last.label != segment.label:
-            out.append(segment)
+def _merge_equal_neighbors(segments: Sequence[Segment]) -> list[Segment]:
+    """Merge neighbors with the same label; probabilities are averaged, weighted by duration."""
+    merged: list[Segment] = []
+    for segment in segments:
+        previous = merged[-1] if merged else None
+        if previous is None or previous.label != segment.label:
+            merged.append(segment)
             continue
-        a, b = last.end_s - last.start_s, segment.end_s - segment.start_s
-        shares = {name: (a * p + b * segment.probabilities[name]) / (a + b) for name, p in last.probabilities.items()}
-        confidence = (a * last.confidence + b * segment.confidence) / (a + b)
-        out[-1] = Segment(last.start_s, segment.end_s, segment.label, confidence, shares)
-    return out
+        a, b = previous.end_s - previous.start_s, segment.end_s - segment.start_s
+        probabilities = {
+            name: (a * p + b * segment.probabilities[name]) / (a + b) for name, p in previous.probabilities.items()
+        }
+        confidence = (a * previous.confidence + b * segment.confidence) / (a + b)
+        merged[-1] = Segment(previous.start_s, segment.end_s, segment.label, confidence, probabilities)
+    return merged

@@ -1,7 +1,7 @@
-"""Knowing a speaker: a small profile, made of a few of their recordings in whatever emotion, that answers are then measured against.
+"""Speaker profiles: adapt predictions to an enrolled speaker.
 
-A profile is the mean of the network's embeddings of those recordings. No label is needed, no sound can be made of it again, and it is of use only
-with the bundle that made it.
+A profile is the mean of the model's embeddings of a few recordings of one speaker, with any emotions and without
+labels. Audio can't be reconstructed from it, and only the bundle that computed it can use it.
 """
 
 from __future__ import annotations
@@ -18,18 +18,28 @@ import numpy as np
 import numpy.typing as npt
 
 from kanjo import files
-from kanjo.bundle import Facts
+from kanjo.bundle import BundleMetadata
 from kanjo.errors import KanjoError
 
 FORMAT_VERSION = 1
-#: Fewer recordings than this, or less speech (s), tell more of their emotion than of the speaker.
-FEW, LITTLE_S = 5, 10.0
+#: With fewer recordings or less speech than this, a profile depends more on the emotions than on the speaker.
+RECOMMENDED_CLIPS, RECOMMENDED_SPEECH_S = 5, 10.0
+
 _NAME = re.compile(r"[^\W_][\w .@+-]{0,63}")
 
 
 @dataclass(frozen=True, eq=False)
-class Profile:
-    """What is known of a speaker: ``mean`` (D,) of their embeddings, made by the bundle whose graph has ``sha256``."""
+class SpeakerProfile:
+    """The profile of one speaker.
+
+    Attributes:
+        name: Name of the speaker.
+        bundle: Name of the bundle that computed the embeddings.
+        sha256: SHA-256 of that bundle's graph.
+        clips: Number of recordings.
+        speech_s: Seconds of speech in these recordings.
+        mean: Mean embedding, shape (D,).
+    """
 
     name: str
     bundle: str
@@ -39,119 +49,189 @@ class Profile:
     mean: npt.NDArray[np.float32]
 
     def as_dict(self) -> dict[str, Any]:
-        """As it goes into JSON."""
+        """Return a dictionary for JSON."""
         return {
-            "format_version": FORMAT_VERSION, "name": self.name, "bundle": self.bundle, "sha256": self.sha256, "clips": self.clips,
-            "speech_s": round(self.speech_s, 1), "mean": [round(float(value), 6) for value in self.mean],
-        }  # fmt: skip
+            "format_version": FORMAT_VERSION,
+            "name": self.name,
+            "bundle": self.bundle,
+            "sha256": self.sha256,
+            "clips": self.clips,
+            "speech_s": round(self.speech_s, 1),
+            "mean": [round(float(value), 6) for value in self.mean],
+        }
 
 
-class Heard(Protocol):
-    """A recording that was answered: its embedding (D,), and seconds in which somebody speaks."""
+class EnrollmentClip(Protocol):
+    """What a profile needs of a recording; a prediction has it."""
 
     @property
-    def embedding(self) -> npt.NDArray[np.float32] | None: ...
+    def embedding(self) -> npt.NDArray[np.float32] | None:
+        """Embedding (D,)."""
 
     @property
-    def speech_s(self) -> float: ...
+    def speech_s(self) -> float:
+        """Seconds of speech."""
 
 
-def profile_of(name: str, facts: Facts, heard: Sequence[Heard]) -> Profile:
-    """The profile of a speaker whose recordings were answered; longer ones count for as many as they have windows.
+def build_profile(name: str, metadata: BundleMetadata, clips: Sequence[EnrollmentClip]) -> SpeakerProfile:
+    """Build the profile of a speaker. A recording counts as often as it has windows of speech, at least once.
 
-    Raises KanjoError where there is nothing to go by.
+    Args:
+        name: Name of the speaker.
+        metadata: Metadata of the bundle that predicted the recordings.
+        clips: Predictions of the speaker's recordings.
+
+    Raises:
+        KanjoError: No recording contains speech.
     """
-    useful = [item for item in heard if item.embedding is not None and item.speech_s > 0]
-    if not useful:
+    usable = [clip for clip in clips if clip.embedding is not None and clip.speech_s > 0]
+    if not usable:
         raise KanjoError(
-            f"{name}: no speech heard in {len(heard)} recordings; a profile needs a few in which they speak"
+            f"{name}: no speech detected in {len(clips)} recordings; a profile needs recordings that contain speech"
         )
-    weights = np.asarray([max(1.0, item.speech_s / facts.window_s) for item in useful])
-    mean = weights @ np.stack([item.embedding for item in useful if item.embedding is not None]) / weights.sum()
-    speech_s = sum(item.speech_s for item in useful)
-    return Profile(name, facts.name, facts.sha256, len(useful), speech_s, np.asarray(mean, np.float32))
+    weights = np.asarray([max(1.0, clip.speech_s / metadata.window_s) for clip in usable])
+    mean = weights @ np.stack([clip.embedding for clip in usable if clip.embedding is not None]) / weights.sum()
+    return SpeakerProfile(
+        name=name,
+        bundle=metadata.name,
+        sha256=metadata.sha256,
+        clips=len(usable),
+        speech_s=sum(clip.speech_s for clip in usable),
+        mean=np.asarray(mean, np.float32),
+    )
 
 
-def profile_from(content: Any, where: str) -> Profile:
-    """A profile out of JSON's objects. Raises KanjoError for what is none."""
+def parse_profile(content: Any, source: str) -> SpeakerProfile:
+    """Read a profile from parsed JSON.
+
+    Args:
+        content: The parsed JSON.
+        source: Name of the input in messages.
+
+    Raises:
+        KanjoError: The content is not a profile, is damaged, or has a newer format.
+    """
     if not isinstance(content, Mapping) or not isinstance(content.get("format_version"), int):
-        raise KanjoError(f"{where}: not a speaker's profile; 'kanjo enroll' makes one")
+        raise KanjoError(f"{source}: not a speaker profile; create one with 'kanjo enroll'")
     if content["format_version"] > FORMAT_VERSION:
         raise KanjoError(
-            f"{where}: profile format {content['format_version']}, this kanjo reads up to {FORMAT_VERSION}"
+            f"{source}: profile format {content['format_version']}, but this version of kanjo reads formats up to "
+            f"{FORMAT_VERSION}; upgrade with: pip install -U kanjo"
         )
     try:
         mean = np.asarray(content["mean"], np.float32)
         if mean.ndim != 1 or not mean.size or not np.isfinite(mean).all():
-            raise ValueError("mean is no list of numbers")
-        return Profile(
-            str(content["name"]), str(content["bundle"]), str(content["sha256"]), int(content["clips"]), float(content["speech_s"]), mean
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
-        raise KanjoError(f"{where}: a damaged profile ({error}); enroll the speaker anew") from error
+            raise ValueError("mean is not a list of numbers")
+        return SpeakerProfile(
+            name=str(content["name"]),
+            bundle=str(content["bundle"]),
+            sha256=str(content["sha256"]),
+            clips=int(content["clips"]),
+            speech_s=float(content["speech_s"]),
+            mean=mean,
+        )
+    except KeyError as error:
+        raise KanjoError(f"{source}: damaged profile (no {error}); enroll the speaker again") from error
+    except (TypeError, ValueError) as error:
+        raise KanjoError(f"{source}: damaged profile ({error}); enroll the speaker again") from error
 
 
-def folder() -> Path:
-    """Where profiles are kept: ``KANJO_SPEAKERS``, or ``kanjo/speakers`` in the user's data folder."""
-    if own := os.environ.get("KANJO_SPEAKERS"):
-        return Path(own)
+def profiles_folder() -> Path:
+    """Return the folder of the profiles: ``KANJO_SPEAKERS``, or ``kanjo/speakers`` in the user's data folder."""
+    if folder := os.environ.get("KANJO_SPEAKERS"):
+        return Path(folder)
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "kanjo" / "speakers"
 
 
-def path_of(name: str) -> Path:
-    """Where a speaker's profile is kept. Raises KanjoError for a name that can be no file's."""
+def profile_path(name: str) -> Path:
+    """Return the path of a speaker's profile.
+
+    Raises:
+        KanjoError: The name can't be a file name.
+    """
     if not _NAME.fullmatch(name) or name.endswith((" ", ".")):
         raise KanjoError(
-            f"speaker {name!r}: expected letters, digits, spaces and . @ + - _, at most 64, a letter or digit first"
+            f"speaker name {name!r}: expected letters, digits, spaces and . @ + - _, at most 64 characters, "
+            "with a letter or digit first"
         )
-    return folder() / f"{name}.json"
+    return profiles_folder() / f"{name}.json"
 
 
-def known() -> list[str]:
-    """The speakers who are enrolled here."""
-    return sorted(path.stem for path in folder().glob("*.json"))
+def list_profiles() -> list[str]:
+    """Return the names of the enrolled speakers."""
+    return sorted(path.stem for path in profiles_folder().glob("*.json"))
 
 
-def write(profile: Profile, path: Path | None = None) -> Path:
-    """Keep a profile under its speaker's name, or at ``path``. Raises KanjoError."""
-    path = path or path_of(profile.name)
+def write_profile(profile: SpeakerProfile, path: Path | None = None) -> Path:
+    """Write a profile and return its path.
+
+    Args:
+        profile: The profile.
+        path: Path of the file (default: the speaker's name in :func:`profiles_folder`).
+
+    Raises:
+        KanjoError: The file can't be written.
+    """
+    path = path or profile_path(profile.name)
     files.write_text(path, json.dumps(profile.as_dict(), ensure_ascii=False) + "\n")
     return path
 
 
-def read(name: str | Path) -> Profile:
-    """The profile of a speaker who was enrolled, or the one in a ``.json`` file. Raises KanjoError."""
-    path = Path(name) if str(name).endswith(".json") else path_of(str(name))
+def read_profile(name: str | Path) -> SpeakerProfile:
+    """Read a profile.
+
+    Args:
+        name: Name of an enrolled speaker, or path of a ``.json`` file.
+
+    Raises:
+        KanjoError: There is no such profile, or it is damaged.
+    """
+    path = Path(name) if str(name).endswith(".json") else profile_path(str(name))
     try:
-        return profile_from(json.loads(path.read_text(encoding="utf-8")), str(path))
+        return parse_profile(json.loads(path.read_text(encoding="utf-8")), str(path))
     except FileNotFoundError as error:
-        there = ", ".join(known()) or "nobody"
+        enrolled = ", ".join(list_profiles()) or "none"
         raise KanjoError(
-            f"no speaker {name} ({path} is not there); enrolled: {there}. 'kanjo enroll NAME CLIPS...' makes a profile"
+            f"no profile of speaker {name} ({path} does not exist); enrolled speakers: {enrolled}. "
+            "Create a profile with 'kanjo enroll NAME CLIPS...'"
         ) from error
     except OSError as error:
-        raise KanjoError(f"can't read {path}: {files.reason(error)}") from error
+        raise KanjoError(f"can't read {path}: {files.os_error_message(error)}") from error
     except ValueError as error:
-        raise KanjoError(f"{path}: not JSON ({error}); enroll the speaker anew") from error
+        raise KanjoError(f"{path}: not valid JSON ({error}); enroll the speaker again") from error
 
 
-def takes_speakers(facts: Facts) -> None:
-    """Raises KanjoError for a bundle whose network takes no speaker."""
-    if not facts.speaker_size:
+def require_speaker_input(metadata: BundleMetadata) -> None:
+    """Raise KanjoError if a bundle does not support speaker profiles."""
+    if not metadata.speaker_size:
         raise KanjoError(
-            f"the bundle {facts.name} takes no speaker: its network was trained without (network.speaker in its recipe)"
+            f"the bundle {metadata.name} does not support speaker profiles: its model was trained without "
+            "model.speaker_conditioning"
         )
 
 
-def vector_of(speaker: Profile | str | Path | None, facts: Facts) -> npt.NDArray[np.float32] | None:
-    """What a graph takes of a speaker: their mean embedding and a 1, (D + 1,). Raises KanjoError for a profile of another bundle."""
+def speaker_vector(
+    speaker: SpeakerProfile | str | Path | None, metadata: BundleMetadata
+) -> npt.NDArray[np.float32] | None:
+    """Return the graph's speaker input for a profile: the mean embedding and a 1.
+
+    Args:
+        speaker: A profile, the name of an enrolled speaker, or the path of a profile; None for an unknown speaker.
+        metadata: Metadata of the bundle.
+
+    Returns:
+        The vector (D + 1,), or None for an unknown speaker.
+
+    Raises:
+        KanjoError: The bundle does not support profiles, or another bundle computed this one.
+    """
     if speaker is None:
         return None
-    takes_speakers(facts)
-    profile = speaker if isinstance(speaker, Profile) else read(speaker)
-    if profile.sha256 != facts.sha256 or len(profile.mean) != facts.speaker_size:
+    require_speaker_input(metadata)
+    profile = speaker if isinstance(speaker, SpeakerProfile) else read_profile(speaker)
+    if profile.sha256 != metadata.sha256 or len(profile.mean) != metadata.speaker_size:
         raise KanjoError(
-            f"speaker {profile.name} was enrolled with the bundle {profile.bundle} ({profile.sha256[:12]}), this one is {facts.name} "
-            f"({facts.sha256[:12]}): enroll them again with it"
+            f"speaker {profile.name} was enrolled with the bundle {profile.bundle} ({profile.sha256[:12]}), but this "
+            f"bundle is {metadata.name} ({metadata.sha256[:12]}); enroll the speaker again"
         )
     return np.append(profile.mean, np.float32(1))

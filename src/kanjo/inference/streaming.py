@@ -1,25 +1,29 @@
-"""Emotion as it is spoken: feed a stream chunk by chunk, get the windows' answers as they come, and at the end the whole one."""
+"""Live prediction: the predictions of the windows while a stream is fed in chunks, and at the end the whole one."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from kanjo import audio
 from kanjo.errors import AudioError, KanjoError
+from kanjo.inference.options import InferenceOptions, resolve_options
 from kanjo.inference.prediction import Prediction, Segment
 from kanjo.inference.recognizer import Recognizer
-from kanjo.inference.recording import Hearing
-from kanjo.inference.speaker_profiles import Profile
+from kanjo.inference.recording import RecordingSession
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # typing.Unpack needs Python 3.11
+
+    from kanjo.inference.options import InferenceKeywords
 
 
 class Stream:
-    """A recording that is still going on. What it answers is what ``Recognizer.predict`` says of the whole, to 1e-5.
+    """A live recording, fed in chunks of any length. Not safe to use from several threads.
 
-    ``sample_rate`` Hz is the chunks'; they may be of any length. Not for several threads at once. The other arguments are those of
-    ``Recognizer.predict``; raises KanjoError as it does.
+    The final prediction equals that of ``Recognizer.predict`` for the whole recording, to 1e-5.
     """
 
     def __init__(
@@ -28,61 +32,76 @@ class Stream:
         sample_rate: int,
         *,
         name: str = "<stream>",
-        window_s: float | None = None,
-        hop_s: float | None = None,
-        min_confidence: float | None = None,
-        language: str | None = None,
-        speaker: Profile | str | Path | None = None,
+        **options: Unpack[InferenceKeywords],
     ) -> None:
-        audio.check_rate(sample_rate, name)
-        facts = recognizer.facts
+        """Start a stream.
+
+        Args:
+            recognizer: The recognizer that predicts.
+            sample_rate: Sample rate of the chunks in Hz.
+            name: Name of the recording in the result and in messages.
+            **options: As in :meth:`Recognizer.predict`.
+
+        Raises:
+            AudioError: The sample rate is out of range.
+            KanjoError: An option is not valid for this bundle.
+        """
+        audio.check_sample_rate(sample_rate, name)
+        metadata = recognizer.metadata
+        resolved = resolve_options(InferenceOptions(**options), metadata)
         self._recognizer = recognizer
-        self._resampler = audio.Resampler(sample_rate, facts.sample_rate)
-        manner = recognizer.manner(window_s, hop_s, min_confidence, language, speaker)
-        self._hearing = Hearing(name, sample_rate, facts, manner)
-        self._fed = 0
-        self._done = False
+        self._resampler = audio.Resampler(sample_rate, metadata.sample_rate)
+        self._session = RecordingSession(name, sample_rate, metadata, resolved)
+        self._n_samples = 0
+        self._finished = False
 
     def feed(self, chunk: npt.ArrayLike) -> list[Segment]:
-        """Take in samples (N,) or (N, channels), float at full scale 1.0 or int16: the windows' answers that they complete.
+        """Add samples and return the predictions of the windows that they complete.
 
-        Raises AudioError for NaN or a shape that is no sound: the stream stays as it was, and the next chunk may come.
+        Args:
+            chunk: Samples as int16, or as float with full scale 1.0.
+
+        Raises:
+            AudioError: The chunk contains NaN or has another shape. It is ignored; the stream can continue.
+            KanjoError: The stream has finished.
+
+        Shape:
+            - chunk: (N,) or (N, channels)
         """
-        if self._done:
-            raise KanjoError(f"{self._hearing.file}: fed after its end; begin a new Stream")
-        samples = audio.samples_of(chunk, self._hearing.file)
+        if self._finished:
+            raise KanjoError(f"{self._session.file}: this stream has finished; create a new Stream")
+        samples = audio.to_sample_matrix(chunk, self._session.file)
         mono = np.ascontiguousarray(samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1), np.float32)
-        finite = np.isfinite(mono)
-        if not finite.all():
-            at = self._fed + int(np.argmin(finite))
-            raise AudioError(
-                f"{self._hearing.file}: sample {at} is not a number (NaN or infinite); expected finite samples"
-            )
-        self._fed += len(mono)
-        return self._heard(self._resampler.feed(mono))
+        audio.check_finite(mono, self._n_samples, self._session.file)
+        self._n_samples += len(mono)
+        return self._run_block(self._resampler.feed(mono))
 
     def finish(self) -> Prediction:
-        """Nothing more comes: the answer for the whole. Raises AudioError where nothing was fed."""
-        if not self._done:
-            self._done = True
-            if self._fed:
-                self._heard(self._resampler.finish())
-                self._recognizer.run([(self._hearing, window) for window in self._hearing.finish()])
-        if not self._fed:
-            raise AudioError(f"{self._hearing.file}: no samples in it (0 frames)")
-        return self._hearing.answer()
+        """End the stream and return the prediction of the whole recording.
+
+        Raises:
+            AudioError: The stream received no samples.
+        """
+        if not self._n_samples:
+            self._finished = True
+            raise AudioError(f"{self._session.file}: contains no samples")
+        if not self._finished:
+            self._finished = True
+            self._run_block(self._resampler.finish())
+            self._recognizer._run_windows([(self._session, window) for window in self._session.finish()])
+        return self._session.finalize()
 
     @property
     def speech(self) -> float:
-        """How probable it is that somebody is speaking right now, 0 to 1 (the last 32 ms)."""
-        return self._hearing.meter.latest
+        """Probability of speech in the last 32 ms."""
+        return self._session.vad.last_probability
 
     @property
     def seconds(self) -> float:
-        """How much was heard so far."""
-        return self._hearing.levels.n / self._recognizer.facts.sample_rate
+        """Duration of the stream so far, in seconds."""
+        return self._session.duration_s
 
-    def _heard(self, block: audio.Signal) -> list[Segment]:
+    def _run_block(self, block: audio.Signal) -> list[Segment]:
         if not block.size:
             return []
-        return self._recognizer.run([(self._hearing, window) for window in self._hearing.feed(block)])
+        return self._recognizer._run_windows([(self._session, window) for window in self._session.feed(block)])

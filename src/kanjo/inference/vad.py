@@ -1,6 +1,6 @@
-"""Who speaks when: voice activity detection by Silero VAD (MIT), in ONNX Runtime.
+"""Voice activity detection with Silero VAD (MIT license) in ONNX Runtime.
 
-A frame is 32 ms (512 samples at 16 kHz). Fed in pieces of any size, a meter says the same as fed all at once.
+A frame is 512 samples at 16 kHz (32 ms). The size of the blocks does not change the result.
 """
 
 from __future__ import annotations
@@ -14,110 +14,153 @@ import soxr
 
 from kanjo import files
 from kanjo.audio import Signal
-from kanjo.bundle import BUNDLES
+from kanjo.bundle import BUILTIN_FOLDER
 from kanjo.errors import BundleError
-from kanjo.inference import onnx_session
+from kanjo.inference.onnx_session import create_session
 
-RATE, FRAME, _CONTEXT = 16_000, 512, 64
-FRAME_S = FRAME / RATE
-#: Speech begins in a frame above ``ON`` and ends below ``OFF`` (Silero's own 0.5, and 0.15 less).
-ON, OFF = 0.5, 0.35
-#: Shorter speech is taken for a noise; a shorter gap belongs to the sentence; and what is spoken begins and ends softly.
-SHORTEST_S, GAP_S, PAD_S = 0.25, 0.5, 0.1
+#: Sample rate of the detector in Hz.
+SAMPLE_RATE = 16_000
+#: Samples in a frame.
+FRAME_LENGTH = 512
+FRAME_S = FRAME_LENGTH / SAMPLE_RATE
 
-_GRAPH = BUNDLES / "silero-vad" / "model.onnx"
+#: Speech starts in a frame above ONSET and ends in a frame below OFFSET (Silero's defaults: 0.5, and 0.15 less).
+ONSET, OFFSET = 0.5, 0.35
+#: Gaps in speech below this many seconds are filled.
+MIN_GAP_S = 0.5
+#: Speech below this many seconds is dropped as noise.
+MIN_SPEECH_S = 0.25
+#: Seconds added at both ends, because speech starts and ends softly.
+PADDING_S = 0.1
+
+_GRAPH = BUILTIN_FOLDER / "silero-vad" / "model.onnx"
 _SHA256 = "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85"
-_AT_ONCE = 512
+#: Samples before each frame that the graph needs.
+_CONTEXT = 64
+_STATE_SIZE = 128
+_FRAMES_PER_RUN = 512
 
-Span = tuple[float, float]
+#: Start and end in seconds.
+TimeSpan = tuple[float, float]
 
 
-class Meter:
-    """How probable speech is, frame by frame, in a signal that comes in blocks at ``sample_rate`` Hz."""
+class VoiceActivityDetector:
+    """Computes the probability of speech in each frame of a signal that arrives in blocks."""
 
     def __init__(self, sample_rate: int) -> None:
+        """Set the sample rate of the blocks in Hz.
+
+        Raises:
+            BundleError: The detector's graph is missing or changed.
+        """
         self._session = _session()
-        self._resampler = (
-            soxr.ResampleStream(sample_rate, RATE, 1, "float32", quality="LQ") if sample_rate != RATE else None
-        )
-        self._state = {name: np.zeros((1, 1, 128), np.float32) for name in "hc"}
-        self._held = np.zeros(_CONTEXT, np.float32)
-        self._frames: list[npt.NDArray[np.float32]] = []
+        self._resampler = None
+        if sample_rate != SAMPLE_RATE:
+            self._resampler = soxr.ResampleStream(sample_rate, SAMPLE_RATE, 1, "float32", quality="LQ")
+        self._state = {name: np.zeros((1, 1, _STATE_SIZE), np.float32) for name in "hc"}
+        self._buffer = np.zeros(_CONTEXT, np.float32)
+        self._probabilities: list[npt.NDArray[np.float32]] = []
 
     def feed(self, block: Signal, last: bool = False) -> None:
-        """Take in samples (N,), full scale at 1.0. ``last``: nothing more comes; what is left is padded to a frame."""
+        """Add samples.
+
+        Args:
+            block: Samples (N,) with full scale 1.0.
+            last: Whether this is the last block; the last frame is then padded with zeros.
+        """
         if self._resampler is not None:
             block = self._resampler.resample_chunk(np.ascontiguousarray(block, np.float32), last=last)
-        held = np.concatenate([self._held, block])
-        spare = (len(held) - _CONTEXT) % FRAME
-        if last and spare:
-            held, spare = np.concatenate([held, np.zeros(FRAME - spare, np.float32)]), 0
-        n = (len(held) - _CONTEXT) // FRAME
-        for start in range(0, n, _AT_ONCE):
-            stop = min(start + _AT_ONCE, n)
-            part = held[start * FRAME : stop * FRAME + _CONTEXT]
-            rows = np.lib.stride_tricks.sliding_window_view(part, _CONTEXT + FRAME)[::FRAME]
-            found, self._state["h"], self._state["c"] = self._session.run(
-                ["speech_probs", "hn", "cn"], {"input": np.ascontiguousarray(rows), **self._state}
+        buffer = np.concatenate([self._buffer, block])
+        n_partial = (len(buffer) - _CONTEXT) % FRAME_LENGTH
+        if last and n_partial:
+            buffer = np.concatenate([buffer, np.zeros(FRAME_LENGTH - n_partial, np.float32)])
+        n_frames = (len(buffer) - _CONTEXT) // FRAME_LENGTH
+        for start in range(0, n_frames, _FRAMES_PER_RUN):
+            stop = min(start + _FRAMES_PER_RUN, n_frames)
+            samples = buffer[start * FRAME_LENGTH : stop * FRAME_LENGTH + _CONTEXT]
+            frames = np.lib.stride_tricks.sliding_window_view(samples, _CONTEXT + FRAME_LENGTH)[::FRAME_LENGTH]
+            probabilities, self._state["h"], self._state["c"] = self._session.run(
+                ["speech_probs", "hn", "cn"], {"input": np.ascontiguousarray(frames), **self._state}
             )
-            self._frames.append(found)
-        self._held = held[n * FRAME :]
+            self._probabilities.append(probabilities)
+        self._buffer = buffer[n_frames * FRAME_LENGTH :]
 
     @property
-    def latest(self) -> float:
-        """The last frame's probability; 0 before the first."""
-        return float(self._frames[-1][-1]) if self._frames else 0.0
+    def last_probability(self) -> float:
+        """Probability of speech in the last frame; 0 before the first frame."""
+        return float(self._probabilities[-1][-1]) if self._probabilities else 0.0
 
     @property
     def probabilities(self) -> npt.NDArray[np.float32]:
-        """(F,): each frame's."""
-        if len(self._frames) > 1:
-            self._frames = [np.concatenate(self._frames)]
-        return self._frames[0] if self._frames else np.zeros(0, np.float32)
+        """Probability of speech in each frame, shape (F,)."""
+        if len(self._probabilities) > 1:
+            self._probabilities = [np.concatenate(self._probabilities)]
+        return self._probabilities[0] if self._probabilities else np.zeros(0, np.float32)
 
 
-def spans(probabilities: npt.NDArray[np.float32], duration_s: float) -> list[Span]:
-    """From frames' probabilities (F,) to where somebody speaks: (start, end) in seconds, in order, apart from each other.
+def speech_segments(probabilities: npt.NDArray[np.float32], duration_s: float) -> list[TimeSpan]:
+    """Find the parts of a recording that contain speech.
 
-    Speech begins above 0.5 and ends below 0.35; gaps under 0.5 s are filled, then what is shorter than 0.25 s is dropped, then
-    0.1 s is added at either end, within the recording's ``duration_s``.
+    A frame between ONSET and OFFSET continues the state of the frame before it. Then short gaps are filled, short
+    parts are dropped, and padding is added at both ends.
+
+    Args:
+        probabilities: Probability of speech in each frame, shape (F,).
+        duration_s: Duration of the recording in seconds.
+
+    Returns:
+        Start and end of each part in seconds, sorted, without overlap.
     """
-    decided = (probabilities > ON) | (probabilities < OFF)
-    last_decided = (
-        np.maximum.accumulate(np.where(decided, np.arange(len(decided)), 0)) if len(decided) else np.zeros(0, int)
-    )
-    speech = np.concatenate([[False], (probabilities > ON)[last_decided], [False]])
-    edges = np.flatnonzero(speech[1:] != speech[:-1]).reshape(-1, 2)
-    joined: list[Span] = []
+    decided = (probabilities > ONSET) | (probabilities < OFFSET)
+    last_decided = np.zeros(0, int)
+    if len(decided):
+        last_decided = np.maximum.accumulate(np.where(decided, np.arange(len(decided)), 0))
+    is_speech = np.concatenate([[False], (probabilities > ONSET)[last_decided], [False]])
+    edges = np.flatnonzero(is_speech[1:] != is_speech[:-1]).reshape(-1, 2)
+    merged: list[TimeSpan] = []
     for start, end in (edges * FRAME_S).tolist():
-        if joined and start - joined[-1][1] < GAP_S:
-            joined[-1] = (joined[-1][0], end)
+        if merged and start - merged[-1][1] < MIN_GAP_S:
+            merged[-1] = (merged[-1][0], end)
         else:
-            joined.append((start, end))
-    kept = (
-        (max(start - PAD_S, 0.0), min(end + PAD_S, duration_s)) for start, end in joined if end - start >= SHORTEST_S
-    )
-    return [(start, end) for start, end in kept if end > start]
+            merged.append((start, end))
+    padded = [
+        (max(start - PADDING_S, 0.0), min(end + PADDING_S, duration_s))
+        for start, end in merged
+        if end - start >= MIN_SPEECH_S
+    ]
+    return [(start, end) for start, end in padded if end > start]
 
 
-def seconds(
-    found: list[Span], starts: npt.NDArray[np.float64], ends: npt.NDArray[np.float64]
+def speech_seconds(
+    speech: list[TimeSpan], starts: npt.NDArray[np.float64], ends: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Seconds of ``found`` speech between each of ``starts`` and ``ends`` (W,) -> (W,)."""
-    moments = np.asarray(found, np.float64).reshape(-1)
-    if not moments.size:
+    """Compute the seconds of speech in each window.
+
+    Args:
+        speech: Start and end of each part of speech in seconds, sorted.
+        starts: Start of each window in seconds.
+        ends: End of each window in seconds.
+
+    Shape:
+        - starts, ends: (W,)
+        - Returns: (W,)
+    """
+    times = np.asarray(speech, np.float64).reshape(-1)
+    if not times.size:
         return np.zeros(len(starts))
-    spoken = np.zeros(len(moments))
-    spoken[1::2] = moments[1::2] - moments[::2]
-    until = np.cumsum(spoken)  # speech up to each moment: it grows within spans and stands still between them
-    return np.asarray(np.interp(ends, moments, until)) - np.asarray(np.interp(starts, moments, until))
+    durations = np.zeros(len(times))
+    durations[1::2] = times[1::2] - times[::2]
+    cumulative = np.cumsum(durations)  # seconds of speech before each time; linear between the times
+    return np.asarray(np.interp(ends, times, cumulative)) - np.asarray(np.interp(starts, times, cumulative))
 
 
 @lru_cache(maxsize=1)
 def _session() -> Any:
+    """Load the detector's graph once, after a check that it is the one of this version."""
     try:
-        if files.sha256(_GRAPH) != _SHA256:
-            raise BundleError(f"{_GRAPH}: not the file that kanjo came with; install kanjo anew")
+        digest = files.sha256(_GRAPH)
     except OSError as error:
-        raise BundleError(f"can't read {_GRAPH}: {files.reason(error)}; install kanjo anew") from error
-    return onnx_session.session(_GRAPH, 1)  # its LSTM goes frame by frame: a second thread would only wait
+        raise BundleError(f"can't read {_GRAPH}: {files.os_error_message(error)}; reinstall kanjo") from error
+    if digest != _SHA256:
+        raise BundleError(f"{_GRAPH}: the file was changed or damaged; reinstall kanjo")
+    return create_session(_GRAPH, 1)  # its LSTM runs frame by frame, so a second thread does not help

@@ -1,8 +1,8 @@
-"""Cut a signal into windows of one length, and put the windows' answers back on the time axis.
+"""Split a signal into windows of equal length, and average the windows' results.
 
-The rule, for a recording of N samples, windows of W and a hop of H: windows start at 0, H, 2H, ... while they fit;
-what is left at the end is covered by one more window that ends where the recording ends. A recording shorter than W is
-one window, padded with zeros at its end. Nothing else is ever padded.
+For a recording of N samples, a window length W and a hop length H: windows start at 0, H, 2H, ... as long as they fit
+into the recording. If samples remain, one more window ends at the last sample. A recording with N < W is one window,
+padded with zeros at its end. There is no other padding.
 """
 
 from __future__ import annotations
@@ -19,68 +19,85 @@ from kanjo.audio import Signal
 
 @dataclass(frozen=True)
 class Window:
-    """``signal`` float32 (W,), the first ``valid`` samples of it real; it begins at sample ``start``."""
+    """One window of a recording.
+
+    Attributes:
+        start: Index of the first sample in the recording.
+        signal: Samples (W,), padded with zeros.
+        valid: Number of samples that are not padding.
+    """
 
     start: int
     signal: Signal
     valid: int
 
 
-class Cutter:
-    """Windows over a signal that comes in blocks of any size; at most one window and one block are held.
+class WindowSplitter:
+    """Splits a signal that arrives in blocks of any size. It keeps at most one window and one block in memory."""
 
-    ``window`` and ``hop`` are samples, ``1 <= hop <= window``. Raises ValueError otherwise.
-    """
+    def __init__(self, window_length: int, hop_length: int) -> None:
+        """Set the lengths in samples.
 
-    def __init__(self, window: int, hop: int) -> None:
-        if not 1 <= hop <= window:
-            raise ValueError(f"hop {hop} must be between 1 and the window's {window} samples")
-        self.window, self.hop = window, hop
-        # held[0] is sample `begin`; windows before `start` have been handed out. The last `window` samples stay held, so
-        # that the closing window can end where the recording ends.
-        self._held, self._begin, self._start = np.zeros(0, np.float32), 0, 0
+        Raises:
+            ValueError: ``hop_length`` is not between 1 and ``window_length``.
+        """
+        if not 1 <= hop_length <= window_length:
+            raise ValueError(f"hop_length {hop_length}: expected 1 to {window_length}, the window length in samples")
+        self.window_length, self.hop_length = window_length, hop_length
+        # The buffer keeps the last window_length samples, because the last window ends at the end of the recording.
+        self._buffer = np.zeros(0, np.float32)
+        self._buffer_start = 0  # index of the buffer's first sample in the recording
+        self._next_start = 0  # index of the next window's first sample in the recording
 
     def feed(self, block: Signal) -> Iterator[Window]:
-        """Take in samples (N,): the windows that they complete."""
-        self._held = np.concatenate([self._held, block]) if self._held.size else np.asarray(block, np.float32)
-        while self._begin + len(self._held) >= self._start + self.window:
-            at = self._start - self._begin
-            yield Window(self._start, self._held[at : at + self.window].copy(), self.window)
-            self._start += self.hop
-        spare = min(self._start - self._begin, len(self._held) - self.window)
-        if spare > 0:
-            self._held, self._begin = self._held[spare:], self._begin + spare
+        """Add samples (N,) and yield the windows that they complete."""
+        block = np.asarray(block, np.float32)
+        self._buffer = np.concatenate([self._buffer, block]) if self._buffer.size else block
+        while self._buffer_start + len(self._buffer) >= self._next_start + self.window_length:
+            start = self._next_start - self._buffer_start
+            signal = self._buffer[start : start + self.window_length].copy()
+            yield Window(self._next_start, signal, self.window_length)
+            self._next_start += self.hop_length
+        n_unused = min(self._next_start - self._buffer_start, len(self._buffer) - self.window_length)
+        if n_unused > 0:
+            self._buffer = self._buffer[n_unused:]
+            self._buffer_start += n_unused
 
     def finish(self) -> Iterator[Window]:
-        """Nothing more comes: the window, if any, that covers what is left at the end."""
-        total = self._begin + len(self._held)
-        covered = self._start - self.hop + self.window if self._start else 0
-        if total <= covered:
+        """Yield the window that covers the remaining samples, if there are any."""
+        n_samples = self._buffer_start + len(self._buffer)
+        n_covered = self._next_start - self.hop_length + self.window_length if self._next_start else 0
+        if n_samples <= n_covered:
             return
-        if total < self.window:
-            padded = np.zeros(self.window, np.float32)
-            padded[:total] = self._held
-            yield Window(0, padded, total)
+        if n_samples < self.window_length:
+            padded = np.zeros(self.window_length, np.float32)
+            padded[:n_samples] = self._buffer
+            yield Window(0, padded, n_samples)
         else:
-            yield Window(total - self.window, self._held[-self.window :].copy(), self.window)
+            signal = self._buffer[-self.window_length :].copy()
+            yield Window(n_samples - self.window_length, signal, self.window_length)
 
 
-def cut(blocks: Iterable[Signal], window: int, hop: int) -> Iterator[Window]:
-    """A whole signal's windows, as :class:`Cutter` makes them of its blocks."""
-    cutter = Cutter(window, hop)
+def split_windows(blocks: Iterable[Signal], window_length: int, hop_length: int) -> Iterator[Window]:
+    """Yield all windows of a signal, given in blocks; see :class:`WindowSplitter`."""
+    splitter = WindowSplitter(window_length, hop_length)
     for block in blocks:
-        yield from cutter.feed(block)
-    yield from cutter.finish()
+        yield from splitter.feed(block)
+    yield from splitter.finish()
 
 
-def pooled(
-    probabilities: Sequence[npt.NDArray[np.floating[Any]]] | npt.NDArray[np.floating[Any]],
+def weighted_mean(
+    rows: Sequence[npt.NDArray[np.floating[Any]]] | npt.NDArray[np.floating[Any]],
     weights: Sequence[float] | npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float64]:
-    """The whole recording's probabilities (E,), or embedding (D,): the windows' mean, each weighted by its seconds of sound.
+    """Average the windows' probabilities, embeddings or scores. If all weights are zero, windows count equally.
 
-    Weights that are all zero count as equal.
+    Shape:
+        - rows: (W, E) or (W,)
+        - weights: (W,)
+        - Returns: (E,) or ()
     """
-    shares = np.asarray(weights, np.float64)
-    shares = shares / shares.sum() if shares.sum() > 0 else np.full(len(shares), 1 / len(shares))
-    return np.asarray(shares @ np.asarray(probabilities, np.float64))
+    fractions = np.asarray(weights, np.float64)
+    total = fractions.sum()
+    fractions = fractions / total if total > 0 else np.full(len(fractions), 1 / len(fractions))
+    return np.asarray(fractions @ np.asarray(rows, np.float64))

@@ -1,4 +1,4 @@
-"""Write predictions: a table to read, CSV, JSON and JSONL to go on with, SRT and VTT to see beside the recording."""
+"""Format predictions as a table for the terminal, CSV, JSON, JSON Lines, SRT or WebVTT."""
 
 from __future__ import annotations
 
@@ -10,132 +10,156 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from kanjo.inference.prediction import Prediction, Segment
 from kanjo.labels import SILENCE
 
+#: Turns predictions and the bundle's labels into pieces of text.
 Formatter = Callable[[Iterable[Prediction], Sequence[str]], Iterator[str]]
+
+_FILE_WIDTH = 40
 
 
 def table(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
-    """A line a recording: file, label, confidence, the runner-up, warnings. One of several windows gets its timeline below it."""
-    yield f"{'file':<40}  {'emotion':<10}  {'conf.':>5}  {'next':<16}  {'length':>8}"
-    for item in predictions:
-        if item.error:
-            yield f"{_short(item.file):<40}  {'-':<10}  {'-':>5}  error: {item.error}"
+    """Yield the lines of a table: each recording, its segments (if it has several windows) and its warnings."""
+    yield f"{'file':<{_FILE_WIDTH}}  {'emotion':<10}  {'conf.':>5}  {'next':<16}  {'length':>8}"
+    for prediction in predictions:
+        file = f"{_shorten(prediction.file):<{_FILE_WIDTH}}"
+        if prediction.error:
+            yield f"{file}  {'-':<10}  {'-':>5}  error: {prediction.error}"
             continue
-        yield f"{_short(item.file):<40}  {_answer(item.label, item.confidence, item.probabilities)}  {_clock(item.duration_s):>8}"
-        if len(item.windows) > 1:
-            for segment in item.segments:
-                span = f"{_clock(segment.start_s)} - {_clock(segment.end_s)}"
-                yield f"{span:>40}  {_answer(segment.label, segment.confidence, segment.probabilities)}".rstrip()
-        for warning in item.warnings:
-            yield f"{'':<40}  warning: {warning}"
+        columns = _label_columns(prediction.label, prediction.confidence, prediction.probabilities)
+        yield f"{file}  {columns}  {_format_duration(prediction.duration_s):>8}"
+        if len(prediction.windows) > 1:
+            for segment in prediction.segments:
+                span = f"{_format_duration(segment.start_s)} - {_format_duration(segment.end_s)}"
+                columns = _label_columns(segment.label, segment.confidence, segment.probabilities)
+                yield f"{span:>{_FILE_WIDTH}}  {columns}".rstrip()
+        for warning in prediction.warnings:
+            yield f"{'':<{_FILE_WIDTH}}  warning: {warning}"
 
 
 def csv_lines(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
-    """A row for a recording; where it has several windows, then one for each of its segments and one for each window.
-
-    audformat's columns ``file``, ``start``, ``end`` (seconds) first; ``part`` is "recording", "segment" or "window".
-    """
+    """Yield the lines of a CSV file: its header, then the rows of each recording."""
     yield csv_row(csv_header(labels))
-    for item in predictions:
-        yield from csv_rows(item, labels)
+    for prediction in predictions:
+        yield from csv_rows(prediction, labels)
 
 
 def csv_header(labels: Sequence[str]) -> list[str]:
+    """Return the columns. The first three are those of an audformat table; ``start`` and ``end`` are in seconds."""
     return ["file", "start", "end", "part", "emotion", "confidence", *labels, "warnings", "error"]
 
 
-def csv_rows(item: Prediction, labels: Sequence[str]) -> Iterator[str]:
-    """The rows of one recording."""
-    if item.error:
-        yield csv_row([item.file, "", "", "recording", "", "", *("" for _ in labels), "", item.error])
+def csv_rows(prediction: Prediction, labels: Sequence[str]) -> Iterator[str]:
+    """Yield the rows of one recording.
+
+    Column ``part`` is "recording" in the first row. If the recording has several windows, a row for each "segment"
+    and each "window" follows.
+    """
+    file = prediction.file
+    if prediction.error:
+        yield csv_row([file, "", "", "recording", "", "", *("" for _ in labels), "", prediction.error])
         return
-    whole = Segment(0.0, item.duration_s, item.label, item.confidence, item.probabilities)
-    yield _part(item.file, "recording", whole, labels, "; ".join(item.warnings))
-    if len(item.windows) > 1:
-        for part, answers in (("segment", item.segments), ("window", item.windows)):
-            for answer in answers:
-                yield _part(item.file, part, answer, labels)
+    recording = Segment(0.0, prediction.duration_s, prediction.label, prediction.confidence, prediction.probabilities)
+    yield _segment_row(file, "recording", recording, labels, "; ".join(prediction.warnings))
+    if len(prediction.windows) > 1:
+        for part, segments in (("segment", prediction.segments), ("window", prediction.windows)):
+            for segment in segments:
+                yield _segment_row(file, part, segment, labels)
 
 
-def _part(file: str, part: str, answer: Segment, labels: Sequence[str], warnings: str = "") -> str:
-    shares = [f"{answer.probabilities[name]:.6f}" if answer.probabilities else "" for name in labels]
-    span = (f"{answer.start_s:.3f}", f"{answer.end_s:.3f}")
-    return csv_row([file, *span, part, answer.label, f"{answer.confidence:.6f}", *shares, warnings, ""])
+def _segment_row(file: str, part: str, segment: Segment, labels: Sequence[str], warnings: str = "") -> str:
+    probabilities = [f"{segment.probabilities[name]:.6f}" if segment.probabilities else "" for name in labels]
+    span = (f"{segment.start_s:.3f}", f"{segment.end_s:.3f}")
+    return csv_row([file, *span, part, segment.label, f"{segment.confidence:.6f}", *probabilities, warnings, ""])
 
 
-def json_lines(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
-    """One JSON array; written as it comes, so that it may be long."""
-    opening = "["
-    for item in predictions:
-        yield opening + "\n" + _indented(json.dumps(item.as_dict(), ensure_ascii=False, indent=2))
-        opening = ","
-    yield "[]" if opening == "[" else "\n]"
+def csv_row(cells: Sequence[str]) -> str:
+    """Return one line of CSV without the line ending."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(cells)
+    return buffer.getvalue()
+
+
+def json_array(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
+    """Yield the pieces of one JSON array, one recording at a time, so that memory use stays constant."""
+    separator = "["
+    for prediction in predictions:
+        yield separator + "\n" + _indent(json.dumps(prediction.as_dict(), ensure_ascii=False, indent=2))
+        separator = ","
+    yield "[]" if separator == "[" else "\n]"
 
 
 def jsonl(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
-    """One JSON object a line."""
-    for item in predictions:
-        yield json.dumps(item.as_dict(), ensure_ascii=False)
+    """Yield one JSON object for each recording (JSON Lines)."""
+    for prediction in predictions:
+        yield json.dumps(prediction.as_dict(), ensure_ascii=False)
 
 
 def srt(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
-    """SubRip: a cue a segment, silence left out. Made for one recording; another's cues would start at 0 again."""
+    """Yield the subtitles of SubRip: one for each segment with speech. Use it for a single recording."""
     number = 0
-    for item in predictions:
-        for segment in _cues(item):
+    for prediction in predictions:
+        for segment in _segments_with_speech(prediction):
             number += 1
-            span = f"{_stamp(segment.start_s, ',')} --> {_stamp(segment.end_s, ',')}"
+            span = f"{_subtitle_time(segment.start_s, ',')} --> {_subtitle_time(segment.end_s, ',')}"
             yield f"{number}\n{span}\n{segment.label} {segment.confidence:.0%}\n"
 
 
 def vtt(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
-    """WebVTT: as :func:`srt`, the emotion as the cue's voice, so that a style sheet may colour it."""
+    """Yield the subtitles of WebVTT. The voice tag is the emotion, so that a style sheet can set its color."""
     yield "WEBVTT\n"
-    for item in predictions:
-        for segment in _cues(item):
-            span = f"{_stamp(segment.start_s, '.')} --> {_stamp(segment.end_s, '.')}"
+    for prediction in predictions:
+        for segment in _segments_with_speech(prediction):
+            span = f"{_subtitle_time(segment.start_s, '.')} --> {_subtitle_time(segment.end_s, '.')}"
             yield f"{span}\n<v {segment.label}>{segment.label} {segment.confidence:.0%}\n"
 
 
+#: All formats by name.
 FORMATS: dict[str, Formatter] = {
     "table": table,
     "csv": csv_lines,
-    "json": json_lines,
+    "json": json_array,
     "jsonl": jsonl,
     "srt": srt,
     "vtt": vtt,
 }
-#: Formats of which a file holds one recording.
-SUBTITLES = frozenset(["srt", "vtt"])
+#: Formats whose files contain a single recording.
+SUBTITLE_FORMATS = frozenset(["srt", "vtt"])
 
 
-def chunks(name: str, predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
-    """The text of a format, piece by piece; put together, the pieces are the file."""
-    joint = "" if name == "json" else "\n"
+def render(name: str, predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
+    """Yield the text of a file in pieces.
+
+    Args:
+        name: A key of :data:`FORMATS`.
+        predictions: Predictions, which may be computed while the file is written.
+        labels: Emotions of the bundle.
+    """
+    separator = "" if name == "json" else "\n"
     for piece in FORMATS[name](predictions, labels):
-        yield piece + joint
+        yield piece + separator
     if name == "json":
         yield "\n"
 
 
-def _cues(item: Prediction) -> list[Segment]:
-    return [segment for segment in item.segments if segment.label != SILENCE]
+def _segments_with_speech(prediction: Prediction) -> list[Segment]:
+    return [segment for segment in prediction.segments if segment.label != SILENCE]
 
 
-def _stamp(seconds: float, point: str) -> str:
-    """00:00:01,250"""
-    whole = round(1000 * seconds)
-    return f"{whole // 3_600_000:02d}:{whole // 60_000 % 60:02d}:{whole // 1000 % 60:02d}{point}{whole % 1000:03d}"
+def _subtitle_time(seconds: float, decimal_mark: str) -> str:
+    """Format a time as 00:00:01,250."""
+    ms = round(1000 * seconds)
+    return f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}{decimal_mark}{ms % 1000:03d}"
 
 
-def _answer(label: str, confidence: float, probabilities: dict[str, float]) -> str:
+def _label_columns(label: str, confidence: float, probabilities: dict[str, float]) -> str:
+    """Format a label, its confidence and the most probable other label."""
     if not probabilities:
         return label
-    others = sorted(((share, name) for name, share in probabilities.items() if name != label), reverse=True)
-    share, name = others[0]
-    return f"{label:<10}  {confidence:>4.0%}   {name + f' {share:.0%}':<16}"
+    others = sorted(((p, name) for name, p in probabilities.items() if name != label), reverse=True)
+    probability, other = others[0]
+    return f"{label:<10}  {confidence:>4.0%}   {f'{other} {probability:.0%}':<16}"
 
 
-def _clock(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 60:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(seconds, 60)
@@ -143,16 +167,10 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
-def _short(file: str) -> str:
-    return file if len(file) <= 40 else "..." + file[-37:]
+def _shorten(file: str) -> str:
+    """Keep the end of a long file name."""
+    return file if len(file) <= _FILE_WIDTH else "..." + file[-(_FILE_WIDTH - 3) :]
 
 
-def csv_row(cells: Sequence[str]) -> str:
-    """A line of CSV, without its end."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="").writerow(cells)
-    return buffer.getvalue()
-
-
-def _indented(text: str) -> str:
+def _indent(text: str) -> str:
     return "\n".join("  " + line for line in text.splitlines())

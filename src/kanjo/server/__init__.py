@@ -1,1 +1,1 @@
-"""The service: HTTP and WebSocket over one recogniser, and the page that uses them. Needs the extra ``serve``."""
+"""HTTP and WebSocket service for one recognizer, with a web page. Requires the extra ``serve``."""

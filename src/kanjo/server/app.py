@@ -1,4 +1,4 @@
-"""The service's routes."""
+"""The service as an ASGI application: routes, error responses and the web page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.responses import FileResponse, JSONResponse
@@ -16,82 +15,80 @@ from starlette.exceptions import HTTPException
 
 import kanjo
 from kanjo.errors import KanjoError
-from kanjo.inference.prediction import Prediction, failed
+from kanjo.inference.options import InferenceOptions, ResolvedOptions, resolve_options
+from kanjo.inference.prediction import Prediction, failed_prediction
 from kanjo.inference.recognizer import Recognizer
-from kanjo.inference.recording import Manner
-from kanjo.inference.speaker_profiles import Profile, profile_of
-from kanjo.server import streams, uploads
-from kanjo.server.limits import Guard, Refused, error_body
-from kanjo.server.metrics import Measures
-from kanjo.server.queue import Engine, Full
-from kanjo.server.schemas import EnrolledOut, ErrorOut, ModelsOut, Predictions
+from kanjo.inference.speaker_profiles import build_profile
+from kanjo.server.errors import RequestError, add_error_handlers
+from kanjo.server.limits import RequestLimitsMiddleware
+from kanjo.server.metrics import ServiceMetrics
+from kanjo.server.queue import InferenceQueue, QueueFullError
+from kanjo.server.schemas import AUDIO_REQUEST_BODY, ERROR_RESPONSES, EnrollResponse, ModelsResponse, PredictResponse
 from kanjo.server.settings import Settings
+from kanjo.server.streams import serve_stream
+from kanjo.server.uploads import PcmFormat, Upload, close_uploads, read_speaker_profile, read_uploads
 
-PAGE = Path(__file__).parent / "page"
-_TYPES = {
+PAGE_FOLDER = Path(__file__).parent / "page"
+_MEDIA_TYPES = {
     ".html": "text/html",
     ".js": "text/javascript",
     ".css": "text/css",
     ".svg": "image/svg+xml",
     ".json": "application/json",
 }
-_REFUSALS: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorOut, "description": what}
-    for status, what in {
-        401: "a token is needed", 408: "sent too slowly", 413: "too large", 415: "not a recording's content type",
-        422: "no recording that can be heard", 429: "busy; Retry-After says when", 503: "stopping, or the answer took too long",
-        507: "no room for the upload",
-    }.items()
-}  # fmt: skip
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "files": {"type": "array", "items": {"type": "string", "format": "binary"}},
-                        "speaker": {"type": "string", "description": "a profile of /v1/enroll's, as JSON"},
-                    },
-                }
-            },
-            "audio/*": {"schema": {"type": "string", "format": "binary"}},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-        },
-    }
-}
+_PAGE_FILE = re.compile(r"[\w-]+(\.[\w-]+)+")
+_TIMEOUT_RETRY_AFTER_S = 10
 
 
-def create_app(recognizer: Recognizer, settings: Settings | None = None) -> Any:
-    """The service as an ASGI application."""
+def create_app(recognizer: Recognizer, settings: Settings | None = None) -> RequestLimitsMiddleware:
+    """Create the service as an ASGI application.
+
+    Args:
+        recognizer: Makes the predictions.
+        settings: Token and limits (default: ``Settings()``).
+    """
     settings = settings or Settings()
-    measures = Measures()
-    engine = Engine(
-        recognizer, measures, capacity=settings.capacity, decoders=settings.decoders, longest_s=settings.longest_s
+    metrics = ServiceMetrics()
+    queue = InferenceQueue(
+        recognizer,
+        metrics,
+        capacity=settings.queue_capacity,
+        decode_threads=settings.decode_threads,
+        max_duration_s=settings.max_duration_s,
     )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        await asyncio.to_thread(engine.close)
+        await asyncio.to_thread(queue.close)
 
     app = FastAPI(
-        title="kanjo", version=kanjo.__version__, summary="Emotion in speech", lifespan=lifespan, docs_url=None, redoc_url=None
-    )  # fmt: skip
-    _answering(app, engine, settings, measures)
-    _about(app, recognizer, measures)
-    _page(app)
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(Exception, _broken)
-    app.add_exception_handler(HTTPException, _http_error)
-    return Guard(app, settings, measures)
+        title="kanjo",
+        version=kanjo.__version__,
+        summary="Speech emotion recognition",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    _add_predict_route(app, queue, settings)
+    _add_enroll_route(app, queue, settings)
+    _add_info_routes(app, recognizer, metrics)
+    _add_page_routes(app)
+
+    @app.websocket("/v1/stream")
+    async def stream(websocket: WebSocket) -> None:
+        await serve_stream(websocket, queue, settings, metrics)
+
+    add_error_handlers(app)
+    return RequestLimitsMiddleware(app, settings, metrics)
 
 
-def _answering(app: FastAPI, engine: Engine, settings: Settings, measures: Measures) -> None:
-    recognizer = engine.recognizer
+def _add_predict_route(app: FastAPI, queue: InferenceQueue, settings: Settings) -> None:
+    metadata = queue.recognizer.metadata
 
-    @app.post("/v1/predict", responses=_REFUSALS, openapi_extra=_BODY, response_model=Predictions)
+    @app.post(
+        "/v1/predict", responses=ERROR_RESPONSES, openapi_extra=AUDIO_REQUEST_BODY, response_model=PredictResponse
+    )
     async def predict(
         request: Request,
         window_s: float | None = None,
@@ -102,151 +99,133 @@ def _answering(app: FastAPI, engine: Engine, settings: Settings, measures: Measu
         format: str | None = None,
         channels: int = 1,
     ) -> Response:
-        """The emotion in one or many recordings: files as multipart/form-data, or one as the body itself.
+        """Predict the emotion in one or many recordings.
 
-        Any container that can be decoded here is taken (WAV, FLAC, Ogg, MP3, webm, mp4, ...); raw samples with ``format`` (s16le, f32le),
+        Send files as multipart/form-data (field ``files``), or one recording as the request body: any format that the
+        service can decode (WAV, FLAC, Ogg, MP3, webm, mp4, ...), or raw samples with ``format`` (s16le or f32le),
         ``sample_rate`` and ``channels``. The other parameters are those of ``Recognizer.predict``.
         """
-        options = (window_s, hop_s, min_confidence, language)
-        _manner(recognizer, options, None)  # what can't be is said before anything is read
-        recordings = await uploads.recordings(request, settings, (format, sample_rate, channels))
+        _resolve(queue, InferenceOptions(window_s, hop_s, min_confidence, language))  # Fail before the body is read.
+        uploads = await read_uploads(request, settings, PcmFormat(format, sample_rate, channels))
         try:
-            manner = _manner(recognizer, options, await uploads.speaker(request))
-        except Refused:
-            uploads.close(recordings)
+            speaker = await read_speaker_profile(request)
+            options = _resolve(queue, InferenceOptions(window_s, hop_s, min_confidence, language, speaker))
+        except RequestError:
+            close_uploads(uploads)
             raise
-        found = await _within(engine, settings, recordings, manner)
-        if len(found) == 1 and found[0].error:
-            raise Refused(422, "not_heard", f"{found[0].file}: {found[0].error}")
+        predictions = await _predict_uploads(queue, settings, uploads, options)
+        if len(predictions) == 1 and predictions[0].error:
+            raise RequestError(422, "undecodable_audio", f"{predictions[0].file}: {predictions[0].error}")
         content = {
-            "model": recognizer.facts.name,
-            "predictions": [item.as_dict() for item in found],
+            "model": metadata.name,
+            "predictions": [prediction.as_dict() for prediction in predictions],
             "request_id": request.state.request_id,
         }
         return JSONResponse(content)
 
-    @app.post("/v1/enroll", responses=_REFUSALS, openapi_extra=_BODY, response_model=EnrolledOut)
+
+def _add_enroll_route(app: FastAPI, queue: InferenceQueue, settings: Settings) -> None:
+    recognizer = queue.recognizer
+
+    @app.post("/v1/enroll", responses=ERROR_RESPONSES, openapi_extra=AUDIO_REQUEST_BODY, response_model=EnrollResponse)
     async def enroll(request: Request, name: str = "speaker") -> Response:
-        """A speaker's profile, of a few recordings of them in whatever emotions. Nothing of it is kept here: send it along as ``speaker``."""
+        """Build the profile of a speaker from a few of their recordings, with any emotions.
+
+        The service does not store the profile. Send it as the form field ``speaker`` of ``/v1/predict``.
+        """
         try:
-            recognizer.enrollable()
+            recognizer.check_enrollment()
         except KanjoError as error:
-            raise Refused(422, "bad_parameter", str(error)) from error
-        recordings = await uploads.recordings(request, settings, (None, None, 1))
-        found = await _within(engine, settings, recordings, recognizer.manner())
-        broken = next((item for item in found if item.error), None)
+            raise RequestError(422, "bad_parameter", str(error)) from error
+        uploads = await read_uploads(request, settings, PcmFormat())
+        predictions = await _predict_uploads(queue, settings, uploads, _resolve(queue, InferenceOptions()))
+        for prediction in predictions:
+            if prediction.error:
+                raise RequestError(422, "undecodable_audio", f"{prediction.file}: {prediction.error}")
         try:
-            if broken:
-                raise KanjoError(f"{broken.file}: {broken.error}")
-            profile = profile_of(name, recognizer.facts, found)
+            profile = build_profile(name, recognizer.metadata, predictions)
         except KanjoError as error:
-            raise Refused(422, "not_heard", str(error)) from error
+            raise RequestError(422, "no_speech", str(error)) from error
         return JSONResponse({"speaker": profile.as_dict(), "request_id": request.state.request_id})
 
-    @app.websocket("/v1/stream")
-    async def stream(socket: WebSocket) -> None:
-        await streams.serve(socket, engine, settings, measures)
 
-
-def _about(app: FastAPI, recognizer: Recognizer, measures: Measures) -> None:
-    """What answers here, and how it does."""
-
-    @app.get("/v1/models", response_model=ModelsOut)
-    async def models() -> Response:
-        """The bundles that answer here."""
-        facts = recognizer.facts
-        languages = sorted({corpus["language"] for corpus in facts.corpora})
+def _add_info_routes(app: FastAPI, recognizer: Recognizer, metrics: ServiceMetrics) -> None:
+    @app.get("/v1/models", response_model=ModelsResponse)
+    async def list_models() -> Response:
+        """List the bundles that the service uses."""
+        metadata = recognizer.metadata
         model = {
-            "name": facts.name, "version": facts.version, "labels": list(facts.labels), "sample_rate": facts.sample_rate,
-            "window_s": facts.window_s, "hop_s": facts.hop_s, "languages": languages, "licence": facts.licence,
-            "parameters": facts.n_parameters, "speakers": facts.speaker_size > 0,
-        }  # fmt: skip
+            "name": metadata.name,
+            "version": metadata.version,
+            "labels": list(metadata.labels),
+            "sample_rate": metadata.sample_rate,
+            "window_s": metadata.window_s,
+            "hop_s": metadata.hop_s,
+            "languages": sorted({corpus["language"] for corpus in metadata.corpora}),
+            "license": metadata.license,
+            "n_parameters": metadata.n_parameters,
+            "supports_enrollment": metadata.speaker_size > 0,
+        }
         return JSONResponse({"models": [model]})
 
     @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
-        """Whether the service answers."""
+    async def check_health() -> dict[str, str]:
+        """Check that the service responds."""
         return {"status": "ok"}
 
     @app.get("/metrics", response_class=Response)
-    async def metrics() -> Response:
-        """Prometheus's text format."""
-        return Response(generate_latest(measures.registry), media_type=CONTENT_TYPE_LATEST)
+    async def export_metrics() -> Response:
+        """Return the metrics in Prometheus's text format."""
+        return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _page(app: FastAPI) -> None:
-    """The page and its parts."""
-
+def _add_page_routes(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
-        return FileResponse(PAGE / "index.html", media_type="text/html")
+        return FileResponse(PAGE_FOLDER / "index.html", media_type="text/html")
 
     @app.get("/page/{name}", include_in_schema=False)
-    async def asset(name: str) -> Response:
-        path = PAGE / name
-        if not re.fullmatch(r"[\w-]+(\.[\w-]+)+", name) or path.suffix not in _TYPES or not path.is_file():
+    async def page_file(name: str) -> Response:
+        path = PAGE_FOLDER / name
+        if not _PAGE_FILE.fullmatch(name) or path.suffix not in _MEDIA_TYPES or not path.is_file():
             raise HTTPException(404)
-        return FileResponse(path, media_type=_TYPES[path.suffix], headers={"cache-control": "no-cache"})
+        return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], headers={"cache-control": "no-cache"})
 
 
-def _manner(
-    recognizer: Recognizer,
-    options: tuple[float | None, float | None, float | None, str | None],
-    speaker: Profile | None,
-) -> Manner:
+def _resolve(queue: InferenceQueue, options: InferenceOptions) -> ResolvedOptions:
+    """Check the options of a request. Raises RequestError."""
     try:
-        return recognizer.manner(*options, speaker)
+        return resolve_options(options, queue.recognizer.metadata)
     except KanjoError as error:
-        raise Refused(422, "bad_speaker" if speaker else "bad_parameter", str(error)) from error
+        raise RequestError(422, "bad_speaker" if options.speaker else "bad_parameter", str(error)) from error
 
 
-async def _within(
-    engine: Engine, settings: Settings, recordings: list[uploads.Recording], manner: Manner
+async def _predict_uploads(
+    queue: InferenceQueue, settings: Settings, uploads: list[Upload], options: ResolvedOptions
 ) -> list[Prediction]:
-    """The answers, where there is room and time for them; the recordings are closed. Raises Refused."""
+    """Predict and close all uploads. Raises RequestError if the queue is full or the prediction takes too long."""
     try:
-        engine.enter()
-    except Full as full:
-        uploads.close(recordings)
-        raise Refused(429, "busy", str(full), {"retry-after": str(full.retry_after_s)}) from full
+        queue.acquire()
+    except QueueFullError as error:
+        close_uploads(uploads)
+        raise RequestError(429, "busy", str(error), {"retry-after": str(error.retry_after_s)}) from error
+    timeout_s = settings.response_timeout_s
     try:
-        return await asyncio.wait_for(_answers(engine, recordings, manner), settings.answer_s)
+        return await asyncio.wait_for(_predict_in_order(queue, uploads, options), timeout_s)
     except asyncio.TimeoutError:
-        raise Refused(503, "too_long", f"no answer within {settings.answer_s:g} s", {"retry-after": "10"}) from None
+        message = f"the prediction was not complete after {timeout_s:g} s; send fewer or shorter recordings"
+        raise RequestError(503, "timeout", message, {"retry-after": str(_TIMEOUT_RETRY_AFTER_S)}) from None
     finally:
-        engine.leave()
-        uploads.close(recordings)
+        queue.release()
+        close_uploads(uploads)
 
 
-async def _answers(engine: Engine, recordings: list[uploads.Recording], manner: Manner) -> list[Prediction]:
-    found = []
-    for name, recording in recordings:
-        if not recording.read(1):
-            found.append(failed(name, "an empty file (0 bytes)"))
-            continue
-        recording.seek(0)
-        found.append(await engine.predict(recording, name, manner))
-    return found
-
-
-async def _refused(request: Request, refused: Exception) -> Response:
-    assert isinstance(refused, Refused)
-    body = error_body(refused.code, refused.message, request.state.request_id)
-    return JSONResponse(
-        body,
-        refused.status,
-        {**refused.headers, "connection": "close"} if refused.status in (408, 413) else refused.headers,
-    )
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    message = {404: "no such path", 405: "another method is needed here"}.get(error.status_code, str(error.detail))
-    return JSONResponse(error_body("http", message, request.state.request_id), error.status_code, error.headers)
-
-
-async def _broken(request: Request, error: Exception) -> Response:
-    """What nobody foresaw: the log has it whole, the client its id."""
-    return JSONResponse(
-        error_body("internal", "something went wrong here; the log has it under this id", request.state.request_id), 500
-    )
+async def _predict_in_order(queue: InferenceQueue, uploads: list[Upload], options: ResolvedOptions) -> list[Prediction]:
+    predictions = []
+    for upload in uploads:
+        if upload.file.read(1):
+            upload.file.seek(0)
+            predictions.append(await queue.predict(upload.file, upload.name, options))
+        else:
+            predictions.append(failed_prediction(upload.name, "the file is empty (0 bytes)"))
+    return predictions

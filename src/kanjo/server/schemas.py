@@ -1,12 +1,14 @@
-"""The shapes of the service's answers, as OpenAPI tells them. They are those of ``Prediction.as_dict``."""
+"""Schemas of the requests and responses, as the OpenAPI document describes them."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from pydantic import BaseModel, Field
 
 
-class SegmentOut(BaseModel):
-    """A part of a recording; "silence" has no probabilities."""
+class SegmentResponse(BaseModel):
+    """The prediction for a part of a recording (see ``kanjo.Segment``); "silence" has no probabilities."""
 
     start_s: float = Field(examples=[0.0])
     end_s: float = Field(examples=[3.2])
@@ -15,8 +17,8 @@ class SegmentOut(BaseModel):
     probabilities: dict[str, float] = Field(examples=[{"anger": 0.29, "happiness": 0.71}])
 
 
-class PredictionOut(BaseModel):
-    """The answer for a recording; ``error`` says why there is none."""
+class PredictionResponse(BaseModel):
+    """The prediction for a recording (see ``kanjo.Prediction``); ``error`` is "" or the reason why there is none."""
 
     file: str = Field(examples=["talk.wav"])
     label: str = Field(examples=["happiness"])
@@ -24,40 +26,42 @@ class PredictionOut(BaseModel):
     probabilities: dict[str, float] = Field(examples=[{"anger": 0.29, "happiness": 0.71}])
     duration_s: float = Field(examples=[3.5])
     speech_s: float = Field(examples=[3.2])
-    segments: list[SegmentOut]
-    windows: list[SegmentOut]
+    segments: list[SegmentResponse]
+    windows: list[SegmentResponse]
     warnings: list[str] = Field(examples=[["clipped: 1.2 % of the samples are at full scale"]])
-    distance: float | None = Field(examples=[0.6])
+    ood_score: float | None = Field(examples=[0.6], description="out-of-distribution score")
     error: str = Field(examples=[""])
 
 
-class Predictions(BaseModel):
-    """The answers, in the order in which the recordings were sent."""
+class PredictResponse(BaseModel):
+    """The predictions, in the order of the uploaded recordings."""
 
     model: str = Field(examples=["default"])
-    predictions: list[PredictionOut]
+    predictions: list[PredictionResponse]
     request_id: str = Field(examples=["8f14e45fceea167a"])
 
 
-class ProfileOut(BaseModel):
-    """What is known of a speaker: the mean of the network's embeddings."""
+class SpeakerProfileResponse(BaseModel):
+    """The profile of a speaker: the mean embedding of their recordings."""
 
     format_version: int
     name: str = Field(examples=["ana"])
     bundle: str = Field(examples=["default"])
-    sha256: str
-    clips: int = Field(examples=[12])
+    sha256: str = Field(description="SHA-256 of the bundle's graph")
+    clips: int = Field(examples=[12], description="number of recordings")
     speech_s: float = Field(examples=[31.5])
     mean: list[float]
 
 
-class EnrolledOut(BaseModel):
-    speaker: ProfileOut
+class EnrollResponse(BaseModel):
+    """The profile of the enrolled speaker."""
+
+    speaker: SpeakerProfileResponse
     request_id: str
 
 
-class ModelOut(BaseModel):
-    """A bundle that answers here."""
+class ModelResponse(BaseModel):
+    """A bundle that the service uses."""
 
     name: str
     version: str
@@ -66,22 +70,64 @@ class ModelOut(BaseModel):
     window_s: float
     hop_s: float
     languages: list[str]
-    licence: str
-    parameters: int
-    speakers: bool = Field(description="whether it takes a speaker's profile")
+    license: str
+    n_parameters: int
+    supports_enrollment: bool = Field(description="whether it accepts a speaker profile")
 
 
-class ModelsOut(BaseModel):
-    models: list[ModelOut]
+class ModelsResponse(BaseModel):
+    """All bundles that the service uses."""
+
+    models: list[ModelResponse]
 
 
 class ErrorDetail(BaseModel):
+    """Code and message of an error."""
+
     code: str = Field(examples=["busy"])
-    message: str = Field(examples=["busy: try again in 1 s"])
+    message: str = Field(examples=["the service is busy: try again in 1 s"])
 
 
-class ErrorOut(BaseModel):
-    """Why a request got no answer."""
+class ErrorResponse(BaseModel):
+    """The reason why a request failed."""
 
     error: ErrorDetail
     request_id: str
+
+
+#: Error responses of all routes that take recordings, as FastAPI's ``responses`` expects them.
+ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorResponse, "description": description}
+    for status, description in {
+        401: "The token is missing or wrong.",
+        408: "The request was not complete in time.",
+        413: "The request is too large.",
+        415: "The content type is not audio.",
+        422: "A parameter is invalid, or the audio cannot be decoded.",
+        429: "The service is busy; the header Retry-After gives the seconds to wait.",
+        503: "The service is stopping, or the prediction took too long.",
+        507: "The disk has no space for the upload.",
+    }.items()
+}
+
+_BINARY = {"type": "string", "format": "binary"}
+
+#: The request body of all routes that take recordings, as FastAPI's ``openapi_extra`` expects it.
+AUDIO_REQUEST_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "files": {"type": "array", "items": _BINARY},
+                        "speaker": {"type": "string", "description": "a speaker profile from /v1/enroll, as JSON"},
+                    },
+                }
+            },
+            "audio/*": {"schema": _BINARY},
+            "application/octet-stream": {"schema": _BINARY},
+        },
+    }
+}

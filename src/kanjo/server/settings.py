@@ -1,4 +1,4 @@
-"""What the service allows, in one place."""
+"""Settings and limits of the service."""
 
 from __future__ import annotations
 
@@ -7,28 +7,43 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Settings:
-    """Limits of the service. Sizes are bytes, times seconds.
+    """Address, token and limits of the service.
 
-    ``capacity``: requests worked on or waiting; ``streams``: open at once; ``token``: asked for as a bearer token where it is not "".
+    Args:
+        host: Address to listen on.
+        port: Port to listen on.
+        token: Bearer token that clients must send; "" accepts every client.
+        queue_capacity: Requests that may be processed or wait at the same time; further ones get status 429.
+        decode_threads: Threads that decode uploads, and as many again for streams.
+        max_streams: Streams that may be open at the same time.
+        max_connections: Connections that may be open at the same time.
+        max_request_bytes: Largest request body.
+        max_files: Files in one request.
+        max_duration_s: Longest recording or stream.
+        header_timeout_s: Time for a client to send the request headers.
+        body_timeout_s: Time for a client to send the request body.
+        response_timeout_s: Time to compute a response.
+        idle_timeout_s: Time after which a stream is closed that sends or reads nothing.
+        shutdown_timeout_s: Time to complete accepted requests after SIGTERM; uvicorn takes whole seconds.
     """
 
     host: str = "127.0.0.1"
     port: int = 8000
     token: str = ""
-    capacity: int = 4
-    decoders: int = 2
-    streams: int = 16
-    connections: int = 256
-    max_bytes: int = 50_000_000
+    queue_capacity: int = 4
+    decode_threads: int = 2
+    max_streams: int = 16
+    max_connections: int = 256
+    max_request_bytes: int = 50_000_000
     max_files: int = 100
-    longest_s: float = 900.0
-    header_s: float = 10.0
-    body_s: float = 60.0
-    answer_s: float = 120.0
-    idle_s: float = 30.0
-    stop_s: int = 30
+    max_duration_s: float = 900.0
+    header_timeout_s: float = 10.0
+    body_timeout_s: float = 60.0
+    response_timeout_s: float = 120.0
+    idle_timeout_s: float = 30.0
+    shutdown_timeout_s: int = 30
 
     @property
-    def loopback(self) -> bool:
-        """Only this machine can reach it."""
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
         return self.host in ("127.0.0.1", "localhost", "::1")

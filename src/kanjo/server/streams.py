@@ -1,9 +1,16 @@
-"""``WS /v1/stream``: samples in, answers out while they are spoken.
+"""The WebSocket ``/v1/stream``: the client sends samples, the service sends predictions while they arrive.
 
-The client's first message is JSON: ``{"sample_rate": 16000, "format": "s16le"}`` (or f32le; ``window_s``, ``hop_s``, ``min_confidence``,
-``language``, ``speaker`` (a profile of ``/v1/enroll``'s), and ``token`` where the service asks for one). Then binary messages of mono samples, of any length; a text message
-``{"end": true}`` ends it. The service sends JSON: ``{"type": "ready"}``, ``{"type": "level", "speech": 0.98, "seconds": 1.5}``,
-``{"type": "window", ...}``, at the end ``{"type": "prediction", ...}``; or ``{"type": "error", "code", "message"}``, and closes.
+Messages of the client:
+
+1. JSON: ``{"sample_rate": 16000, "format": "s16le"}`` (or ``f32le``). Optional keys: ``window_s``, ``hop_s``,
+   ``min_confidence``, ``language``, ``speaker`` (a profile from ``/v1/enroll``), and ``token`` (if the service has
+   one).
+2. Binary messages with mono samples, of any length.
+3. JSON: ``{"end": true}``.
+
+Messages of the service, all JSON: ``{"type": "ready", "labels": [...]}``, then
+``{"type": "level", "speech_probability": 0.98, "duration_s": 1.5}`` and ``{"type": "window", ...}`` (a segment), at the
+end ``{"type": "prediction", ...}``. On an error, the service sends ``{"type": "error", "code", "message"}`` and closes.
 """
 
 from __future__ import annotations
@@ -20,136 +27,181 @@ import numpy.typing as npt
 from fastapi import WebSocket, WebSocketDisconnect
 
 from kanjo.errors import KanjoError
-from kanjo.inference.speaker_profiles import profile_from
+from kanjo.inference.speaker_profiles import parse_profile
 from kanjo.inference.streaming import Stream
-from kanjo.server.limits import is_token
-from kanjo.server.metrics import Measures
-from kanjo.server.queue import Engine
+from kanjo.server.limits import token_matches
+from kanjo.server.metrics import ServiceMetrics
+from kanjo.server.queue import InferenceQueue
 from kanjo.server.settings import Settings
 
 log = logging.getLogger("kanjo.server")
 
-_FORMATS: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
-_OPTIONS = ("window_s", "hop_s", "min_confidence", "language")
-_FIRST = 1 << 16  # a speaker's profile is some kilobytes
-_LEVEL_S = 0.25
+_SAMPLE_TYPES: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
+_OPTION_TYPES: dict[str, type | tuple[type, ...]] = {
+    "window_s": (int, float),
+    "hop_s": (int, float),
+    "min_confidence": (int, float),
+    "language": str,
+}
+_MAX_TEXT_LENGTH = 1 << 16  # A speaker profile has some kilobytes.
+_LEVEL_INTERVAL_S = 0.25
+
+# WebSocket close codes (RFC 6455, section 7.4.1)
+_NORMAL_CLOSURE = 1000
+_POLICY_VIOLATION = 1008
+_MESSAGE_TOO_BIG = 1009
+_TRY_AGAIN_LATER = 1013
 
 
-class _Ended(Exception):
-    """The stream is over, for a reason that the client is told: a code of its own, and WebSocket's."""
+class StreamError(Exception):
+    """A stream that the service closes. ``code`` is in the error message, ``close_code`` is that of the WebSocket."""
 
-    def __init__(self, code: str, message: str, close: int = 1008) -> None:
+    def __init__(self, code: str, message: str, close_code: int = _POLICY_VIOLATION) -> None:
         super().__init__(message)
-        self.code, self.close = code, close
+        self.code = code
+        self.close_code = close_code
 
 
-async def serve(socket: WebSocket, engine: Engine, settings: Settings, measures: Measures) -> None:
-    """One stream from its first message to its last."""
-    request_id = socket.scope.get("state", {}).get("request_id", "") or secrets.token_hex(8)
-    await socket.accept()
-    said = "ended by the client"
+async def serve_stream(
+    websocket: WebSocket, inference_queue: InferenceQueue, settings: Settings, metrics: ServiceMetrics
+) -> None:
+    """Serve one stream from its first message to its end."""
+    request_id = websocket.scope.get("state", {}).get("request_id", "") or secrets.token_hex(8)
+    await websocket.accept()
+    status = "closed by the client"
     try:
-        if engine.streams >= settings.streams:
-            raise _Ended("busy", f"{settings.streams} streams are open, which is the limit here; try again later", 1013)
-        engine.streams += 1
-        measures.streams.inc()
+        if inference_queue.n_streams >= settings.max_streams:
+            message = f"all {settings.max_streams} streams of the service are in use; try again later"
+            raise StreamError("busy", message, _TRY_AGAIN_LATER)
+        inference_queue.n_streams += 1
+        metrics.streams_in_flight.inc()
         try:
-            await _one(socket, engine, settings)
+            await StreamSession(websocket, inference_queue, settings).run()
         finally:
-            engine.streams -= 1
-            measures.streams.dec()
-    except _Ended as ended:
-        said = f"{ended.code}: {ended}"
+            inference_queue.n_streams -= 1
+            metrics.streams_in_flight.dec()
+    except StreamError as error:
+        status = f"{error.code}: {error}"
+        content = {"type": "error", "code": error.code, "message": str(error), "request_id": request_id}
         with contextlib.suppress(WebSocketDisconnect, RuntimeError, asyncio.TimeoutError):
-            await _send(
-                socket, {"type": "error", "code": ended.code, "message": str(ended), "request_id": request_id}, settings
-            )
-            await socket.close(ended.close, ended.code)
+            await _send(websocket, content, settings)
+            await websocket.close(error.close_code, error.code)
     except (WebSocketDisconnect, RuntimeError):
-        pass  # it left; there is nobody to tell
-    log.info("%s WS /v1/stream %s", request_id, said)
+        pass  # The client has closed the connection, so no message can be sent.
+    log.info("%s WS /v1/stream %s", request_id, status)
 
 
-async def _one(socket: WebSocket, engine: Engine, settings: Settings) -> None:
-    first = await _received(socket, settings)
-    stream, kind = _opened(first, engine, settings)
-    await _send(socket, {"type": "ready", "labels": list(engine.recognizer.labels)}, settings)
-    held, told = b"", 0.0
-    while True:
-        message = await _received(socket, settings)
-        if message.get("text") is not None:
-            if _json(message["text"]).get("end") is not True:
-                raise _Ended("bad_message", 'expected samples, or {"end": true}')
-            break
-        content = held + message["bytes"]
-        whole = len(content) // kind.itemsize * kind.itemsize
-        held = content[whole:]
-        samples: npt.NDArray[Any] = np.frombuffer(content[:whole], kind)
+class StreamSession:
+    """Reads the messages of one client and sends the predictions."""
+
+    def __init__(self, websocket: WebSocket, inference_queue: InferenceQueue, settings: Settings) -> None:
+        self.websocket = websocket
+        self.queue = inference_queue
+        self.settings = settings
+
+    async def run(self) -> None:
+        """Process the stream until ``{"end": true}``.
+
+        Raises:
+            StreamError: The client has sent something invalid or nothing, or the stream is too long.
+            WebSocketDisconnect: The client has closed the connection, or reads nothing.
+        """
+        stream, sample_type = self._open_stream(await self._receive())
+        await self._send({"type": "ready", "labels": list(self.queue.recognizer.labels)})
+        remainder = b""  # A message may end within a sample.
+        last_level_s = 0.0
+        while (message := await self._receive()).get("text") is None:
+            content = remainder + message["bytes"]
+            n_samples = len(content) // sample_type.itemsize
+            remainder = content[n_samples * sample_type.itemsize :]
+            await self._process(stream, np.frombuffer(content, sample_type, n_samples))
+            if stream.seconds - last_level_s >= _LEVEL_INTERVAL_S:
+                last_level_s = stream.seconds
+                await self._send_level(stream)
+        if _parse_json(message["text"]).get("end") is not True:
+            raise StreamError("bad_message", 'expected samples, or {"end": true}')
+        await self._finish(stream)
+
+    async def _process(self, stream: Stream, samples: npt.NDArray[Any]) -> None:
+        """Feed samples to the stream and send the windows that they complete."""
         try:
-            answers = await engine.aside(lambda samples=samples: stream.feed(samples))  # type: ignore[misc]
+            windows = await self.queue.run_for_stream(lambda: stream.feed(samples))
         except KanjoError as error:
-            raise _Ended("bad_samples", str(error)) from error
-        if stream.seconds > settings.longest_s:
-            raise _Ended("too_long", f"longer than {settings.longest_s:g} s, which is the limit here", 1009)
-        for answer in answers:
-            await _send(socket, {"type": "window", **answer.as_dict()}, settings)
-        if stream.seconds - told >= _LEVEL_S:
-            told = stream.seconds
-            await _send(
-                socket, {"type": "level", "speech": round(stream.speech, 3), "seconds": round(told, 3)}, settings
-            )
+            raise StreamError("bad_samples", str(error)) from error
+        if stream.seconds > self.settings.max_duration_s:
+            message = f"the stream is longer than the limit of {self.settings.max_duration_s:g} s"
+            raise StreamError("too_long", message, _MESSAGE_TOO_BIG)
+        for window in windows:
+            await self._send({"type": "window", **window.as_dict()})
+
+    async def _send_level(self, stream: Stream) -> None:
+        speech_probability, duration_s = round(stream.speech, 3), round(stream.seconds, 3)
+        await self._send({"type": "level", "speech_probability": speech_probability, "duration_s": duration_s})
+
+    async def _finish(self, stream: Stream) -> None:
+        try:
+            prediction = await self.queue.run_for_stream(stream.finish)
+        except KanjoError as error:
+            raise StreamError("empty", str(error)) from error
+        self.queue.metrics.audio_seconds.inc(prediction.duration_s)
+        await self._send({"type": "prediction", **prediction.as_dict()})
+        await self.websocket.close(_NORMAL_CLOSURE)
+
+    def _open_stream(self, message: dict[str, Any]) -> tuple[Stream, np.dtype[Any]]:
+        """Create the stream that the first message describes."""
+        if message.get("text") is None:
+            expected = 'expected JSON such as {"sample_rate": 16000, "format": "s16le"}'
+            raise StreamError("bad_message", f"the first message is binary; {expected}")
+        config = _parse_json(message["text"])
+        if self.settings.token and not token_matches(str(config.get("token", "")), self.settings.token):
+            raise StreamError("unauthorized", 'the first message needs a valid "token"')
+        sample_rate, sample_format = config.get("sample_rate"), config.get("format", "s16le")
+        if not isinstance(sample_rate, int) or isinstance(sample_rate, bool):
+            raise _parameter_error("sample_rate", sample_rate, "an integer in Hz")
+        if not isinstance(sample_format, str) or sample_format not in _SAMPLE_TYPES:
+            raise _parameter_error("format", sample_format, "s16le or f32le")
+        options = {key: config[key] for key in _OPTION_TYPES if config.get(key) is not None}
+        for key, value in options.items():
+            if not isinstance(value, _OPTION_TYPES[key]):
+                raise _parameter_error(key, value, "a string" if key == "language" else "a number")
+        try:
+            if config.get("speaker") is not None:
+                options["speaker"] = parse_profile(config["speaker"], "speaker")
+            return Stream(self.queue.recognizer, sample_rate, **options), _SAMPLE_TYPES[sample_format]
+        except KanjoError as error:
+            raise StreamError("bad_parameter", str(error)) from error
+
+    async def _receive(self) -> dict[str, Any]:
+        timeout_s = self.settings.idle_timeout_s
+        try:
+            message = await asyncio.wait_for(self.websocket.receive(), timeout_s)
+        except asyncio.TimeoutError:
+            raise StreamError("idle_timeout", f"no message was received for {timeout_s:g} s") from None
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1005))
+        return dict(message)
+
+    async def _send(self, content: dict[str, Any]) -> None:
+        await _send(self.websocket, content, self.settings)
+
+
+async def _send(websocket: WebSocket, content: dict[str, Any], settings: Settings) -> None:
+    """Send JSON. Disconnect a client that does not read its messages, because its buffer would grow."""
     try:
-        whole_answer = await engine.aside(stream.finish)
-    except KanjoError as error:
-        raise _Ended("empty", str(error)) from error
-    engine.measures.seconds.inc(whole_answer.duration_s)
-    await _send(socket, {"type": "prediction", **whole_answer.as_dict()}, settings)
-    await socket.close(1000)
-
-
-def _opened(first: dict[str, Any], engine: Engine, settings: Settings) -> tuple[Stream, np.dtype[Any]]:
-    if first.get("text") is None or len(first["text"]) > _FIRST:
-        raise _Ended("bad_message", 'expected JSON first, such as {"sample_rate": 16000, "format": "s16le"}')
-    asked = _json(first["text"])
-    if settings.token and not is_token(str(asked.get("token", "")), settings.token):
-        raise _Ended("unauthorized", "a token is needed in the first message")
-    rate, form = asked.get("sample_rate"), asked.get("format", "s16le")
-    if not isinstance(rate, int) or isinstance(rate, bool) or not isinstance(form, str) or form not in _FORMATS:
-        raise _Ended("bad_parameter", f"sample_rate {rate!r}, format {form!r}: expected Hz, and s16le or f32le")
-    options = {key: asked[key] for key in _OPTIONS if asked.get(key) is not None}
-    if not all(isinstance(options[key], str if key == "language" else int | float) for key in options):
-        raise _Ended("bad_parameter", f"expected numbers for {', '.join(_OPTIONS[:3])}, a word for language")
-    try:
-        if asked.get("speaker") is not None:
-            options["speaker"] = profile_from(asked["speaker"], "speaker")
-        return Stream(engine.recognizer, rate, **options), _FORMATS[form]
-    except KanjoError as error:
-        raise _Ended("bad_parameter", str(error)) from error
-
-
-async def _received(socket: WebSocket, settings: Settings) -> dict[str, Any]:
-    try:
-        message = await asyncio.wait_for(socket.receive(), settings.idle_s)
+        await asyncio.wait_for(websocket.send_text(json.dumps(content, ensure_ascii=False)), settings.idle_timeout_s)
     except asyncio.TimeoutError:
-        raise _Ended("idle", f"nothing came for {settings.idle_s:g} s") from None
-    if message["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(message.get("code", 1005))
-    return dict(message)
+        raise WebSocketDisconnect(_POLICY_VIOLATION) from None
 
 
-async def _send(socket: WebSocket, content: dict[str, Any], settings: Settings) -> None:
-    """A client that never reads fills its window: after ``idle_s`` it is let go."""
+def _parse_json(text: str) -> dict[str, Any]:
     try:
-        await asyncio.wait_for(socket.send_text(json.dumps(content, ensure_ascii=False)), settings.idle_s)
-    except asyncio.TimeoutError:
-        raise WebSocketDisconnect(1008) from None
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text) if len(text) <= _FIRST else None
+        content = json.loads(text) if len(text) <= _MAX_TEXT_LENGTH else None
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise _Ended("bad_message", f"expected a JSON object of at most {_FIRST} characters")
+        raise StreamError("bad_message", f"expected a JSON object of at most {_MAX_TEXT_LENGTH} characters")
     return content
+
+
+def _parameter_error(name: str, value: object, expected: str) -> StreamError:
+    return StreamError("bad_parameter", f"{name} {value!r}: expected {expected}")

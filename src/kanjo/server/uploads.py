@@ -1,10 +1,15 @@
-"""What a request holds: recordings as files, as its body, or as raw samples; in files that vanish when they are closed."""
+"""Read the recordings of a request: uploaded files, a request body, or raw PCM samples.
+
+Large uploads are in temporary files, which disappear when they are closed.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 import soundfile
@@ -14,101 +19,141 @@ from starlette.exceptions import HTTPException
 
 from kanjo import audio
 from kanjo.errors import AudioError, KanjoError
-from kanjo.files import reason
-from kanjo.inference.speaker_profiles import Profile, profile_from
-from kanjo.server.limits import Refused
+from kanjo.files import os_error_message
+from kanjo.inference.speaker_profiles import SpeakerProfile, parse_profile
+from kanjo.server.errors import RequestError
 from kanjo.server.settings import Settings
 
-_PCM = {"s16le": "PCM_16", "f32le": "FLOAT"}
+#: PCM formats: the subtype of soundfile, the type of its buffers, and the bytes of a sample.
+_PCM_FORMATS = {"s16le": ("PCM_16", "int16", 2), "f32le": ("FLOAT", "float32", 4)}
+_MAX_CHANNELS = 32
+_MAX_FORM_FIELDS = 20
+_MAX_NAME_LENGTH = 255
+#: Uploads up to this size stay in memory, larger ones are in a temporary file.
+_MEMORY_BYTES = 1 << 20
+_DEFAULT_NAME = "recording"
 
-#: What is sent: its name, and the open file.
-Recording = tuple[str, BinaryIO]
+
+@dataclass(frozen=True)
+class Upload:
+    """An uploaded recording: its name and its open file."""
+
+    name: str
+    file: BinaryIO
 
 
-async def recordings(request: Request, settings: Settings, raw: tuple[str | None, int | None, int]) -> list[Recording]:
-    """What a request holds, in files that vanish when they are closed. Raises Refused."""
+@dataclass(frozen=True)
+class PcmFormat:
+    """Format of raw samples, as the query parameters give it. Without ``format``, the body is an audio file."""
+
+    format: str | None = None
+    sample_rate: int | None = None
+    channels: int = 1
+
+
+async def read_uploads(request: Request, settings: Settings, pcm_format: PcmFormat) -> list[Upload]:
+    """Read all recordings of a request. The caller closes them with :func:`close_uploads`.
+
+    Raises:
+        RequestError: The request has no recording, has a wrong content type, or does not fit on the disk.
+    """
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     try:
-        return await _recordings(request, settings, raw)
-    except OSError as error:  # a large upload lies in a file, and there was no room for it
-        raise Refused(507, "no_room", f"the service can't hold the upload: {reason(error)}") from error
+        if content_type == "multipart/form-data":
+            return await _read_form(request, settings)
+        if not _is_audio(content_type):
+            expected = "expected multipart/form-data, audio/* or application/octet-stream"
+            raise RequestError(415, "unsupported_media_type", f"content type {content_type}: {expected}")
+        return [await _read_body(request, pcm_format)]
+    except OSError as error:
+        message = f"the service cannot store the upload: {os_error_message(error)}"
+        raise RequestError(507, "insufficient_storage", message) from error
 
 
-async def _recordings(request: Request, settings: Settings, raw: tuple[str | None, int | None, int]) -> list[Recording]:
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind == "multipart/form-data":
-        return await _uploads(request, settings)
-    if not (kind.startswith(("audio/", "video/")) or kind in ("application/octet-stream", "application/ogg", "")):
-        raise Refused(
-            415, "not_audio", f"content type {kind}: expected multipart/form-data, audio/* or application/octet-stream"
-        )
-    body = cast(BinaryIO, tempfile.SpooledTemporaryFile(1 << 20))  # noqa: SIM115  closed by _close
-    async for chunk in request.stream():
-        body.write(chunk)
-    if not body.tell():
-        body.close()
-        raise Refused(422, "empty", "the request is empty: expected a recording")
-    body.seek(0)
-    name = _plain(request.headers.get("x-file-name", "") or "recording")
-    try:
-        return [(name, _from_pcm(body, *raw) if raw[0] else body)]
-    except AudioError as error:
-        body.close()
-        raise Refused(422, "bad_parameter", str(error)) from error
+async def read_speaker_profile(request: Request) -> SpeakerProfile | None:
+    """Read the speaker profile in the form field ``speaker``, as ``/v1/enroll`` returns it.
 
-
-def _from_pcm(body: BinaryIO, form: str | None, sample_rate: int | None, channels: int) -> BinaryIO:
-    """Raw samples as a WAV file. Raises AudioError for a format, rate or number of channels that can't be."""
-    if form not in _PCM:
-        raise AudioError(f"format {form}: expected {' or '.join(_PCM)}")
-    if sample_rate is None or not 1 <= channels <= 32:
-        raise AudioError(f"format {form} needs sample_rate (Hz), and channels from 1 to 32")
-    audio.check_rate(sample_rate, "raw samples")
-    content = body.read()
-    width = channels * (2 if form == "s16le" else 4)
-    made = cast(BinaryIO, tempfile.SpooledTemporaryFile(1 << 20))  # noqa: SIM115  closed by _close
-    with soundfile.SoundFile(made, "w", sample_rate, channels, _PCM[form], format="WAV") as wav:
-        wav.buffer_write(content[: len(content) // width * width], dtype="int16" if form == "s16le" else "float32")
-    made.seek(0)
-    body.close()
-    return made
-
-
-async def _uploads(request: Request, settings: Settings) -> list[Recording]:
-    try:
-        form = await request.form(max_files=settings.max_files, max_fields=20)
-    except HTTPException as error:
-        raise Refused(422, "bad_form", str(error.detail)) from error
-    found = [
-        (_plain(part.filename or "recording"), part.file)
-        for part in form.getlist("files")
-        if isinstance(part, UploadFile)
-    ]
-    if not found:
-        raise Refused(422, "no_files", 'no recording sent: expected parts named "files"')
-    return found
-
-
-async def speaker(request: Request) -> Profile | None:
-    """The profile in a form's part ``speaker``, as ``/v1/enroll`` has answered it. Raises Refused."""
+    Raises:
+        RequestError: The field is not a valid profile.
+    """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         return None
-    sent = (await request.form()).get("speaker")  # parsed before, with the recordings
-    if sent is None:
+    field = (await request.form()).get("speaker")  # Starlette caches the form, which read_uploads has parsed.
+    if field is None:
         return None
     try:
-        return profile_from(json.loads(sent if isinstance(sent, str) else await sent.read()), "speaker")
-    except (KanjoError, ValueError, RecursionError) as error:
-        said = str(error) if isinstance(error, KanjoError) else "speaker: not JSON; expected a profile of /v1/enroll's"
-        raise Refused(422, "bad_speaker", said) from error
+        return parse_profile(json.loads(field if isinstance(field, str) else await field.read()), "speaker")
+    except KanjoError as error:
+        raise RequestError(422, "bad_speaker", str(error)) from error
+    except (ValueError, RecursionError) as error:
+        message = "speaker: this is not JSON; expected a speaker profile from /v1/enroll"
+        raise RequestError(422, "bad_speaker", message) from error
 
 
-def _plain(name: str) -> str:
-    """A file's name without folders or what a terminal would act on; nothing is ever opened by it."""
-    last = re.split(r"[/\\]", name)[-1]
-    return "".join(c for c in last if c.isprintable())[:255] or "recording"
+def close_uploads(uploads: Iterable[Upload]) -> None:
+    """Close the files of the uploads, which deletes them."""
+    for upload in uploads:
+        upload.file.close()
 
 
-def close(found: list[Recording]) -> None:
-    """Nothing of it is kept."""
-    for _, recording in found:
-        recording.close()
+async def _read_form(request: Request, settings: Settings) -> list[Upload]:
+    try:
+        form = await request.form(max_files=settings.max_files, max_fields=_MAX_FORM_FIELDS)
+    except HTTPException as error:
+        raise RequestError(422, "bad_form", str(error.detail)) from error
+    parts = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
+    if not parts:
+        raise RequestError(422, "no_files", 'the form has no recordings; expected file fields named "files"')
+    return [Upload(_sanitize_name(part.filename or ""), part.file) for part in parts]
+
+
+async def _read_body(request: Request, pcm_format: PcmFormat) -> Upload:
+    body = _temporary_file()
+    async for block in request.stream():
+        body.write(block)
+    if not body.tell():
+        body.close()
+        raise RequestError(422, "empty", "the request body is empty; expected a recording")
+    body.seek(0)
+    name = _sanitize_name(request.headers.get("x-file-name", ""))
+    try:
+        return Upload(name, _pcm_to_wav(body, pcm_format) if pcm_format.format else body)
+    except AudioError as error:
+        body.close()
+        raise RequestError(422, "bad_parameter", str(error)) from error
+
+
+def _pcm_to_wav(body: BinaryIO, pcm_format: PcmFormat) -> BinaryIO:
+    """Convert raw samples to a WAV file and close ``body``. Raises AudioError for an invalid format."""
+    sample_rate, channels = pcm_format.sample_rate, pcm_format.channels
+    if pcm_format.format not in _PCM_FORMATS:
+        raise AudioError(f"format {pcm_format.format}: expected {' or '.join(_PCM_FORMATS)}")
+    if sample_rate is None or not 1 <= channels <= _MAX_CHANNELS:
+        raise AudioError(
+            f"format {pcm_format.format} needs sample_rate (in Hz), and channels between 1 and {_MAX_CHANNELS}"
+        )
+    audio.check_sample_rate(sample_rate, "raw samples")
+    subtype, buffer_type, sample_bytes = _PCM_FORMATS[pcm_format.format]
+    content = body.read()
+    frame_bytes = channels * sample_bytes
+    wav_file = _temporary_file()
+    with soundfile.SoundFile(wav_file, "w", sample_rate, channels, subtype, format="WAV") as wav:
+        wav.buffer_write(content[: len(content) // frame_bytes * frame_bytes], dtype=buffer_type)
+    wav_file.seek(0)
+    body.close()
+    return wav_file
+
+
+def _is_audio(content_type: str) -> bool:
+    other_types = ("application/octet-stream", "application/ogg", "")
+    return content_type.startswith(("audio/", "video/")) or content_type in other_types
+
+
+def _temporary_file() -> BinaryIO:
+    return cast(BinaryIO, tempfile.SpooledTemporaryFile(_MEMORY_BYTES))
+
+
+def _sanitize_name(name: str) -> str:
+    """Remove folders and unprintable characters. The name is only a label; no file is opened by it."""
+    base_name = re.split(r"[/\\]", name or _DEFAULT_NAME)[-1]
+    return "".join(c for c in base_name if c.isprintable())[:_MAX_NAME_LENGTH] or _DEFAULT_NAME

@@ -1,1 +1,1 @@
-"""Tools that work on files: resample, normalise, change settings in configuration files."""
+"""Tools for files: resample and normalize recordings, change settings in configuration files."""

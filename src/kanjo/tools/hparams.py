@@ -1,7 +1,8 @@
-"""One value in a JSON or YAML file changed where it stands: every other byte, comments and layout included, stays."""
+"""Change one value in JSON and YAML files; all other bytes stay, including comments and layout."""
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import re
@@ -14,13 +15,23 @@ from kanjo import files
 from kanjo.errors import KanjoError
 
 SUFFIXES = (".json", ".yaml", ".yml")
-#: Is given a file's content after a change; raises KanjoError when it would no longer do.
+#: Called with a path and the content of the file before and after; raises KanjoError if the new content is invalid.
 Validate = Callable[[Path, Any, Any], None]
+
+_TYPE_NAMES = {bool: "true or false", int: "a number", float: "a number", str: "text", type(None): "null"}
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a value stands: its dotted name, its text's first and last offset, the value, and how it is quoted."""
+class ValueLocation:
+    """A value in a file.
+
+    Attributes:
+        name: Dotted name, such as "train.learning_rate".
+        start: Offset of the first character.
+        end: Offset after the last character.
+        value: The value.
+        style: The YAML quotes: "'", '"' or "".
+    """
 
     name: str
     start: int
@@ -31,7 +42,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Edit:
-    """A change that was made, or would be: ``old`` and ``new`` as they are written in the file."""
+    """A change of one value: ``old`` and ``new`` are the texts in the file."""
 
     path: Path
     name: str
@@ -39,87 +50,95 @@ class Edit:
     new: str
 
 
-def find(path: Path, name: str) -> Place:
-    """The value of that name: dotted from the top (``train.learning_rate``), or any unique ending of that.
+def find_value(path: Path, name: str) -> ValueLocation:
+    """Find the value with a dotted name (``train.learning_rate``), or with any unique ending of it.
 
-    Raises KanjoError: no such file, not JSON or YAML, no such name (the nearest are named), more than one.
+    Raises:
+        KanjoError: The file can't be read, is not JSON or YAML, or has no or several values with this name.
     """
-    return _match(path, name, _read(path))
+    return _find_in_text(path, name, _read(path))
 
 
 def set_value(
-    paths: Sequence[Path], name: str, word: str, *, dry_run: bool = False, validate: Validate | None = None
+    paths: Sequence[Path], name: str, text: str, *, dry_run: bool = False, validate: Validate | None = None
 ) -> list[Edit]:
-    """Set one value in many files; kinds stay (a number stays a number). All are checked before the first is written.
+    """Set one value in several files. All files are checked before the first one is written.
 
-    ``validate`` sees each file's content before and after. Raises KanjoError, and writes nothing, when any file can't take it.
+    Args:
+        paths: JSON or YAML files.
+        name: Dotted name, or any unique ending of it.
+        text: The new value; its type must be that of the old one.
+        dry_run: Write nothing.
+        validate: Checks the content of each file before and after.
+
+    Returns:
+        The change of each file.
+
+    Raises:
+        KanjoError: A file can't be read or written, or the value does not fit. Then no file is changed.
     """
     edits, contents = [], []
     for path in paths:
-        text = _read(path)
-        place = _match(path, name, text)
-        new = _written(path, place, word)
-        changed = text[: place.start] + new + text[place.end :]
-        found = _match(path, place.name, changed)  # what was written must be read back as it was meant
-        if found.value != _parsed(word, place):
-            raise KanjoError(
-                f"{path}: {word!r} can't be written in place of {text[place.start : place.end]!r}; nothing was written"
-            )
+        content = _read(path)
+        location = _find_in_text(path, name, content)
+        old = content[location.start : location.end]
+        new = _format_value(path, location, text)
+        changed = content[: location.start] + new + content[location.end :]
+        if _find_in_text(path, location.name, changed).value != _parse_like(text, location):
+            raise KanjoError(f"{path}: {text!r} can't be written in place of {old!r}; nothing was written")
         if validate:
-            validate(path, _loaded(path, text), _loaded(path, changed))
-        edits.append(Edit(path, place.name, text[place.start : place.end], new))
+            validate(path, _load(path, content), _load(path, changed))
+        edits.append(Edit(path, location.name, old, new))
         contents.append(changed)
     if not dry_run:
         for path, content in zip(paths, contents, strict=True):
-            with files.written_whole(path.resolve()) as temporary:
+            with files.atomic_write(path.resolve()) as temporary:
                 temporary.write_bytes(content.encode("utf-8"))
     return edits
 
 
 def _read(path: Path) -> str:
     if path.suffix.lower() not in SUFFIXES:
-        raise KanjoError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}")
+        raise KanjoError(f"{path}: the file name ends in {path.suffix!r}; expected {', '.join(SUFFIXES)}")
     try:
-        return path.read_bytes().decode("utf-8")  # line ends stay as they are
+        return path.read_bytes().decode("utf-8")  # not read_text(), which changes line ends
     except OSError as error:
-        raise KanjoError(f"can't read {path}: {files.reason(error)}") from error
+        raise KanjoError(f"can't read {path}: {files.os_error_message(error)}") from error
     except UnicodeDecodeError as error:
-        raise KanjoError(f"{path}: not text in UTF-8") from error
+        raise KanjoError(f"{path}: not text in UTF-8; convert the file to UTF-8") from error
 
 
-def _match(path: Path, name: str, text: str) -> Place:
-    places = list(_places(path, text))
-    exact = [place for place in places if place.name == name]
-    found = exact or [place for place in places if place.name.endswith(f".{name}")]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise KanjoError(f"{path}: {name} could be {', '.join(place.name for place in found)}; name one in full")
-    import difflib
-
-    known = {place.name: place.name for place in places} | {
-        place.name.rsplit(".", 1)[-1]: place.name for place in places
-    }
-    near = [known[key] for key in difflib.get_close_matches(name, known, n=1)]
-    hint = (
-        f"did you mean {near[0]}?"
-        if near
-        else f"it has {', '.join(place.name for place in places[:12]) or 'no values'}"
-    )
+def _find_in_text(path: Path, name: str, text: str) -> ValueLocation:
+    locations = list(_list_values(path, text))
+    exact = [location for location in locations if location.name == name]
+    matches = exact or [location for location in locations if location.name.endswith(f".{name}")]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(location.name for location in matches)
+        raise KanjoError(f"{path}: {name} is not unique; use one of {names}")
+    full_names = {location.name: location.name for location in locations}
+    full_names |= {location.name.rsplit(".", 1)[-1]: location.name for location in locations}
+    similar = difflib.get_close_matches(name, full_names, n=1)
+    if similar:
+        hint = f"did you mean {full_names[similar[0]]}?"
+    else:
+        hint = f"the file has {', '.join(location.name for location in locations[:12]) or 'no values'}"
     raise KanjoError(f"{path}: no value named {name}; {hint}")
 
 
-def _places(path: Path, text: str) -> Iterator[Place]:
-    yaml = _yaml()
-    if path.suffix.lower() == ".json":  # YAML reads JSON, but for tabs between its words
-        _loaded(path, text)
+def _list_values(path: Path, text: str) -> Iterator[ValueLocation]:
+    """Yield all scalars of a file with their locations."""
+    yaml = _import_yaml()
+    if path.suffix.lower() == ".json":  # YAML can parse JSON, except tabs between its tokens
+        _load(path, text)
         text = re.sub(r'"(?:\\.|[^"\\])*"|\t', lambda match: " " if match[0] == "\t" else match[0], text)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise KanjoError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
 
-    def walk(node: Any, name: str) -> Iterator[Place]:
+    def walk(node: Any, name: str) -> Iterator[ValueLocation]:
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 yield from walk(value, f"{name}.{key.value}" if name else str(key.value))
@@ -127,21 +146,21 @@ def _places(path: Path, text: str) -> Iterator[Place]:
             for n, value in enumerate(node.value):
                 yield from walk(value, f"{name}.{n}")
         elif name:
-            word = text[node.start_mark.index : node.end_mark.index]
-            yield Place(name, node.start_mark.index, node.end_mark.index, _value(word), node.style or "")
+            start, end = node.start_mark.index, node.end_mark.index
+            yield ValueLocation(name, start, end, _parse_scalar(text[start:end]), node.style or "")
 
     if root is not None:
         yield from walk(root, "")
 
 
-def _value(word: str) -> Any:
-    """A scalar as YAML reads it; and as a number, too, where only YAML 1.1 misses a dot (1e-4), which nobody writes."""
-    yaml = _yaml()
+def _parse_scalar(text: str) -> Any:
+    """Parse a scalar as YAML; 1e-4 is a number, too, although YAML 1.1 requires 1.0e-4."""
+    yaml = _import_yaml()
     try:
-        value = yaml.safe_load(word) if word.strip() else None
+        value = yaml.safe_load(text) if text.strip() else None
     except yaml.YAMLError:
-        return word
-    if isinstance(value, str) and value == word.strip():
+        return text
+    if isinstance(value, str) and value == text.strip():
         try:
             return float(value)
         except ValueError:
@@ -149,68 +168,67 @@ def _value(word: str) -> Any:
     return value
 
 
-def _parsed(word: str, place: Place) -> Any:
-    """The word as a value of the kind that stands there."""
-    return word if isinstance(place.value, str) else _value(word)
+def _parse_like(text: str, location: ValueLocation) -> Any:
+    """Parse a new value: text stays text where the old value is text."""
+    return text if isinstance(location.value, str) else _parse_scalar(text)
 
 
-def _written(path: Path, place: Place, word: str) -> str:
-    value = _parsed(word, place)
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", type(None): "null"}
-    numbers = (int, float)
-    fits = (
-        place.value is None
-        or type(value) is type(place.value)
-        or (type(value) in numbers and type(place.value) in numbers)
-    )
-    if not fits or isinstance(value, list | dict):
+def _format_value(path: Path, location: ValueLocation, text: str) -> str:
+    """Return the characters for a new value. Raises KanjoError if its type is not that of the old value."""
+    value = _parse_like(text, location)
+    if not _has_same_type(value, location.value):
         raise KanjoError(
-            f"{path}: {place.name} is {place.value!r}, {kinds.get(type(place.value), 'a value')}; {word!r} is "
-            f"{kinds.get(type(value), 'a list or a group')}; nothing was written"
+            f"{path}: {location.name} is {location.value!r}, {_TYPE_NAMES.get(type(location.value), 'a value')}; "
+            f"{text!r} is {_TYPE_NAMES.get(type(value), 'a list or a group')}; nothing was written"
         )
     if isinstance(value, float) and not math.isfinite(value):
-        raise KanjoError(f"{path}: {place.name}: {word!r} is no finite number; nothing was written")
-    if path.suffix.lower() == ".json" or place.style == '"':
-        return _json(value, word.strip())
-    if place.style == "'":
-        return "'" + word.replace("'", "''") + "'"
-    if isinstance(value, str):
-        return _plain(word)
-    return word.strip()
+        raise KanjoError(f"{path}: {location.name}: {text!r} is not a finite number; nothing was written")
+    if path.suffix.lower() == ".json" or location.style == '"':
+        return _format_json(value, text.strip())
+    if location.style == "'":
+        return "'" + text.replace("'", "''") + "'"
+    return _format_plain_yaml(text) if isinstance(value, str) else text.strip()
 
 
-def _json(value: Any, word: str) -> str:
-    """The value in JSON; a number as it was typed, where JSON knows that form (not .5 or 0x1f)."""
+def _has_same_type(new: Any, old: Any) -> bool:
+    """Return whether a scalar may replace another one: any replaces null, and int and float are one type."""
+    if isinstance(new, list | dict):
+        return False
+    numbers = (int, float)
+    return old is None or type(new) is type(old) or (type(new) in numbers and type(old) in numbers)
+
+
+def _format_json(value: Any, text: str) -> str:
+    """Return the value in JSON; numbers as typed where JSON permits that form (not .5 or 0x1f)."""
     try:
-        return (
-            word if not isinstance(value, str) and json.loads(word) == value else json.dumps(value, ensure_ascii=False)
-        )
+        as_typed = not isinstance(value, str) and json.loads(text) == value
     except ValueError:
-        return json.dumps(value, ensure_ascii=False)
+        as_typed = False
+    return text if as_typed else json.dumps(value, ensure_ascii=False)
 
 
-def _plain(word: str) -> str:
-    """Text without quotes where YAML reads it back as that text, else with them."""
-    yaml = _yaml()
+def _format_plain_yaml(text: str) -> str:
+    """Return text without quotes if YAML reads it as the same text, else with quotes."""
+    yaml = _import_yaml()
     try:
-        plain = (
-            word == word.strip()
-            and "\n" not in word
-            and yaml.safe_load(f"x: {word}\n") == {"x": word} == {"x": _value(word)}
+        is_plain = (
+            text == text.strip()
+            and "\n" not in text
+            and yaml.safe_load(f"x: {text}\n") == {"x": text} == {"x": _parse_scalar(text)}
         )
     except yaml.YAMLError:
-        plain = False
-    return word if plain else json.dumps(word, ensure_ascii=False)
+        is_plain = False
+    return text if is_plain else json.dumps(text, ensure_ascii=False)
 
 
-def _loaded(path: Path, text: str) -> Any:
+def _load(path: Path, text: str) -> Any:
     try:
-        return json.loads(text) if path.suffix.lower() == ".json" else _yaml().safe_load(text)
+        return json.loads(text) if path.suffix.lower() == ".json" else _import_yaml().safe_load(text)
     except ValueError as error:
         raise KanjoError(f"{path}: not JSON ({error})") from error
 
 
-def _yaml() -> Any:
+def _import_yaml() -> Any:
     try:
         import yaml
     except ImportError as error:

@@ -1,1 +1,1 @@
-"""Training: the only room that imports torch and lightning (extra ``train``)."""
+"""Train models, and export them as bundles. The only package that imports torch and Lightning (extra ``train``)."""

@@ -1,101 +1,111 @@
-"""Looking before training: what it would cost."""
+"""Estimate the time and memory of a training before it starts."""
 
 from __future__ import annotations
 
-import math
-import resource
 import sys
 import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from kanjo.corpora.splits import Fold
-from kanjo.errors import RecipeError
-from kanjo.train.config.models import DcnnBlstmSection
-from kanjo.train.data.datasets import Windows, loader
-from kanjo.train.data.experiment_data import Material
-from kanjo.train.fit import begun
-from kanjo.train.tasks.base import System, system_of
-from kanjo.train.trainer import in_bf16, keep_freed_memory
+from kanjo.train.hardware import keep_freed_memory
 
-_STEPS = 3
+if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
+    from kanjo.train.data.experiment_data import ExperimentData
+    from kanjo.train.tasks.base import TrainingModule
+
+#: Steps that are measured, after the first, which is slower than the others.
+N_MEASURED_STEPS = 3
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a run would take on this machine: ``minutes`` for all epochs (it may stop earlier), a refit's too; ``peak_mb`` of memory."""
+    """Cost of a training on this machine.
 
-    parameters: int
-    steps: int
-    seconds_a_step: float
+    Attributes:
+        n_parameters: Number of parameters.
+        steps_per_epoch: Training steps per epoch.
+        seconds_per_step: Duration of a training step.
+        minutes: Duration of all epochs, and of a second training on training and validation utterances if the recipe
+            wants it. Early stopping may end it sooner.
+        peak_memory_mb: Largest memory of the process so far.
+    """
+
+    n_parameters: int
+    steps_per_epoch: int
+    seconds_per_step: float
     minutes: float
-    peak_mb: float
+    peak_memory_mb: float
 
 
-def cost(material: Material, fold: Fold, threads: int = 0) -> Cost:
-    """Measure a few steps of training and of validation. For networks of one stage. Raises RecipeError."""
-    _one_stage(material)
+def estimate_cost(data: ExperimentData, fold: Fold, threads: int = 0) -> Cost:
+    """Estimate the cost of training on a fold, by measuring a few steps.
+
+    Args:
+        data: Utterances and recipe.
+        fold: The fold.
+        threads: Number of threads (0: torch's default).
+
+    Raises:
+        RecipeError: The model has two stages.
+    """
     if threads:
         torch.set_num_threads(threads)
     keep_freed_memory()
-    if material.recipe.training.optimizer == "lbfgs":
-        return _heads_cost(material, fold)
-    system, module, batches, checks = begun(material, fold, Path(), None, False)
+    return data.recipe.model.create_task(data, fold).estimate_cost()
+
+
+def measure_training_step(module: TrainingModule, loader: DataLoader[Any], *, bf16: bool) -> float:
+    """Measure the seconds of a training step: augmentation, forward and backward pass, and optimizer."""
     module.train()
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], 1e-9)
-    bf16 = in_bf16(material.recipe.training.precision)
-    taken = []
-    for batch in islice(batches, _STEPS + 1):
-        started = time.perf_counter()
+
+    def step(batch: Any) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             logits, targets = module.training_logits(batch)
         F.cross_entropy(logits.float(), targets).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
-        taken.append(time.perf_counter() - started)
+
+    return measure_steps(step, loader)
+
+
+def measure_validation_step(module: TrainingModule, loader: DataLoader[Any], *, bf16: bool) -> float:
+    """Measure the seconds of a validation step."""
     module.eval()
-    checked = []
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        for batch in islice(checks, _STEPS):
-            started = time.perf_counter()
-            module.logits(batch)
-            checked.append(time.perf_counter() - started)
-    step = float(np.median(taken[1:] or taken))  # the first makes what the others find made
-    seconds = len(batches) * step + len(checks) * float(np.median(checked))
-    if material.recipe.training.refit:
-        seconds += len(batches) * step * (1 + len(fold.validation) / len(fold.train))
-    return Cost(_parameters(system), len(batches), step, material.recipe.training.epochs * seconds / 60, _peak_mb())
+        return measure_steps(module.logits, loader)
 
 
-def _heads_cost(material: Material, fold: Fold) -> Cost:
-    """Of heads on a frozen encoder: to hear every utterance once, and each varied version, for all folds; the fit takes seconds."""
-    recipe, training = material.recipe, material.recipe.training
-    system = system_of(recipe, len(material.emotions)).eval()
-    few = Windows(material.pack, fold.train[: (_STEPS + 1) * training.batch_size], material.labels, recipe.audio.window)
-    taken = []
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=in_bf16(training.precision)):
-        for batch in loader(few, training.batch_size, shuffle=False):
-            started = time.perf_counter()
-            system(batch["signal"])
-            taken.append(time.perf_counter() - started)
-    step = float(np.median(taken[1:] or taken))
-    steps = math.ceil(len(material.rows) * (1 + training.versions) / training.batch_size)
-    return Cost(_parameters(system), steps, step, steps * step / 60, _peak_mb())
+def measure_steps(step: Callable[[Any], object], batches: Iterable[Any]) -> float:
+    """Measure the median seconds of a step over the first batches, without the first batch if there are others."""
+    seconds = []
+    for batch in islice(batches, N_MEASURED_STEPS + 1):
+        start = time.perf_counter()
+        step(batch)
+        seconds.append(time.perf_counter() - start)
+    return float(np.median(seconds[1:] or seconds))
 
 
-def _parameters(system: System) -> int:
-    return sum(p.numel() for p in system.parameters())
+def count_parameters(module: nn.Module) -> int:
+    """Number of a module's parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
-
-
-def _one_stage(material: Material) -> None:
-    if isinstance(material.recipe.network, DcnnBlstmSection):
-        raise RecipeError(f"{material.recipe.name} has two stages; what is measured has one")
+def peak_memory_mb() -> float:
+    """Largest memory of this process so far, in MB; NaN on Windows, where Python does not report it."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    units_per_mb = 1024**2 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units_per_mb

@@ -1,6 +1,7 @@
-"""Training in several processes (``torchrun``): each takes its share of every batch, so that the result is one process's.
+"""Train one model in several processes (``torchrun``).
 
-Norms use the whole batch's statistics and scores the whole epoch's answers, whichever process they were computed in.
+Each process gets a part of every batch. Batch norms use the statistics of the whole batch, and scores use the
+predictions of all processes, so that the result is the same as that of one process.
 """
 
 from __future__ import annotations
@@ -16,63 +17,77 @@ from torch.utils.data import BatchSampler, Sampler
 
 
 def rank_and_size() -> tuple[int, int]:
-    """This process's number and how many there are, as ``torchrun`` has told them; 0 and 1 without it."""
+    """Return this process's rank and the number of processes, from torchrun's environment variables (else 0 and 1)."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def local_size() -> int:
-    """How many of the processes run on this machine."""
+    """Return the number of processes on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
-class SharedBatches(Sampler[list[int]]):
-    """Of each whole batch, every ``size``-th item from ``rank`` on.
+class DistributedBatchSampler(Sampler[list[int]]):
+    """Samples this process's part of each batch: every ``n_processes``-th item.
 
-    ``even``: every process has as many batches as the others, as training needs it: a last batch with fewer items than processes
-    is left out. Else only those without an item of it do without.
+    Args:
+        batches: Sampler of the whole batches.
+        rank: Rank of this process.
+        n_processes: Number of processes.
+        even: Give all processes the same number of batches, as training needs it: leave out a last batch with fewer
+            items than processes. Otherwise only the processes that get no item leave it out.
     """
 
-    def __init__(self, whole: BatchSampler, rank: int, size: int, even: bool) -> None:
-        self.whole, self.rank, self.size, self.even = whole, rank, size, even
-        self.batch_size, self.drop_last = whole.batch_size, whole.drop_last
+    def __init__(self, batches: BatchSampler, rank: int, n_processes: int, even: bool) -> None:
+        self.batches, self.rank, self.n_processes, self.even = batches, rank, n_processes, even
+        self.batch_size, self.drop_last = batches.batch_size, batches.drop_last
 
     def __iter__(self) -> Iterator[list[int]]:
-        for batch in self.whole:
-            if len(batch) >= self.size or (not self.even and self.rank < len(batch)):
-                yield batch[self.rank :: self.size]
+        for batch in self.batches:
+            if len(batch) >= self._min_items:
+                yield batch[self.rank :: self.n_processes]
 
     def __len__(self) -> int:
-        sampler: Any = self.whole.sampler
-        rest = 0 if self.whole.drop_last else len(sampler) % self.whole.batch_size
-        return len(self.whole) - (0 < rest < (self.size if self.even else self.rank + 1))
+        sampler: Any = self.batches.sampler
+        last = 0 if self.batches.drop_last else len(sampler) % self.batches.batch_size
+        return len(self.batches) - (0 < last < self._min_items)
+
+    @property
+    def _min_items(self) -> int:
+        """Fewest items of a batch that this process takes part in."""
+        return self.n_processes if self.even else self.rank + 1
 
 
-def together() -> bool:
-    """Whether processes are training together right now."""
+def is_distributed() -> bool:
+    """Whether several processes are training together now."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
-def summed(values: Tensor) -> Tensor:
-    """The sum over all processes of a tensor; of one process, itself."""
-    if not together():
+def all_reduce_sum(values: Tensor) -> Tensor:
+    """Sum a tensor over all processes."""
+    if not is_distributed():
         return values
     total = values.detach().clone()
     dist.all_reduce(total)
     return total
 
 
-def gathered(values: Sequence[Tensor]) -> list[list[Tensor]]:
-    """Each process's tensors, which may differ in length; of one process, its own."""
-    mine = [value.detach().cpu() for value in values]
-    if not together():
-        return [mine]
-    found: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(found, mine)
-    return found
+def all_gather(values: Sequence[Tensor]) -> list[list[Tensor]]:
+    """Collect the tensors of each process, on the CPU; their lengths may differ."""
+    own = [value.detach().cpu() for value in values]
+    if not is_distributed():
+        return [own]
+    collected: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(collected, own)
+    return collected
 
 
-def scale_of(n: int, device: torch.device) -> float:
-    """What a process's mean loss over ``n`` items is multiplied by, so that the processes' mean is the whole batch's mean."""
-    if not together():
+def loss_scale(n_items: int, device: torch.device) -> float:
+    """Return the factor on this process's mean loss that makes the mean over processes the mean over all items.
+
+    Args:
+        n_items: Items of this process.
+        device: Device that the processes communicate on.
+    """
+    if not is_distributed():
         return 1.0
-    return float(n * dist.get_world_size() / summed(torch.tensor(float(n), device=device)))
+    return float(n_items * dist.get_world_size() / all_reduce_sum(torch.tensor(float(n_items), device=device)))

@@ -1,9 +1,8 @@
-"""Both stages of the DCNN-BLSTM for real: the command on a tiny corpus, and learning on real clips."""
+"""Training in two stages: the commands on a tiny corpus, and overfitting real clips."""
 
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,33 +10,38 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
-from kanjo.cli.ablate import WHOLE
-from kanjo.corpora import Utterance
-from kanjo.corpora.splits import Fold
-from kanjo.train.config.loading import load_recipe
-from kanjo.train.data.audio_cache import Item, pack
-from kanjo.train.data.experiment_data import Material, prepare, sides
-from kanjo.train.data.segment_feature_cache import cached_features
-from kanjo.train.fit import fit
-from kanjo.train.tasks.base import System, deep_network, system_of
-from kanjo.train.tasks.two_stage import extractor_key, find_extractor, finetune, segment_counts
-from tests import corpora_fixtures
-from tests.conftest import table, train_words
-from tests.shell import typed
+from kanjo.errors import RecipeError
+from kanjo.experiments.run_folder import RunFolder
+from kanjo.train.cost_estimate import estimate_cost
+from kanjo.train.data.experiment_data import ExperimentData, train_val_datasets
+from kanjo.train.data.segment_feature_cache import segment_feature_datasets
+from kanjo.train.fit import build_training_run
+from kanjo.train.models.emotion_model import EmotionModel, build_emotion_model
+from kanjo.train.tasks.base import TaskPaths
+from kanjo.train.tasks.two_stage import count_segments, find_stage1_weights, stage1_key, train_stage1
+from tests.conftest import read_table, train_arguments
+from tests.shell import run_kanjo
+from tests.train.training import eight_clips, fit_in, load_data
 
-#: The paper's recipe on one-second windows, for as short as it can show itself.
+#: The published recipe with windows of one second, small images and few epochs.
 TINY = """
 name: tiny-dcnn
 corpora: [ravdess]
-split: {protocol: speakers-k, k: 4}
+split: {protocol: speaker_kfold, n_folds: 4}
 audio: {window_s: 1.0, hop_s: 0.5}
-frontend: {n_fft: 400, hop_length: 160, n_mels: 64, fmin: 20, fmax: 8000, mel_scale: htk, with_deltas: true, normalization: image}
-network: {type: dcnn-blstm-attention, weights: none, lstm_units: 16, hidden: [32, 16]}
-finetune: {epochs: 2, batch_size: 16, optimizer: adam, schedule: exponential, decay: 0.7, floor: 0.1, patience: 9}
-training: {epochs: 3, batch_size: 8, optimizer: adam, learning_rate: 3.0e-3, schedule: exponential, decay: 0.9, patience: 9}
+features:
+  {n_fft: 400, hop_length: 160, n_mels: 64, fmin: 20, fmax: 8000, mel_scale: htk, with_deltas: true,
+   normalization: image}
+model:
+  {type: dcnn-blstm-attention, weights: none, segment: {size: 63}, lstm_units: 16, dense_units: [32, 16]}
+stage1:
+  {epochs: 2, batch_size: 16, optimizer: adam, lr_schedule: exponential, lr_gamma: 0.7, min_lr_fraction: 0.1}
+training:
+  {epochs: 3, batch_size: 8, optimizer: adam, learning_rate: 3.0e-3, lr_schedule: exponential, lr_gamma: 0.9}
 ablations:
-  no attention: [network.attention=mean]
+  no attention: [model.attention=mean]
 """
 
 
@@ -49,240 +53,174 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def staged(recipe: Path, tiny_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A run made one stage at a time, and what the second said."""
-    run = tmp_path_factory.mktemp("runs") / "first"
-    command = train_words(recipe, tiny_corpora, run)
-    refused = typed(*command, "--stage", "train")
-    assert refused.returncode == 1
-    assert (
-        "no finetuned extractor of this recipe and fold" in refused.stderr and "--stage finetune -o" in refused.stderr
-    )
-    one = typed("train", run, "--corpus-root", tiny_corpora, "--stage", "finetune", "-o", run)
-    assert one.returncode == 0, one.stderr
-    assert f"next: kanjo train {run} --stage train -o {run}" in one.stderr
-    assert not (run / "bundle").exists()
-    twice = typed(*command, "--stage", "finetune")
-    assert twice.returncode == 1 and "is not empty; go on with it by --resume" in twice.stderr
-    two = typed(*command, "--stage", "train")
-    assert two.returncode == 0, two.stderr
-    return run, two.stderr
+def folder(recipe: Path, tiny_corpora: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A run whose two stages were started by two commands."""
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / "first")
+    command = train_arguments(recipe, tiny_corpora, folder.path)
+    refused = run_kanjo(*command, "--stage", "stage2")
+    assert refused.returncode == 1 and "--stage stage1 -o" in refused.stderr
+    stage1 = run_kanjo("train", folder, "--corpus-root", tiny_corpora, "--stage", "stage1", "-o", folder)
+    assert stage1.returncode == 0, stage1.stderr
+    assert f"kanjo train {folder} --stage stage2 -o {folder}" in stage1.stderr
+    assert not folder.bundle.exists()
+    again = run_kanjo(*command, "--stage", "stage1")
+    assert again.returncode == 1 and "is not empty" in again.stderr
+    stage2 = run_kanjo(*command, "--stage", "stage2")
+    assert stage2.returncode == 0, stage2.stderr
+    assert "features of" in stage2.stderr
+    return folder
 
 
-def test_each_stage_leaves_its_log_curves_and_matrix(staged: tuple[Path, str]) -> None:
-    run, said = staged
-    for folder, epochs in ((run / "finetune", 2), (run, 3)):
-        assert {"metrics.csv", "learning_curves.png", "confusion_matrix.png"} <= {
-            path.name for path in folder.iterdir()
-        }
-        rows = table(folder / "metrics.csv")
-        assert len(rows) == epochs
-        rates = [float(row["learning_rate"]) for row in rows]
+def test_train_each_stage_writes_metrics_and_figures(folder: RunFolder) -> None:
+    for stage, n_epochs in ((folder.stage1, 2), (folder, 3)):
+        names = {path.name for path in stage.path.iterdir()}
+        assert {"metrics.csv", "learning_curves.png", "confusion_matrix.png"} <= names
+        assert any(name.startswith("events.out.tfevents") for name in names)
+        rates = [float(row["learning_rate"]) for row in read_table(stage.metrics)]
+        assert len(rates) == n_epochs
         assert rates == sorted(rates, reverse=True) and rates[-1] > 0
-        assert any(path.name.startswith("events.out.tfevents") for path in folder.iterdir())
-    log = (run / "log.txt").read_text()
-    assert "finetune: best epoch" in log and f"extractor: {run / 'finetune' / 'extractor.safetensors'}" in log
-    assert "features of" in said
-    assert not (run / "finetune" / "checkpoints").exists(), "three times the network's size, and no longer of use"
-    with safe_open(run / "finetune" / "extractor.safetensors", "pt") as content:
-        assert "features.0.weight" in content.keys()  # noqa: SIM118, safetensors' handle is no mapping
+    log = folder.log.read_text(encoding="utf-8")
+    assert "stage 1: best epoch" in log and str(folder.stage1_weights) in log
+
+
+def test_train_stage1_saves_the_cnn_and_removes_checkpoints(folder: RunFolder) -> None:
+    assert not folder.stage1.checkpoints.exists()
+    with safe_open(folder.stage1_weights, "pt") as content:
+        assert "features.0.weight" in content.keys()  # noqa: SIM118, safe_open is not a mapping
         assert len(content.metadata()["key"]) == 64
 
 
-def test_a_runs_minutes_are_those_of_both_stages(staged: tuple[Path, str]) -> None:
-    run, _ = staged
-    first, second = (
-        sum(float(row["seconds"]) for row in table(folder / "metrics.csv")) for folder in (run / "finetune", run)
-    )
-    minutes = json.loads((run / "scores.json").read_text())["minutes"]
-    assert first > 0 and minutes == pytest.approx((first + second) / 60, abs=1e-3)
-    assert f"{minutes:.1f} minutes of training" in (run / "report.html").read_text(encoding="utf-8")
+def test_train_minutes_are_those_of_both_stages(folder: RunFolder) -> None:
+    seconds = [float(row["seconds"]) for stage in (folder.stage1, folder) for row in read_table(stage.metrics)]
+    minutes = json.loads(folder.scores.read_text(encoding="utf-8"))["training_minutes"]
+    assert len(seconds) == 5 and minutes == pytest.approx(sum(seconds) / 60, abs=1e-3)
 
 
-def test_the_bundle_answers_and_agrees_with_torch(staged: tuple[Path, str], tiny_corpora: Path) -> None:
-    run, _ = staged
-    facts = json.loads((run / "bundle" / "bundle.json").read_text())
-    assert facts["parity"]["largest_difference"] <= 1e-4
+def test_train_two_stages_exports_a_bundle_that_predicts(folder: RunFolder, tiny_corpora: Path) -> None:
+    metadata = json.loads((folder.bundle / "bundle.json").read_text(encoding="utf-8"))
+    assert metadata["export_check"]["largest_difference"] <= 1e-4
     clip = next((tiny_corpora / "ravdess").glob("*/*.wav"))
-    done = typed("predict", "--model", run, clip, "--format", "json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)[0]["label"] in facts["labels"]
+    result = run_kanjo("predict", "--model", folder, clip, "--format", "json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)[0]["label"] in metadata["labels"]
 
 
-def test_fp16_halves_the_file_and_says_what_it_costs(tiny_run: Path, tiny_corpora: Path, tmp_path: Path) -> None:
-    import kanjo
-
-    command = ["export", tiny_run, "-o", tmp_path / "half", "--fp16", "--no-weights"]
-    done = typed(*command, "--corpus-root", tiny_corpora)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"MB -> .* MB, UAR [\d.]+ % -> [\d.]+ %", done.stdout)
-    whole, half = kanjo.load(tiny_run), kanjo.load(tmp_path / "half")
-    assert half.bundle.graph.stat().st_size < whole.bundle.graph.stat().st_size
-    assert "stored in fp16" in half.facts.quantization
-    signal = corpora_fixtures.tone(0.8, 300)
-    one, other = whole.predict_signal(signal, 16_000), half.predict_signal(signal, 16_000)
-    assert (
-        one.probabilities == pytest.approx(other.probabilities, abs=0.01) and one.probabilities != other.probabilities
-    )
-    command = ["export", tiny_run, "-o", tmp_path / "none", "--int8", "--corpus-root", tiny_corpora]
-    none = typed(*command)
-    assert none.returncode == 1 and "no fully connected layer that is large enough" in none.stderr
-    assert not (tmp_path / "none").exists()
+@pytest.mark.slow
+def test_ablate_variants_of_stage2_share_stage1(recipe: Path, tiny_corpora: Path, tmp_path: Path) -> None:
+    command = ["ablate", recipe, "--corpus-root", tiny_corpora, "-o", tmp_path / "table"]
+    command += ["--set", "stage1.epochs=1", "--set", "training.epochs=1"]
+    result = run_kanjo(*command)
+    assert result.returncode == 0, result.stderr
+    rows = read_table(tmp_path / "table" / "ablations.csv")
+    assert [row["variant"] for row in rows] == ["original", "no attention"]
+    stages = list((tmp_path / "table").glob("*/stage1"))
+    assert [path.parent.name for path in stages] == ["original"]
+    again = run_kanjo(*command, "--resume")
+    assert again.stdout == result.stdout and "epoch 1" not in again.stderr
 
 
-@pytest.mark.parametrize("both", [False, True])
-def test_int8_is_a_third_and_says_what_it_costs(
-    staged: tuple[Path, str], tiny_corpora: Path, tmp_path: Path, both: bool
+def test_train_stage1_missing_weights_file_fails(recipe: Path, tiny_corpora: Path, tmp_path: Path) -> None:
+    data = load_data(recipe, tiny_corpora, "model.weights=nothing.pth")
+    with pytest.raises(RecipeError, match=r"nothing\.pth"):
+        train_stage1(data, data.fold(1), RunFolder(tmp_path).stage1_paths)
+
+
+def test_train_stage1_recipe_without_stage1_fails(recipe: Path, tiny_corpora: Path, tmp_path: Path) -> None:
+    data = load_data(recipe, tiny_corpora, "stage1=null")
+    with pytest.raises(RecipeError, match="has no stage 1"):
+        train_stage1(data, data.fold(1), RunFolder(tmp_path).stage1_paths)
+
+
+def test_estimate_cost_two_stages_fails(recipe: Path, tiny_corpora: Path) -> None:
+    data = load_data(recipe, tiny_corpora)
+    with pytest.raises(RecipeError, match="has two stages"):
+        estimate_cost(data, data.fold(1))
+
+
+def test_find_stage1_weights_ignores_settings_of_stage2(
+    folder: RunFolder, recipe: Path, tiny_corpora: Path, tmp_path: Path
 ) -> None:
-    run, _ = staged
-    command = ["export", run, "-o", tmp_path / "small", "--int8", *(["--fp16"] if both else []), "--no-weights"]
-    refused = typed(*command)
-    assert refused.returncode == 1 and "give --corpus-root" in refused.stderr
-    done = typed(*command, "--corpus-root", tiny_corpora)
-    assert done.returncode == 0, done.stderr
-    assert "MB, UAR" in done.stdout and len(done.stdout.splitlines()) == 1
-    sizes = [(folder / "model.onnx").stat().st_size for folder in (run / "bundle", tmp_path / "small")]
-    assert sizes[1] < (0.3 if both else 0.4) * sizes[0]
-    facts = json.loads((tmp_path / "small" / "bundle.json").read_text())
-    assert ("stored in fp16" in facts["quantization"]) is both
-    assert facts["quantization"].startswith("2 fully connected layers") and facts["scores"]["n"] == 16
-    assert "Quantised: 2 fully connected layers" in (tmp_path / "small" / "README.md").read_text()
-    clip = next((tiny_corpora / "ravdess").glob("*/*.wav"))
-    answers = []
-    for model in (run, tmp_path / "small"):
-        out = typed("predict", "--model", model, clip, "-f", "json")
-        answers.append(list(json.loads(out.stdout)[0]["probabilities"].values()))
-    np.testing.assert_allclose(answers[0], answers[1], atol=0.02)
+    data = load_data(recipe, tiny_corpora, "model.attention=mean", "training.epochs=9")
+    beside = RunFolder(folder.path.parent / "another").stage1_candidates
+    assert find_stage1_weights(data, data.fold(1), beside) == folder.stage1_weights
+    assert find_stage1_weights(data, data.fold(1), RunFolder(tmp_path / "elsewhere").stage1_candidates) is None
+    assert find_stage1_weights(data, data.fold(2), folder.stage1_candidates) is None
 
 
-def test_ablations_share_a_first_stage_and_print_their_table(recipe: Path, tiny_corpora: Path, tmp_path: Path) -> None:
-    short = [
-        word
-        for change in ("network.segment.size=63", "finetune.epochs=1", "training.epochs=1")
-        for word in ("--set", change)
-    ]
-    command = ["ablate", recipe, *short, "--corpus-root", tiny_corpora, "-o", tmp_path / "table"]
-    done = typed(*command)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert [line[:28].strip() for line in lines] == ["", WHOLE, "no attention"]
-    assert lines[2].split()[-1][0] in "+-"
-    rows = table(tmp_path / "table" / "ablations.csv")
-    assert [row["variant"] for row in rows] == [WHOLE, "no attention"]
-    found = list((tmp_path / "table").glob("*/finetune"))
-    assert [path.parent.name for path in found] == ["as-it-is"]
-    assert "network.attention" not in done.stderr and "[no attention] extractor:" in done.stderr
-    again = typed(*command, "--resume")
-    assert again.stdout == done.stdout and "epoch 1" not in again.stderr
-
-
-def test_misuse_is_said_in_a_line(tiny_recipe: Path, recipe: Path, tiny_corpora: Path, tmp_path: Path) -> None:
-    for command, said in (
-        (
-            [*train_words(tiny_recipe, tiny_corpora, tmp_path / "r"), "--stage", "finetune"],
-            "tiny has no stage 'finetune'",
-        ),
-        (["ablate", tiny_recipe, "--corpus-root", tiny_corpora], "tiny names no ablations"),
-        (
-            [*train_words(recipe, tiny_corpora, tmp_path / "r"), "--set", "network.weights=nothing.pth"],
-            "network.weights nothing.pth: no such file",
-        ),
-        (
-            [
-                *train_words(recipe, tiny_corpora, tmp_path / "q"),
-                "--set",
-                "select.sex=female",
-                "--set",
-                "select.speakers=['01']",
-            ],
-            "select keeps none of ravdess's 64 utterances",
-        ),
-    ):
-        done = typed(*command)
-        assert done.returncode == 1, done.stderr
-        assert said in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
-
-
-def test_one_sex_takes_part(recipe: Path, tiny_corpora: Path) -> None:
-    material = prepare(load_recipe(str(recipe), ["select.sex=female"]), str(tiny_corpora))
-    assert {row.sex for row in material.rows} == {"female"} and len(material.rows) == 32
-
-
-def _material(recipe: Path, corpora: Path, *overrides: str) -> Material:
-    return prepare(load_recipe(str(recipe), list(overrides)), str(corpora))
-
-
-def test_an_extractor_is_found_by_what_it_was_made_from(
-    staged: tuple[Path, str], recipe: Path, tiny_corpora: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "change",
+    ["stage1.epochs=9", "features.with_deltas=false", "augment.max_speed_change=0.1", "labels.include=[anger, calm]"],
+)
+def test_find_stage1_weights_settings_of_stage1_must_be_equal(
+    change: str, folder: RunFolder, recipe: Path, tiny_corpora: Path
 ) -> None:
-    run, _ = staged
-    same = _material(recipe, tiny_corpora, "network.attention=mean", "training.epochs=9")
-    assert find_extractor(same, same.fold(1), run.parent / "another") == run / "finetune" / "extractor.safetensors"
-    assert find_extractor(same, same.fold(1), tmp_path / "elsewhere") is None
-    for change in ("finetune.epochs=9", "frontend.with_deltas=false", "augment.speed=0.1", "labels.keep=[anger, calm]"):
-        other = _material(recipe, tiny_corpora, change)
-        assert extractor_key(other, other.fold(1)) != extractor_key(same, same.fold(1)), change
-        assert find_extractor(other, other.fold(1), run) is None
-    assert find_extractor(same, same.fold(2), run) is None
+    data, other = load_data(recipe, tiny_corpora), load_data(recipe, tiny_corpora, change)
+    assert stage1_key(other, other.fold(1)) != stage1_key(data, data.fold(1))
+    assert find_stage1_weights(other, other.fold(1), folder.stage1_candidates) is None
 
 
-def test_features_are_computed_once_and_are_what_the_network_computes(
+def test_segment_feature_datasets_are_computed_once_and_give_the_logits_of_the_model(
     recipe: Path, tiny_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    material = _material(recipe, tiny_corpora)
-    system = system_of(material.recipe, 8).eval()
-    train, validation = cached_features(system, sides(material, material.fold(1)), tmp_path, bf16=False)
+    data = load_data(recipe, tiny_corpora)
+    emotion_model = _build(data).eval()
+    windows = train_val_datasets(data, data.fold(1))
+    train, validation = segment_feature_datasets(emotion_model, windows, tmp_path, bf16=False)
     batch = validation.__getitems__([0, 3])
-    network = deep_network(system)
     with torch.inference_mode():
-        windows = sides(material, material.fold(1))[1].__getitems__([0, 3])
-        logits = network.head(batch["features"].float(), batch["count"])[0]
-        torch.testing.assert_close(logits, system(windows["signal"])[0], atol=1e-3, rtol=1e-3)
+        logits = emotion_model.model.head(batch["features"].float(), batch["count"])[0]
+        expected = emotion_model(windows[1].__getitems__([0, 3])["signal"])[0]
+    torch.testing.assert_close(logits, expected, atol=1e-3, rtol=1e-3)
     assert train.values.dtype == np.float16 and isinstance(train.values, np.memmap)
-    monkeypatch.setattr(
-        "kanjo.train.data.segment_feature_cache._compute", None
-    )  # would be called again if the cache were not read
-    again, _ = cached_features(system, sides(material, material.fold(1)), tmp_path, bf16=False)
+    monkeypatch.setattr("kanjo.train.data.segment_feature_cache._compute_features", None)
+    again, _ = segment_feature_datasets(emotion_model, windows, tmp_path, bf16=False)
     assert np.array_equal(again.values, train.values)
 
 
-def _eight(ravdess_clips: list[Path], cache: Path, *overrides: str) -> tuple[Material, Fold]:
-    """One actor's eight emotions; trained on all and asked for all."""
-    paths = [next(path for path in ravdess_clips if path.stem == f"03-01-{e:02d}-01-01-01-03") for e in range(1, 9)]
-    emotions = ("anger", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
-    recipe = load_recipe(
-        "dcnn-blstm-attention", ["network.weights=none", "finetune.decay=1", "training.decay=1", *overrides]
-    )
-    packed = pack([Item(path) for path in paths], recipe.audio.sample_rate, cache)
-    rows = tuple(Utterance("ravdess", path.name, emotions[n], speaker="03") for n, path in enumerate(paths))
-    material = Material(recipe, rows, tuple(paths), emotions, tuple(range(8)), (), packed)
-    return material, Fold(1, "all", tuple(range(8)), tuple(range(8)), ())
+def test_build_training_run_unfrozen_cnn_gets_gradients(recipe: Path, tiny_corpora: Path) -> None:
+    data = load_data(recipe, tiny_corpora, "model.freeze=false", "stage1=null")
+    run = build_training_run(data, data.fold(1))
+    logits, targets = run.module.training_logits(next(iter(run.train_loader)))
+    torch.nn.functional.cross_entropy(logits, targets).backward()
+    assert run.emotion_model.model.extractor.features[0].weight.grad.abs().max() > 0
 
 
-def test_each_stage_overfits_eight_real_clips(ravdess_clips: list[Path], tmp_path: Path) -> None:
-    """A CNN that can't tell eight clips' segments apart is broken, and so is a head that can't tell the clips."""
-    settings = ["finetune.epochs=4", "finetune.batch_size=16", "finetune.learning_rate=3e-4", "finetune.patience=4"]
-    settings += ["training.epochs=30", "training.learning_rate=1e-3", "training.patience=30"]
-    material, fold = _eight(ravdess_clips, tmp_path, *settings, "network.extractor_dropout=0", "network.segment.hop=64")
-    often = replace(fold, train=10 * fold.train)  # ten rounds an epoch: an epoch's checkpoint is 0.7 GB
-    made = finetune(material, often, tmp_path / "run")
-    assert made.best.validation_uar > 0.9, "each segment is labelled as its utterance"
-    assert len(made.truths) == sum(segment_counts(_system(material), sides(material, fold)[0]))
-    fitted = fit(material, fold, tmp_path / "run", extractor=made.path)
-    assert fitted.validation_uar == 1.0
-    assert (tmp_path / "run" / "finetune" / "features").is_dir()
+def test_build_training_run_starts_from_weights_of_stage1(
+    folder: RunFolder, recipe: Path, tiny_corpora: Path, tmp_path: Path
+) -> None:
+    data = load_data(recipe, tiny_corpora)
+    paths = TaskPaths(folder.stage1_weights, tmp_path / "features")
+    cnn = build_training_run(data, data.fold(1), task_paths=paths).emotion_model.model.extractor
+    for name, value in load_file(folder.stage1_weights).items():
+        assert torch.equal(cnn.state_dict()[name], value), name
 
 
-def test_the_whole_network_trains_along_when_it_is_not_frozen(ravdess_clips: list[Path], tmp_path: Path) -> None:
-    material, fold = _eight(
-        ravdess_clips, tmp_path, "network.freeze=false", "training.epochs=1", "training.batch_size=4"
-    )
-    before = _system(material).network.state_dict()["extractor.features.0.weight"]
-    torch.manual_seed(material.recipe.training.seed)
-    fitted = fit(material, fold, tmp_path / "run")
-    assert not torch.equal(deep_network(fitted.system).extractor.features[0].weight, before)
-    assert not (tmp_path / "run" / "features").exists()
+@pytest.mark.slow
+def test_each_stage_overfits_eight_clips(ravdess_clips: list[Path], tmp_path: Path) -> None:
+    overrides = [
+        "model.weights=none",
+        "model.extractor_dropout=0",
+        "model.segment.hop=64",
+        "stage1.lr_gamma=1",
+        "stage1.epochs=4",
+        "stage1.batch_size=16",
+        "stage1.learning_rate=3e-4",
+        "training.lr_gamma=1",
+        "training.epochs=30",
+        "training.learning_rate=1e-3",
+        "training.early_stopping_patience=30",
+    ]
+    data, fold = eight_clips("dcnn-blstm-attention", ravdess_clips, tmp_path, *overrides)
+    repeated = replace(fold, train=10 * fold.train)  # fewer epochs, because a checkpoint has 0.7 GB
+    folder = RunFolder(tmp_path / "run")
+    stage1 = train_stage1(data, repeated, folder.stage1_paths)
+    assert stage1.best.validation_uar > 0.9, "UAR of segments"
+    windows = train_val_datasets(data, fold)[0]
+    assert len(stage1.labels) == sum(count_segments(_build(data), windows))
+    trained = fit_in(folder.path, data, fold, stage1.path)
+    assert trained.validation_uar == 1.0
+    assert RunFolder(stage1.path.parent).segment_features.is_dir()
 
 
-def _system(material: Material) -> System:
-    return system_of(material.recipe, len(material.emotions))
+def _build(data: ExperimentData) -> EmotionModel:
+    return build_emotion_model(data.recipe, len(data.emotions))

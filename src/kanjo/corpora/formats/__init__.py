@@ -1,1 +1,1 @@
-"""Readers and writers of utterance tables."""
+"""Readers and writers of tables of utterances."""

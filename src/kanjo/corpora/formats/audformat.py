@@ -1,4 +1,4 @@
-"""audformat's databases (audeering): ``db.yaml`` beside tables such as ``db.emotion.csv`` or ``.parquet``."""
+"""Read audformat databases (audeering): ``db.yaml`` and tables such as ``db.emotion.csv`` or ``.parquet``."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kanjo.corpora.corpus import table_of
+from kanjo.corpora.corpus import open_table
 from kanjo.corpora.formats import parquet
-from kanjo.corpora.formats.tables import column_of, utterances
+from kanjo.corpora.formats.rows import find_column, rows_to_utterances
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
 
 HEADER = "db.yaml"
-_JOINED = ("speaker", "sex", "language", "text")
+#: Columns that may be in other tables. The sex may depend on the speaker, so the speaker comes first.
+_JOINED_COLUMNS = ("speaker", "sex", "language", "text")
 
 
 @dataclass(frozen=True)
@@ -23,48 +24,60 @@ class _Table:
     header: list[str]
     rows: list[Sequence[str]]
 
-    def place(self, what: str) -> int | None:
-        name = column_of(what, self.header)
+    def column_index(self, column: str) -> int | None:
+        """Return the index of a column of the manifest; None if the table lacks it."""
+        name = find_column(column, self.header)
         return None if name is None else self.header.index(name)
 
 
 def read_audformat(root: Path, name: str, label_map: Mapping[str, str]) -> Iterator[Utterance]:
-    """Utterances of the first table with files and emotions; speaker, sex, language and text are joined from the others.
+    """Yield the utterances of the first table with files and emotions.
 
-    Raises CorpusError when no table has both.
+    Speaker, sex, language and text are joined from other tables.
+
+    Raises:
+        CorpusError: No table has both files and emotions, or a cell is invalid.
     """
-    tables = [_read(path, name) for path in sorted(root.glob("db.*")) if path.suffix in (".csv", ".parquet")]
-    labelled = next((t for t in tables if t.place("file") is not None and t.place("emotion") is not None), None)
-    if labelled is None:
-        found = "; ".join(f"{t.path.name}: {', '.join(t.header)}" for t in tables) or "no table"
-        raise CorpusError(f"{name}: no table with the columns file and emotion beside {root / HEADER}; found {found}")
-    header = list(labelled.header)
-    rows = [list(row) for row in labelled.rows]
-    for what in _JOINED:  # the sex may hang on the speaker, so the speaker comes first
-        if column_of(what, header) is not None:
+    tables = [_read_table(path, name) for path in sorted(root.glob("db.*")) if path.suffix in (".csv", ".parquet")]
+    labeled = next((table for table in tables if _has_labels(table)), None)
+    if labeled is None:
+        existing = "; ".join(f"{table.path.name}: {', '.join(table.header)}" for table in tables) or "no table"
+        raise CorpusError(
+            f"{name}: expected a table with the columns file and emotion in the folder of {root / HEADER}; "
+            f"found {existing}"
+        )
+    header = list(labeled.header)
+    rows = [list(row) for row in labeled.rows]
+    for column in _JOINED_COLUMNS:
+        if find_column(column, header) is not None:
             continue
         for key in ("file", "speaker"):
-            known = _lookup(tables, key, what)
-            by = column_of(key, header)
-            if known and by is not None:
-                at = header.index(by)
-                rows = [[*row, known.get(row[at], "")] for row in rows]
-                header.append(what)
+            values = _values_by_key(tables, key, column)
+            key_name = find_column(key, header)
+            if values and key_name is not None:
+                index = header.index(key_name)
+                rows = [[*row, values.get(row[index], "")] for row in rows]
+                header.append(column)
                 break
-    yield from utterances(labelled.path, header, enumerate(rows, 2), name, label_map)
+    yield from rows_to_utterances(labeled.path, header, enumerate(rows, 2), name, label_map)
 
 
-def _lookup(tables: Sequence[_Table], key: str, what: str) -> dict[str, str]:
+def _has_labels(table: _Table) -> bool:
+    return table.column_index("file") is not None and table.column_index("emotion") is not None
+
+
+def _values_by_key(tables: Sequence[_Table], key: str, column: str) -> dict[str, str]:
+    """Return ``{key: value}`` of the first table whose index is ``key`` and that has the column; else {}."""
     for table in tables:
-        by, value = table.place(key), table.place(what)
-        whole = key != "file" or table.place("start_s") is None  # what a stretch says holds for no whole file
-        if by == 0 and value is not None and whole:
-            return {row[by]: row[value] for row in table.rows}
+        key_index, value_index = table.column_index(key), table.column_index(column)
+        is_per_segment = key == "file" and table.column_index("start_s") is not None  # not valid for the whole file
+        if key_index == 0 and value_index is not None and not is_per_segment:
+            return {row[key_index]: row[value_index] for row in table.rows}
     return {}
 
 
-def _read(path: Path, name: str) -> _Table:
+def _read_table(path: Path, name: str) -> _Table:
     if path.suffix == ".parquet":
-        return _Table(path, parquet.columns_of(path), list(parquet.read_rows(path)))
-    rows = csv.reader(table_of(path, name))
+        return _Table(path, parquet.read_column_names(path), list(parquet.read_rows(path)))
+    rows = csv.reader(open_table(path, name))
     return _Table(path, next(rows, []), [row for row in rows if row])

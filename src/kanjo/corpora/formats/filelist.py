@@ -1,4 +1,7 @@
-"""The mission's filelists: ``path|speaker|text|emotion|language``, one utterance a line, emotion and language as numbers."""
+"""Read and write filelists of speech synthesis: ``path|speaker|text|emotion|language``, one utterance a line.
+
+Emotion and language are numbers. The format is that of kanjo's reference implementation.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +11,30 @@ from pathlib import Path
 from kanjo import files
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
-from kanjo.files import reason
-from kanjo.labels import EMOTIONS, canonical
+from kanjo.files import os_error_message
+from kanjo.labels import EMOTIONS, canonical_emotion
 
-#: The reference's numbers for its five emotions and two languages, and ours for the rest, after them.
-_FIRST = ("neutral", "happiness", "sadness", "anger", "surprise")
-EMOTION_IDS = {name: n for n, name in enumerate((*_FIRST, *(name for name in EMOTIONS if name not in _FIRST)))}
-LANGUAGE_IDS = {
-    name: n
-    for n, name in enumerate(("ja", "en", "de", "ko", "pl", "zh", "fr", "it", "es", "fa", "ur", "am", "tr", "da", "ar"))
-}
-_CELLS = 5
+#: The reference implementation numbers these five emotions and the first two languages; the others follow.
+_REFERENCE_EMOTIONS = ("neutral", "happiness", "sadness", "anger", "surprise")
+_FURTHER_EMOTIONS = tuple(name for name in EMOTIONS if name not in _REFERENCE_EMOTIONS)
+_LANGUAGES = ("ja", "en", "de", "ko", "pl", "zh", "fr", "it", "es", "fa", "ur", "am", "tr", "da", "ar")
+EMOTION_IDS = {name: number for number, name in enumerate((*_REFERENCE_EMOTIONS, *_FURTHER_EMOTIONS))}
+LANGUAGE_IDS = {name: number for number, name in enumerate(_LANGUAGES)}
+_N_CELLS = 5
 
 
 def write_filelist(path: Path, utterances: Iterable[Utterance], root: Path) -> None:
-    """Write a filelist, whole or not at all; the same utterances give the same bytes.
+    """Write a filelist atomically; the same utterances give the same bytes.
 
-    Bars and line ends in a text become spaces; a language without a number keeps its word. Raises KanjoError.
+    Bars and line ends in texts become spaces. A language without a number is written as a word.
+
+    Args:
+        path: The filelist.
+        utterances: One line each.
+        root: The folder that the files of the utterances are relative to.
+
+    Raises:
+        KanjoError: The file can't be written.
     """
     lines = []
     for row in utterances:
@@ -35,52 +45,58 @@ def write_filelist(path: Path, utterances: Iterable[Utterance], root: Path) -> N
 
 
 def is_filelist(first_line: str) -> bool:
-    """Whether a file that begins so is a filelist: five cells, the fourth an emotion's number or word."""
+    """Return whether this is the first line of a filelist: five cells, the fourth the number or word of an emotion."""
     cells = first_line.rstrip("\r\n").split("|")
-    return len(cells) == _CELLS and (cells[3].strip().isdigit() or _is_emotion(cells[3]))
+    return len(cells) == _N_CELLS and (cells[3].strip().isdigit() or _is_emotion(cells[3]))
 
 
 def read_filelist(path: Path, name: str) -> Iterator[Utterance]:
-    """Utterances of a filelist. Paths are taken as they are where they lead somewhere, else from the list's folder.
+    """Yield the utterances of a filelist; ``name`` is their corpus.
 
-    Raises CorpusError, naming the line, for another number of cells or an emotion that is not known.
+    A path that exists relative to the working folder becomes absolute; any other is relative to the filelist.
+
+    Raises:
+        CorpusError: The file can't be read, or a line has another number of cells or an unknown emotion.
     """
-    emotions = {str(n): emotion for emotion, n in EMOTION_IDS.items()}
-    languages = {str(n): language for language, n in LANGUAGE_IDS.items()}
-    try:
-        content = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise CorpusError(f"can't read {path}: {reason(error)}") from error
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: not a filelist in UTF-8") from error
-    for n, line in enumerate(
-        content.rstrip("\r\n").split("\n"), 1
-    ):  # not splitlines: a name may hold Unicode's other breaks
+    emotions = {str(number): emotion for emotion, number in EMOTION_IDS.items()}
+    languages = {str(number): language for language, number in LANGUAGE_IDS.items()}
+    # not splitlines(): a file name may contain other Unicode line breaks
+    for number, line in enumerate(_read(path).rstrip("\r\n").split("\n"), 1):
         cells = [cell.strip() for cell in line.split("|")]
-        if len(cells) != _CELLS or not cells[0]:
-            raise CorpusError(f"{path}:{n}: {len(cells)} cells, expected path|speaker|text|emotion|language")
-        file, speaker, text, emotion, language = cells
+        if len(cells) != _N_CELLS or not cells[0]:
+            problem = "no path" if len(cells) == _N_CELLS else f"{len(cells)} cells"
+            raise CorpusError(f"{path}:{number}: {problem}; expected path|speaker|text|emotion|language")
+        file, speaker, text, label, language = cells
         try:
-            word = emotions[emotion] if emotion.isdigit() else canonical(emotion)
+            emotion = emotions[label] if label.isdigit() else canonical_emotion(label)
         except (KeyError, CorpusError):
             raise CorpusError(
-                f"{path}:{n}: emotion {emotion!r}, expected 0 to {len(emotions) - 1} or a known word"
+                f"{path}:{number}: unknown emotion {label!r}; expected 0 to {len(emotions) - 1} or an emotion word"
             ) from None
-        place = Path(file)
+        is_from_working_folder = not Path(file).is_absolute() and Path(file).exists()
         yield Utterance(
             corpus=name,
-            file=str(place.resolve()) if not place.is_absolute() and place.exists() else file,
-            emotion=word,
-            labels_raw=emotion,
+            file=str(Path(file).resolve()) if is_from_working_folder else file,
+            emotion=emotion,
+            labels_raw=label,
             speaker=speaker,
             language=languages.get(language, language),
             text=text,
         )
 
 
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise CorpusError(f"can't read {path}: {os_error_message(error)}") from error
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: not text in UTF-8; convert the filelist to UTF-8") from error
+
+
 def _is_emotion(word: str) -> bool:
     try:
-        canonical(word)
+        canonical_emotion(word)
     except CorpusError:
         return False
     return True

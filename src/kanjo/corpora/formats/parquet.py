@@ -1,4 +1,4 @@
-"""Parquet files in and out, through Apache Arrow (extra ``parquet``)."""
+"""Read and write Parquet files with Apache Arrow (extra ``parquet``)."""
 
 from __future__ import annotations
 
@@ -7,58 +7,68 @@ from pathlib import Path
 from typing import Any
 
 from kanjo.errors import CorpusError
-from kanjo.files import reason, written_whole
+from kanjo.files import atomic_write, os_error_message
 
-_ROWS = 50_000
+_BATCH_ROWS = 50_000
 
 
-def columns_of(path: Path) -> list[str]:
-    """The names of a file's columns. Raises CorpusError."""
-    return [str(name) for name in _opened(path).schema_arrow.names]
+def read_column_names(path: Path) -> list[str]:
+    """Return the names of the columns. Raises CorpusError if the file can't be read."""
+    return [str(name) for name in _open(path).schema_arrow.names]
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, ...]]:
-    """The rows of a file as text ("" for null), a batch in memory at a time; lengths of time in seconds. Raises CorpusError."""
+    """Yield the rows as text, one batch in memory at a time; "" for null, durations in seconds.
+
+    Raises:
+        CorpusError: The file can't be read or is damaged.
+    """
     import pyarrow
 
-    with _opened(path) as file:
+    with _open(path) as file:
         try:
-            for batch in file.iter_batches(_ROWS):
-                yield from zip(*(_values(column) for column in batch.columns), strict=True)
+            for batch in file.iter_batches(_BATCH_ROWS):
+                yield from zip(*(_column_to_text(column) for column in batch.columns), strict=True)
         except (pyarrow.ArrowException, OSError) as error:
-            raise CorpusError(f"{path}: damaged ({_line(error)})") from error
+            raise CorpusError(
+                f"{path}: the Parquet file is damaged ({_one_line(error)}); write or copy it again"
+            ) from error
 
 
 def write_rows(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write columns, whole or not at all. Raises KanjoError."""
-    pyarrow, parquet = _arrow()
-    kinds = {name: pyarrow.float64() if name.endswith("_s") else pyarrow.string() for name in columns}
-    table = pyarrow.table({name: pyarrow.array(values, kinds[name]) for name, values in columns.items()})
-    with written_whole(path) as temporary:
+    """Write columns atomically: names that end in ``_s`` as numbers, all others as text.
+
+    Raises:
+        KanjoError: The file can't be written.
+    """
+    pyarrow, parquet = _import_arrow()
+    types = {name: pyarrow.float64() if name.endswith("_s") else pyarrow.string() for name in columns}
+    table = pyarrow.table({name: pyarrow.array(values, types[name]) for name, values in columns.items()})
+    with atomic_write(path) as temporary:
         parquet.write_table(table, temporary)
 
 
-def _values(column: Any) -> list[str]:
+def _column_to_text(column: Any) -> list[str]:
     import pyarrow
 
     values = column.to_pylist()
     if pyarrow.types.is_duration(column.type):
-        exact = column.cast(pyarrow.duration("ns")).cast(pyarrow.int64()).to_pylist()
-        values = [None if value is None else value / 1e9 for value in exact]
+        nanoseconds = column.cast(pyarrow.duration("ns")).cast(pyarrow.int64()).to_pylist()
+        values = [None if value is None else value / 1e9 for value in nanoseconds]
     return ["" if value is None else str(value) for value in values]
 
 
-def _opened(path: Path) -> Any:
-    pyarrow, parquet = _arrow()
+def _open(path: Path) -> Any:
+    pyarrow, parquet = _import_arrow()
     try:
         return parquet.ParquetFile(path)
     except pyarrow.ArrowException as error:
-        raise CorpusError(f"{path}: not a Parquet file ({_line(error)})") from error
+        raise CorpusError(f"{path}: not a Parquet file ({_one_line(error)})") from error
     except OSError as error:
-        raise CorpusError(f"can't read {path}: {reason(error)}") from error
+        raise CorpusError(f"can't read {path}: {os_error_message(error)}") from error
 
 
-def _arrow() -> tuple[Any, Any]:
+def _import_arrow() -> tuple[Any, Any]:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -67,5 +77,5 @@ def _arrow() -> tuple[Any, Any]:
     return pyarrow, parquet
 
 
-def _line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())

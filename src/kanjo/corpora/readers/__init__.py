@@ -1,1 +1,1 @@
-"""One reader per published corpus layout."""
+"""One reader for each published corpus layout."""

@@ -1,4 +1,4 @@
-"""BAVED (Aouf 2019): ``2/15-m-24-0-2-111.wav``: speaker, sex, age, word, level of emotion, record; Arabic."""
+"""BAVED (Aouf 2019), Arabic. ``2/15-m-24-0-2-111.wav``: speaker, sex, age, word, level of emotion, recording."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora.corpus import Archive, Corpus, Named, by_name
+from kanjo.corpora.corpus import SEX_BY_LETTER, Archive, Corpus, ParsedName, read_by_file_name
 from kanjo.corpora.manifest import Utterance
 
 _STEM = re.compile(r"(?P<speaker>\d+)-(?P<sex>[mf])-\d+-(?P<word>[0-6])-(?P<level>[0-2])-\d+", re.IGNORECASE)
@@ -15,23 +15,19 @@ _LEVELS = {"0": "subdued", "1": "neutral", "2": "intense"}
 
 
 def read(root: Path) -> Iterator[Utterance]:
-    """Utterances of all speakers, single words. Its labels are levels of emotion, not emotions. Raises CorpusError."""
+    """Yield all utterances, single words; the labels are levels of emotion. Raises CorpusError if there are none."""
+    return read_by_file_name(root, "baved", "ar", _STEM, _parse, "0/15-m-24-0-2-111.wav", _LEVELS)
 
-    def named(path: Path) -> Named | None:
-        match = _STEM.fullmatch(path.stem)
-        if match is None:
-            return None
-        sex = "male" if match["sex"].lower() == "m" else "female"
-        return Named(match["level"], match["speaker"], sex, _WORDS[int(match["word"])], emotion=_LEVELS[match["level"]])
 
-    return by_name(root, "baved", "ar", named, "files such as 0/15-m-24-0-2-111.wav")
+def _parse(match: re.Match[str], path: Path) -> ParsedName:
+    return ParsedName(match["level"], match["speaker"], SEX_BY_LETTER[match["sex"].lower()], _WORDS[int(match["word"])])
 
 
 BAVED = Corpus(
     name="baved",
     title="Basic Arabic Vocal Emotions Dataset (BAVED)",
     language="ar",
-    licence="free for research",
+    license="free for research",
     homepage="https://github.com/40uf411/Basic-Arabic-Vocal-Emotions-Dataset",
     citation="A. Aouf. Basic Arabic Vocal Emotions Dataset (BAVED). 2019.",
     how_to_get="Clone the repository from the homepage.",
@@ -42,5 +38,6 @@ BAVED = Corpus(
     read=read,
     folders=("baved", "BAVED", "Basic-Arabic-Vocal-Emotions-Dataset"),
     archives=(Archive("https://github.com/40uf411/Basic-Arabic-Vocal-Emotions-Dataset/archive/refs/heads/master.zip"),),
-    notes="Levels, not emotions: 0 tired or down, 1 as one speaks daily, 2 strong, whether glad or angry.",
+    notes="The labels are levels, not emotions: 0 tired or depressed, 1 everyday speech, 2 strong, whether happy or "
+    "angry.",
 )

@@ -1,4 +1,7 @@
-"""CaFE (Gournay et al. 2018, doi 10.5281/zenodo.1478765): ``Colère/Fort/01-C-2-1.wav``; Canadian French."""
+"""CaFE (Gournay et al. 2018, doi 10.5281/zenodo.1478765), Canadian French.
+
+``Colère/Fort/01-C-2-1.wav``: actor, emotion, intensity, sentence.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora.corpus import Archive, Corpus, Named, by_name
+from kanjo.corpora.corpus import Archive, Corpus, ParsedName, read_by_file_name
 from kanjo.corpora.manifest import Utterance
 
 _STEM = re.compile(r"(?P<actor>\d\d)-(?P<emotion>[CDJNPST])-(?P<intensity>[012])-(?P<sentence>[1-6])")
@@ -22,25 +25,23 @@ _EMOTIONS = {
 
 
 def read(root: Path) -> Iterator[Utterance]:
-    """Utterances of all actors, both intensities. The emotion is the file name's letter: folders' accents come in two
-    Unicode forms. Raises CorpusError."""
+    """Yield the utterances of both intensities. Raises CorpusError if there are none.
 
-    def named(path: Path) -> Named | None:
-        match = _STEM.fullmatch(path.stem)
-        if match is None:
-            return None
-        sex = "male" if int(match["actor"]) % 2 else "female"
-        letter = match["emotion"]
-        return Named(letter, match["actor"], sex, f"sentence {match['sentence']}", emotion=_EMOTIONS[letter])
+    The emotion is the letter in the file name, because the accents in folder names have two Unicode forms.
+    """
+    return read_by_file_name(root, "cafe", "fr", _STEM, _parse, "Colère/Fort/01-C-2-1.wav", _EMOTIONS)
 
-    return by_name(root, "cafe", "fr", named, "files such as Colère/Fort/01-C-2-1.wav")
+
+def _parse(match: re.Match[str], path: Path) -> ParsedName:
+    sex = "male" if int(match["actor"]) % 2 else "female"
+    return ParsedName(match["emotion"], match["actor"], sex, f"sentence {match['sentence']}")
 
 
 CAFE = Corpus(
     name="cafe",
     title="Canadian French Emotional speech dataset (CaFE)",
     language="fr",
-    licence="CC BY-NC-SA 4.0",
+    license="CC BY-NC-SA 4.0",
     homepage="https://zenodo.org/records/1478765",
     citation="P. Gournay, O. Lahaie, R. Lefebvre. A Canadian French emotional speech dataset. ACM MMSys 2018.",
     how_to_get="Download CaFE_48k.zip from the homepage and unpack it.",

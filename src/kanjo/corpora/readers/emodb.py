@@ -1,4 +1,4 @@
-"""EmoDB (Burkhardt et al. 2005): ``wav/SSTTTEv.wav``: speaker, text, emotion's first letter in German, version."""
+"""EmoDB (Burkhardt et al. 2005), German. ``wav/03a01Fa.wav``: speaker, sentence, emotion (German initial), take."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora.corpus import Archive, Corpus, Named, by_name, lines_of
+from kanjo.corpora.corpus import Archive, Corpus, ParsedName, first_existing_file, read_by_file_name, read_lines
 from kanjo.corpora.manifest import Utterance
 
 _STEM = re.compile(r"(?P<speaker>\d\d)(?P<text>[ab]\d\d)(?P<emotion>[WLEAFTN])[a-z]")
@@ -19,8 +19,11 @@ _EMOTIONS = {
     "T": "sadness",
     "N": "neutral",
 }
-#: ``03a01Fa.wav  90,00  100,00 ...``: file, listeners who recognised the emotion (per cent, with a comma), and further columns.
-_RATE = re.compile(r"\s*(?:wav[\\/])?\d\d[ab]\d\d[WLEAFTN][a-z](?:\.wav)?[\s\xa0]+(?P<rate>\d+(?:[.,]\d+)?)")
+#: ``03a01Fa.wav  90,00  100,00 ...``: file, percentage of listeners who recognized the emotion, further columns.
+_RECOGNITION_RATE = re.compile(
+    r"\s*(?:wav[\\/])?\d\d[ab]\d\d[WLEAFTN][a-z](?:\.wav)?[\s\xa0]+(?P<percent>\d+(?:[.,]\d+)?)"
+)
+_RECOGNITION_TABLE = "erkennung.txt"
 _MALE = frozenset(["03", "10", "11", "12", "15"])
 _TEXTS = {
     "a01": "Der Lappen liegt auf dem Eisschrank.",
@@ -37,33 +40,29 @@ _TEXTS = {
 
 
 def read(root: Path) -> Iterator[Utterance]:
-    """Utterances of all ten speakers. Raises CorpusError."""
-
-    def named(path: Path) -> Named | None:
-        match = _STEM.fullmatch(path.stem)
-        if match is None:
-            return None
-        sex = "male" if match["speaker"] in _MALE else "female"
-        letter = match["emotion"]
-        return Named(letter, match["speaker"], sex, _TEXTS.get(match["text"], ""), emotion=_EMOTIONS[letter])
-
-    return by_name(root, "emodb", "de", named, "files such as wav/03a01Fa.wav")
+    """Yield all utterances. Raises CorpusError if there are none."""
+    return read_by_file_name(root, "emodb", "de", _STEM, _parse, "wav/03a01Fa.wav", _EMOTIONS)
 
 
-def poorly_recognised(root: Path) -> int:
-    """How many utterances fewer than 80 % of the listeners recognised, by ``erkennung.txt`` (0 where that is not there)."""
-    table = next((path for path in (root / "erkennung.txt", root.parent / "erkennung.txt") if path.is_file()), None)
+def _parse(match: re.Match[str], path: Path) -> ParsedName:
+    sex = "male" if match["speaker"] in _MALE else "female"
+    return ParsedName(match["emotion"], match["speaker"], sex, _TEXTS.get(match["text"], ""))
+
+
+def count_poorly_recognized(root: Path) -> int:
+    """Count the utterances that fewer than 80 % of the listeners recognized; 0 if ``erkennung.txt`` does not exist."""
+    table = first_existing_file(root / _RECOGNITION_TABLE, root.parent / _RECOGNITION_TABLE)
     if table is None:
         return 0
-    rates = (_RATE.match(line) for line in lines_of(table, "emodb", ("utf-8-sig", "cp1252")))
-    return sum(float(rate["rate"].replace(",", ".")) < 80 for rate in rates if rate)
+    matches = (_RECOGNITION_RATE.match(line) for line in read_lines(table, "emodb", ("utf-8-sig", "cp1252")))
+    return sum(float(match["percent"].replace(",", ".")) < 80 for match in matches if match)
 
 
 EMODB = Corpus(
     name="emodb",
     title="Berlin Database of Emotional Speech (EmoDB)",
     language="de",
-    licence="free to use (CC0 as published on Zenodo)",
+    license="free to use (CC0 as published on Zenodo)",
     homepage="http://emodb.bilderbar.info/",
     citation="F. Burkhardt, A. Paeschke, M. Rolfes, W. Sendlmeier, B. Weiss. A database of German emotional speech. "
     "Interspeech 2005.",
@@ -72,9 +71,9 @@ EMODB = Corpus(
     n_speakers=10,
     sample_rate=16_000,
     read=read,
-    also={"utterances that under 80 % of listeners recognised": poorly_recognised},
+    extra_counts={"recognized by under 80 %": count_poorly_recognized},
     archives=(Archive("http://emodb.bilderbar.info/download/download.zip"),),
     folders=("emodb", "EmoDB", "emo-db"),
-    notes="Ten sentences, the same for every speaker and emotion: speaker-independent is not text-independent. Ages: speaker 03 "
-    "31, 08 34, 09 21, 10 32, 11 26, 12 30, 13 32, 14 35, 15 25, 16 31.",
+    notes="Ten sentences, the same for every speaker and emotion: speaker-independent splits are not text-independent. "
+    "Ages: speaker 03 31, 08 34, 09 21, 10 32, 11 26, 12 30, 13 32, 14 35, 15 25, 16 31.",
 )

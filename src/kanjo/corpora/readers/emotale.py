@@ -1,4 +1,4 @@
-"""EmoTale (Hjuler et al. 2025, arXiv 2508.14548): ``DK_004_A_5.wav``: language, speaker, emotion, sentence."""
+"""EmoTale (Hjuler et al. 2025, arXiv 2508.14548). ``DK_004_A_5.wav``: language, speaker, emotion, sentence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora.corpus import Corpus, Named, by_name, table_of
+from kanjo.corpora.corpus import SEX_BY_LETTER, Corpus, ParsedName, open_table, read_by_file_name
 from kanjo.corpora.manifest import Utterance
 
 _STEM = re.compile(r"(?P<language>DK|EN)_(?P<speaker>\d{3})_(?P<emotion>[ABHNS])_(?P<sentence>[1-5])")
@@ -29,50 +29,52 @@ _TEXTS = {
         "In seven hours it will be morning.",
     ),
 }
-_SEXES = {"f": "female", "female": "female", "m": "male", "male": "male"}
+_SEXES = {**SEX_BY_LETTER, "female": "female", "male": "male"}
 
 
 def read(root: Path) -> Iterator[Utterance]:
-    """Utterances in both languages; sexes where ``speaker_info.csv`` is there. Raises CorpusError."""
-    sexes = _sexes(root / "speaker_info.csv")
+    """Yield the utterances of both languages, with sexes if ``speaker_info.csv`` exists.
 
-    def named(path: Path) -> Named | None:
-        match = _STEM.fullmatch(path.stem)
-        if match is None:
-            return None
+    Raises:
+        CorpusError: There are no utterances.
+    """
+    sexes = _read_sexes(root / "speaker_info.csv")
+
+    def parse(match: re.Match[str], path: Path) -> ParsedName:
         language, speaker = _LANGUAGES[match["language"]], match["speaker"]
         text = _TEXTS[language][int(match["sentence"]) - 1]
-        return Named(
-            match["emotion"], speaker, sexes.get(int(speaker), ""), text, language, _EMOTIONS[match["emotion"]]
-        )
+        return ParsedName(match["emotion"], speaker, sexes.get(int(speaker), ""), text, language)
 
-    return by_name(root, "emotale", "da", named, "files such as DK_004_A_5.wav")
+    return read_by_file_name(root, "emotale", "da", _STEM, parse, "DK_004_A_5.wav", _EMOTIONS)
 
 
-def _sexes(table: Path) -> dict[int, str]:
-    """``{speaker: sex}``: the first column is the speaker, and the one that speaks of sex or gender the sex."""
+def _read_sexes(table: Path) -> dict[int, str]:
+    """Return ``{speaker: sex}``: the first column is the speaker; the sex is in the column "sex" or "gender"."""
     if not table.is_file():
         return {}
-    rows = csv.reader(table_of(table, "emotale"))
+    rows = csv.reader(open_table(table, "emotale"))
     header = [word.strip().casefold() for word in next(rows, [])]
-    place = next((n for n, word in enumerate(header) if word in ("sex", "gender")), None)
-    found = ((re.search(r"\d+", row[0]), row[place]) for row in rows if place is not None and len(row) > place)
-    return {int(number[0]): _SEXES.get(word.strip().casefold(), "") for number, word in found if number}
+    column = next((i for i, word in enumerate(header) if word in ("sex", "gender")), None)
+    if column is None:
+        return {}
+    cells = ((re.search(r"\d+", row[0]), row[column]) for row in rows if len(row) > column)
+    return {int(number[0]): _SEXES.get(word.strip().casefold(), "") for number, word in cells if number}
 
 
 EMOTALE = Corpus(
     name="emotale",
     title="EmoTale",
     language="da, en",
-    licence="as its datasheet says",
+    license="see its datasheet",
     homepage="https://github.com/snehadas/EmoTale",
-    citation="M. J. Hjuler, H. V. Skat-Rørdam, L. H. Clemmensen, S. Das. EmoTale: an enacted speech-emotion dataset in Danish. "
-    "ASRU 2025, arXiv 2508.14548.",
-    how_to_get="Follow the homepage; keep speaker_info.csv beside the recordings.",
+    citation="M. J. Hjuler, H. V. Skat-Rørdam, L. H. Clemmensen, S. Das. EmoTale: an enacted speech-emotion dataset in "
+    "Danish. ASRU 2025, arXiv 2508.14548.",
+    how_to_get="Follow the instructions on the homepage; keep speaker_info.csv in the folder of the recordings.",
     emotions=dict.fromkeys(_EMOTIONS, 160),
     n_speakers=18,
     sample_rate=48_000,
     read=read,
     folders=("emotale", "EmoTale"),
-    notes="450 utterances in Danish, 350 in English (select.languages=[da]). Five sentences in each, the same in every emotion.",
+    notes="450 utterances in Danish, 350 in English (select.languages=[da]). Five sentences in each language, the same "
+    "in every emotion.",
 )

@@ -1,4 +1,4 @@
-"""EMOVO (Costantini et al. 2014): ``f1/gio-f1-b1.wav``; Italian."""
+"""EMOVO (Costantini et al. 2014), Italian. ``f1/gio-f1-b1.wav``: emotion, speaker, sentence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora.corpus import Corpus, Named, by_name
+from kanjo.corpora.corpus import SEX_BY_LETTER, Corpus, ParsedName, read_by_file_name
 from kanjo.corpora.manifest import Utterance
 
 _STEM = re.compile(r"(?P<emotion>neu|dis|gio|pau|rab|sor|tri)-(?P<speaker>(?P<sex>[fm])[123])-(?P<sentence>\w+)")
@@ -22,25 +22,22 @@ _EMOTIONS = {
 
 
 def read(root: Path) -> Iterator[Utterance]:
-    """Utterances of the six actors. Raises CorpusError."""
+    """Yield all utterances. Raises CorpusError if there are none."""
+    return read_by_file_name(root, "emovo", "it", _STEM, _parse, "f1/gio-f1-b1.wav", _EMOTIONS)
 
-    def named(path: Path) -> Named | None:
-        match = _STEM.fullmatch(path.stem)
-        if match is None:
-            return None
-        label, sex = match["emotion"], "female" if match["sex"] == "f" else "male"
-        return Named(label, match["speaker"], sex, f"sentence {match['sentence']}", emotion=_EMOTIONS[label])
 
-    return by_name(root, "emovo", "it", named, "files such as f1/gio-f1-b1.wav")
+def _parse(match: re.Match[str], path: Path) -> ParsedName:
+    return ParsedName(match["emotion"], match["speaker"], SEX_BY_LETTER[match["sex"]], f"sentence {match['sentence']}")
 
 
 EMOVO = Corpus(
     name="emovo",
     title="EMOVO",
     language="it",
-    licence="free for research",
+    license="free for research",
     homepage="http://voice.fub.it/activities/corpora/emovo/index.html",
-    citation="G. Costantini, I. Iaderola, A. Paoloni, M. Todisco. EMOVO corpus: an Italian emotional speech database. LREC 2014.",
+    citation="G. Costantini, I. Iaderola, A. Paoloni, M. Todisco. EMOVO corpus: an Italian emotional speech database. "
+    "LREC 2014.",
     how_to_get="Download the archive from the homepage and unpack it.",
     emotions=dict.fromkeys(_EMOTIONS, 84),
     n_speakers=6,

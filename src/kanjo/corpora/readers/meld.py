@@ -1,75 +1,79 @@
-"""MELD (Poria et al. 2019, arXiv 1810.02508): ``train_sent_emo.csv`` beside ``train_splits/dia0_utt0.mp4``; Friends, the series."""
+"""MELD (Poria et al. 2019, arXiv 1810.02508), the series Friends.
+
+``train_sent_emo.csv`` is the table of the clips ``train_splits/dia0_utt0.mp4``.
+"""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora.corpus import Corpus, nothing_found, recordings, table_of
+from kanjo.corpora.corpus import (
+    Corpus,
+    first_existing_file,
+    list_recordings,
+    no_utterances_error,
+    read_table_rows,
+)
 from kanjo.corpora.manifest import Utterance
-from kanjo.errors import CorpusError
-from kanjo.labels import canonical
+from kanjo.labels import canonical_emotion
 
-#: Each part's table, and what its folder of clips is called.
-_PARTS = (
+#: Each split: its table, and possible names of its folder of clips.
+_SPLITS = (
     ("train", "train_sent_emo.csv", ("train_splits", "train")),
     ("validation", "dev_sent_emo.csv", ("dev_splits_complete", "dev")),
     ("test", "test_sent_emo.csv", ("output_repeated_splits_test", "test")),
 )
-_NEEDED = {"Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID"}
+_COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
 
 
 def read(root: Path) -> Iterator[Utterance]:
-    """Utterances whose clip is there, in any container; ``split`` is the publication's. Raises CorpusError."""
-    found = False
-    for split, row, path in _rows(root):
+    """Yield the utterances whose clip exists, in any container, with the published split.
+
+    Raises:
+        CorpusError: There are no utterances, or a table lacks a column.
+    """
+    n_utterances = 0
+    for split, row, path in _read_tables(root):
         if path is None:
             continue
-        found = True
+        n_utterances += 1
         yield Utterance(
             corpus="meld",
             file=path.relative_to(root).as_posix(),
-            emotion=canonical(row["Emotion"]),
+            emotion=canonical_emotion(row["Emotion"]),
             labels_raw=row["Emotion"],
             speaker=row["Speaker"].strip(),
             language="en",
-            text=(row["Utterance"] or "").replace("\x92", "'").strip(),
+            text=row["Utterance"].replace("\x92", "'").strip(),
             split=split,
         )
-    if not found:
-        raise nothing_found("meld", root, "train_sent_emo.csv and clips such as train_splits/dia0_utt0.mp4")
+    if not n_utterances:
+        raise no_utterances_error("meld", root, "train_sent_emo.csv and clips such as train_splits/dia0_utt0.mp4")
 
 
-def missing(root: Path) -> list[str]:
-    """Utterances that the tables list and whose clip is not there, of the parts that are."""
-    rows = list(_rows(root))
-    parts = {split for split, _, path in rows if path is not None}
-    return [f"{split}: {_stem(row)}" for split, row, path in rows if path is None and split in parts]
+def list_missing(root: Path) -> list[str]:
+    """List the utterances whose clip does not exist, of the splits that have at least one clip."""
+    rows = list(_read_tables(root))
+    splits = {split for split, _, path in rows if path is not None}
+    return [f"{split}: {_clip_stem(row)}" for split, row, path in rows if path is None and split in splits]
 
 
-def _rows(root: Path) -> Iterator[tuple[str, dict[str, str], Path | None]]:
-    """Part, row of its table, and clip (None where it is not there)."""
+def _read_tables(root: Path) -> Iterator[tuple[str, dict[str, str], Path | None]]:
+    """Yield the split, the row of its table, and the clip (None if it does not exist)."""
     clips: dict[tuple[str, str], Path] = {}
-    for clip in recordings(root, "meld"):
+    for clip in list_recordings(root, "meld"):
         clips.setdefault((clip.parent.name, clip.stem), clip)
-    for split, name, folders in _PARTS:
-        table = next((path for path in (root / name, root / "data" / "MELD" / name) if path.is_file()), None)
+    for split, name, folders in _SPLITS:
+        table = first_existing_file(root / name, root / "data" / "MELD" / name)
         if table is None:
             continue
-        rows = csv.DictReader(table_of(table, "meld", ("utf-8-sig", "cp1252")), restval="")
-        lacks = _NEEDED - set(rows.fieldnames or ())
-        if lacks:
-            raise CorpusError(f"meld: {table} lacks the column {', '.join(sorted(lacks))}")
-        for row in rows:
-            yield (
-                split,
-                row,
-                next((clips[folder, _stem(row)] for folder in folders if (folder, _stem(row)) in clips), None),
-            )
+        for row in read_table_rows(table, "meld", _COLUMNS, ("utf-8-sig", "cp1252")):
+            keys = [(folder, _clip_stem(row)) for folder in folders]
+            yield split, row, next((clips[key] for key in keys if key in clips), None)
 
 
-def _stem(row: dict[str, str]) -> str:
+def _clip_stem(row: dict[str, str]) -> str:
     return f"dia{row['Dialogue_ID']}_utt{row['Utterance_ID']}"
 
 
@@ -77,11 +81,12 @@ MELD = Corpus(
     name="meld",
     title="Multimodal EmotionLines Dataset (MELD)",
     language="en",
-    licence="GPL-3.0",
+    license="GPL-3.0",
     homepage="https://github.com/declare-lab/MELD",
-    citation="S. Poria, D. Hazarika, N. Majumder, G. Naik, E. Cambria, R. Mihalcea. MELD: a multimodal multi-party dataset for "
-    "emotion recognition in conversations. ACL 2019, arXiv 1810.02508.",
-    how_to_get="Download MELD.Raw.tar.gz from the homepage and unpack it and the three archives in it. Reading mp4 needs kanjo[media].",
+    citation="S. Poria, D. Hazarika, N. Majumder, G. Naik, E. Cambria, R. Mihalcea. MELD: a multimodal multi-party "
+    "dataset for emotion recognition in conversations. ACL 2019, arXiv 1810.02508.",
+    how_to_get="Download MELD.Raw.tar.gz from the homepage; unpack it and the three archives in it. Reading mp4 needs "
+    "kanjo[media].",
     emotions={
         "neutral": 6436,
         "joy": 2308,
@@ -94,8 +99,8 @@ MELD = Corpus(
     n_speakers=0,
     sample_rate=48_000,
     read=read,
-    missing=missing,
+    list_missing=list_missing,
     folders=("meld", "MELD", "MELD.Raw"),
-    notes="The published split shares its main actors between train and test: --protocol manifest needs "
-    "split.allow_shared_speakers=true, and the report says so. Laughter of the audience is on many clips.",
+    notes="The main actors are in both train and test of the published split: protocol manifest needs "
+    "split.allow_shared_speakers=true, and the report states it. Many clips contain laughter of the audience.",
 )

@@ -1,4 +1,4 @@
-"""nEMO (Christop 2024, arXiv 2404.06292): ``data.tsv`` beside ``samples/``, Polish, six emotions."""
+"""nEMO (Christop 2024, arXiv 2404.06292), Polish: ``data.tsv`` is the table of the recordings in ``samples/``."""
 
 from __future__ import annotations
 
@@ -6,51 +6,50 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora.corpus import Archive, Corpus, nothing_found, recordings, table_of
+from kanjo.corpora.corpus import Archive, Corpus, list_recordings, no_utterances_error, read_table_rows
 from kanjo.corpora.manifest import Utterance
-from kanjo.errors import CorpusError
-from kanjo.labels import canonical
+from kanjo.labels import canonical_emotion
 
 
 def read(root: Path) -> Iterator[Utterance]:
-    """Utterances listed in ``data.tsv`` whose recording is there, in any audio format. Raises CorpusError."""
-    by_stem = {path.stem: path for path in recordings(root, "nemo")}
-    found = False
-    for row in _rows(root):
-        path = by_stem.get(_stem(row))
+    """Yield the utterances in ``data.tsv`` whose recording exists, in any audio format.
+
+    Raises:
+        CorpusError: There are no utterances, or the table can't be read.
+    """
+    paths_by_stem = {path.stem: path for path in list_recordings(root, "nemo")}
+    n_utterances = 0
+    for row in _read_table(root):
+        path = paths_by_stem.get(_recording_stem(row))
         if path is None:
             continue
-        found = True
+        n_utterances += 1
         yield Utterance(
             corpus="nemo",
             file=path.relative_to(root).as_posix(),
-            emotion=canonical(row["emotion"]),
+            emotion=canonical_emotion(row["emotion"]),
             labels_raw=row["emotion"].strip(),
             speaker=row["speaker_id"].strip(),
-            sex=(row.get("gender") or "").strip(),
+            sex=row.get("gender", "").strip(),
             language="pl",
-            text=(row.get("raw_text") or "").strip(),
+            text=row.get("raw_text", "").strip(),
         )
-    if not found:
-        raise nothing_found("nemo", root, "data.tsv, and its recordings under samples/")
+    if not n_utterances:
+        raise no_utterances_error("nemo", root, "data.tsv, and its recordings under samples/")
 
 
-def missing(root: Path) -> list[str]:
-    """Recordings that ``data.tsv`` lists and that are not there."""
-    there = {path.stem for path in recordings(root, "nemo")}
-    return [row["file_id"] for row in _rows(root) if _stem(row) not in there]
+def list_missing(root: Path) -> list[str]:
+    """List the recordings in ``data.tsv`` that do not exist."""
+    existing = {path.stem for path in list_recordings(root, "nemo")}
+    return [row["file_id"] for row in _read_table(root) if _recording_stem(row) not in existing]
 
 
-def _rows(root: Path) -> Iterator[dict[str, str]]:
-    table = root / "data.tsv"
-    reader = csv.DictReader(table_of(table, "nemo"), delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
-    lacks = {"file_id", "emotion", "speaker_id"} - set(reader.fieldnames or ())
-    if lacks:
-        raise CorpusError(f"nemo: {table} lacks the column {', '.join(sorted(lacks))}")
-    yield from reader
+def _read_table(root: Path) -> Iterator[dict[str, str]]:
+    columns = ("file_id", "emotion", "speaker_id")
+    return read_table_rows(root / "data.tsv", "nemo", columns, delimiter="\t", quoting=csv.QUOTE_NONE)
 
 
-def _stem(row: dict[str, str]) -> str:
+def _recording_stem(row: dict[str, str]) -> str:
     return Path(row["file_id"].strip()).stem
 
 
@@ -58,16 +57,17 @@ NEMO = Corpus(
     name="nemo",
     title="nEMO",
     language="pl",
-    licence="CC BY-NC-SA 4.0",
+    license="CC BY-NC-SA 4.0",
     homepage="https://huggingface.co/datasets/amu-cai/nEMO",
     citation="I. Christop. nEMO: Dataset of Emotional Speech in Polish. LREC-COLING 2024, arXiv 2404.06292.",
-    how_to_get="Clone the dataset's repository from the homepage.",
+    how_to_get="Clone the repository of the dataset from the homepage.",
     emotions={"anger": 749, "fear": 736, "happiness": 749, "neutral": 809, "sadness": 769, "surprised": 669},
     n_speakers=9,
     sample_rate=24_000,
     read=read,
     folders=("nemo", "nEMO"),
-    missing=missing,
+    list_missing=list_missing,
     archives=(Archive("https://github.com/amu-cai/nEMO/archive/refs/heads/main.zip"),),
-    notes="Ninety sentences, the same for every speaker and emotion: speaker-independent is not text-independent.",
+    notes="Ninety sentences, the same for every speaker and emotion: speaker-independent splits are not "
+    "text-independent.",
 )

@@ -1,65 +1,63 @@
-"""Your own corpus: a folder with one sub-folder an emotion, Kaldi's data folder, audformat's database; for tables, ``tables``."""
+"""Folders of the user: one sub-folder for each emotion, a Kaldi data folder, or an audformat database."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from kanjo.corpora.corpus import nothing_found, recordings
+from kanjo.corpora.corpus import list_recordings, no_utterances_error
 from kanjo.corpora.formats import audformat, kaldi
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
-from kanjo.labels import mapped
+from kanjo.labels import map_emotion
 
 
 def read_folder(root: Path, name: str, label_map: Mapping[str, str]) -> Iterator[Utterance]:
-    """Utterances of a folder, by what lies in it: ``wav.scp``, ``db.yaml``, else sub-folders named after emotions.
+    """Yield the utterances of a folder: Kaldi if it has ``wav.scp``, audformat if ``db.yaml``, else emotion folders.
 
-    Raises CorpusError.
+    Raises:
+        CorpusError: There are no utterances, or one of them is invalid.
     """
     if (root / kaldi.RECORDINGS).is_file():
         return kaldi.read_kaldi(root, name, label_map)
     if (root / audformat.HEADER).is_file():
         return audformat.read_audformat(root, name, label_map)
-    return _emotions(root, name, label_map)
+    return _read_emotion_folders(root, name, label_map)
 
 
-def _emotions(root: Path, name: str, label_map: Mapping[str, str]) -> Iterator[Utterance]:
-    """``angry/anything.wav``; a layer between (``speaker/angry/x.wav`` or ``angry/speaker/x.wav``) names the speaker.
+def _read_emotion_folders(root: Path, name: str, label_map: Mapping[str, str]) -> Iterator[Utterance]:
+    """Yield the recordings in folders named after emotions, such as ``angry/a.wav``.
 
-    Raises CorpusError when a sub-folder's name is no emotion.
+    Further folders name the speaker: ``speaker/angry/a.wav`` or ``angry/speaker/a.wav``.
     """
-    found = False
-    for path in recordings(root, name):
-        layers = path.relative_to(root).parts[:-1]
-        if not layers:
+    n_utterances = 0
+    for path in list_recordings(root, name):
+        folders = path.relative_to(root).parts[:-1]
+        if not folders:
             continue
-        emotion, raw, rest = _emotion_layer(layers, path, label_map)
-        found = True
+        index, emotion = _find_emotion_folder(folders, path, label_map)
+        n_utterances += 1
         yield Utterance(
             corpus=name,
             file=path.relative_to(root).as_posix(),
             emotion=emotion,
-            labels_raw=raw,
-            speaker="/".join(rest),
+            labels_raw=folders[index],
+            speaker="/".join([*folders[:index], *folders[index + 1 :]]),
         )
-    if not found:
-        raise nothing_found(
+    if not n_utterances:
+        raise no_utterances_error(
             name,
             root,
-            "one sub-folder for each emotion, such as angry/ and happy/, with recordings; or wav.scp; or db.yaml",
+            "one sub-folder with recordings for each emotion, such as angry/ and happy/; wav.scp; or db.yaml",
         )
 
 
-def _emotion_layer(layers: tuple[str, ...], path: Path, label_map: Mapping[str, str]) -> tuple[str, str, list[str]]:
-    for place in reversed(range(len(layers))):
+def _find_emotion_folder(folders: tuple[str, ...], path: Path, label_map: Mapping[str, str]) -> tuple[int, str]:
+    """Return the index and the emotion of the innermost folder that is named after an emotion."""
+    innermost_error = None
+    for index in reversed(range(len(folders))):
         try:
-            emotion = mapped(layers[place], label_map)
-        except CorpusError:
-            continue
-        return emotion, layers[place], [*layers[:place], *layers[place + 1 :]]
-    try:
-        mapped(layers[-1], label_map)
-    except CorpusError as error:
-        raise CorpusError(f"{path}: its folder names no emotion: {error}") from None
-    raise AssertionError("unreachable: the last layer was tried above")
+            return index, map_emotion(folders[index], label_map)
+        except CorpusError as error:
+            innermost_error = innermost_error or error
+    raise CorpusError(f"{path}: no folder of this recording is named after an emotion: {innermost_error}") from None

@@ -1,4 +1,4 @@
-"""SAVEE (Haq & Jackson 2009): ``AudioData/DC/a01.wav``, or ``DC_a01.wav`` in one folder."""
+"""SAVEE (Haq & Jackson 2009), English. ``AudioData/DC/a01.wav`` or ``DC_a01.wav``: speaker, emotion, sentence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora.corpus import Corpus, Named, by_name
+from kanjo.corpora.corpus import Corpus, ParsedName, read_by_file_name
 from kanjo.corpora.manifest import Utterance
 
 _STEM = re.compile(r"(?:(?P<speaker>DC|JE|JK|KL)_)?(?P<emotion>a|d|f|h|n|sa|su)(?P<sentence>\d\d)")
@@ -23,28 +23,25 @@ _SPEAKERS = ("DC", "JE", "JK", "KL")
 
 
 def read(root: Path) -> Iterator[Utterance]:
-    """Utterances of the four men, in either layout. Raises CorpusError."""
+    """Yield the utterances of the four men, in either layout. Raises CorpusError if there are none."""
+    return read_by_file_name(root, "savee", "en", _STEM, _parse, "AudioData/DC/a01.wav, or DC_a01.wav", _EMOTIONS)
 
-    def named(path: Path) -> Named | None:
-        match = _STEM.fullmatch(path.stem)
-        if match is None:
-            return None
-        speaker = match["speaker"] or path.parent.name
-        if speaker not in _SPEAKERS:
-            return None
-        letters = match["emotion"]
-        # sentences 1 to 3 are the same in every emotion; the rest are each emotion's own
-        sentence = match["sentence"] if int(match["sentence"]) <= 3 else f"{letters}{match['sentence']}"
-        return Named(letters, speaker, "male", f"sentence {sentence}", emotion=_EMOTIONS[letters])
 
-    return by_name(root, "savee", "en", named, "files such as AudioData/DC/a01.wav, or DC_a01.wav")
+def _parse(match: re.Match[str], path: Path) -> ParsedName | None:
+    speaker = match["speaker"] or path.parent.name
+    if speaker not in _SPEAKERS:
+        return None
+    label, number = match["emotion"], match["sentence"]
+    # sentences 1 to 3 are the same in every emotion; the others belong to one emotion each
+    sentence = number if int(number) <= 3 else f"{label}{number}"
+    return ParsedName(label, speaker, "male", f"sentence {sentence}")
 
 
 SAVEE = Corpus(
     name="savee",
     title="Surrey Audio-Visual Expressed Emotion (SAVEE)",
     language="en",
-    licence="research only",
+    license="research only",
     homepage="http://kahlan.eps.surrey.ac.uk/savee/",
     citation="S. Haq, P. J. B. Jackson. Speaker-dependent audio-visual emotion recognition. AVSP 2009.",
     how_to_get="Register on the homepage; unpack AudioData.zip.",

@@ -1,1 +1,1 @@
-"""Reports: HTML pages and figures."""
+"""Reports: figures and HTML pages."""

@@ -1,41 +1,67 @@
-// What can be taken away: answers as CSV, JSON and SRT, and the segments with their corrected labels as a manifest to train on.
-const cell = (value) => (/[",\r\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
-const lines = (rows) => rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
-const stamp = (seconds) => new Date(Math.round(1000 * seconds)).toISOString().slice(11, 23).replace(".", ",");
+// Files for download: predictions as CSV, JSON and SRT, and a manifest with corrected labels for training.
 
-/** The label that counts: what a person said of a segment, else what the network did. */
-export const labelOf = (item, n) => item.corrected[n] ?? item.prediction.segments[n].label;
+function csvCell(value) {
+  const text = String(value);
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
 
-export function csv(items, labels) {
+const formatRows = (rows) => rows.map((row) => row.map(csvCell).join(",")).join("\n") + "\n";
+
+/** Seconds as "hh:mm:ss,mmm". */
+function srtTime(seconds) {
+  return new Date(Math.round(1000 * seconds)).toISOString().slice(11, 23).replace(".", ",");
+}
+
+/** The label of a segment: the user's correction, or the prediction if there is none. */
+export const segmentLabel = (recording, index) => {
+  return recording.corrections[index] ?? recording.prediction.segments[index].label;
+};
+
+/** A row for each recording and each of its segments, with predicted labels. */
+export function formatCsv(recordings, labels) {
   const rows = [["file", "start", "end", "part", "emotion", "confidence", ...labels, "warnings"]];
-  for (const { prediction: p } of items) {
-    const row = (part, s, warnings) => [p.file, s.start_s, s.end_s, part, s.label, s.confidence, ...labels.map((name) => s.probabilities[name] ?? ""), warnings];
-    rows.push(row("recording", { ...p, start_s: 0, end_s: p.duration_s }, p.warnings.join("; ")));
-    for (const s of p.segments) rows.push(row("segment", s, ""));
+  for (const { prediction } of recordings) {
+    const addRow = (part, start_s, end_s, result, warnings) => {
+      const probabilities = labels.map((label) => result.probabilities[label] ?? "");
+      rows.push([prediction.file, start_s, end_s, part, result.label, result.confidence, ...probabilities, warnings]);
+    };
+    addRow("recording", 0, prediction.duration_s, prediction, prediction.warnings.join("; "));
+    for (const segment of prediction.segments) addRow("segment", segment.start_s, segment.end_s, segment, "");
   }
-  return lines(rows);
+  return formatRows(rows);
 }
 
-export const json = (items) => JSON.stringify(items.map((item) => item.prediction), null, 2) + "\n";
-
-export function srt(items) {
-  const cues = items.flatMap((item) => item.prediction.segments.map((s, n) => ({ ...s, label: labelOf(item, n) })).filter((s) => s.label !== "silence"));
-  return cues.map((s, n) => `${n + 1}\n${stamp(s.start_s)} --> ${stamp(s.end_s)}\n${s.label} ${Math.round(100 * s.confidence)}%\n`).join("\n");
+export function formatJson(recordings) {
+  return JSON.stringify(recordings.map((recording) => recording.prediction), null, 2) + "\n";
 }
 
-/** For `kanjo train --init`: file, start, end (seconds), emotion; what is silent or unsure is left out. */
-export function manifest(items) {
+/** Subtitles of one recording with the corrected labels; silence has no subtitle. */
+export function formatSrt(recording) {
+  return recording.prediction.segments
+    .map((segment, index) => ({ ...segment, label: segmentLabel(recording, index) }))
+    .filter((segment) => segment.label !== "silence")
+    .map((segment, index) => {
+      const times = `${srtTime(segment.start_s)} --> ${srtTime(segment.end_s)}`;
+      return `${index + 1}\n${times}\n${segment.label} ${Math.round(100 * segment.confidence)}%\n`;
+    })
+    .join("\n");
+}
+
+/** A training manifest with the columns file, start, end (seconds), emotion. It omits silent and unsure segments. */
+export function formatManifest(recordings) {
   const rows = [["file", "start", "end", "emotion"]];
-  for (const item of items) {
-    item.prediction.segments.forEach((s, n) => {
-      const label = labelOf(item, n);
-      if (label !== "silence" && label !== "unsure") rows.push([item.prediction.file, s.start_s, s.end_s, label]);
+  for (const recording of recordings) {
+    recording.prediction.segments.forEach((segment, index) => {
+      const label = segmentLabel(recording, index);
+      if (label === "silence" || label === "unsure") return;
+      rows.push([recording.prediction.file, segment.start_s, segment.end_s, label]);
     });
   }
-  return lines(rows);
+  return formatRows(rows);
 }
 
-export function save(name, content, type) {
+/** Let the browser save a Blob or a text as a file. */
+export function saveFile(name, content, type) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(content instanceof Blob ? content : new Blob([content], { type }));
   link.download = name;

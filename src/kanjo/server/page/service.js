@@ -1,11 +1,13 @@
-// Everything that goes over the wire: to this page's own service, and nowhere else.
+// Requests to the service that this page comes from. The page sends no other requests.
+
 let token = sessionStorage.getItem("token") || "";
 
-export function useToken(value) {
+export function setToken(value) {
   token = value;
   sessionStorage.setItem("token", value);
 }
 
+/** An error response. `status` is the HTTP status, or 0 if there is no connection. */
 export class ServiceError extends Error {
   constructor(status, message) {
     super(message);
@@ -13,52 +15,62 @@ export class ServiceError extends Error {
   }
 }
 
-const headers = () => (token ? { authorization: `Bearer ${token}` } : {});
-const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
+const wait = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
 
-async function asked(path, options = {}, busy = () => {}) {
+/** Send a request and return the JSON of the response. While the service is busy, call `onBusy` and try again. */
+async function requestJson(path, options = {}, onBusy = () => {}) {
   for (;;) {
-    const answer = await fetch(path, { ...options, headers: headers() });
-    if (answer.status === 429) {
-      busy();
-      await pause(Number(answer.headers.get("retry-after")) || 1);
+    const headers = token ? { authorization: `Bearer ${token}` } : {};
+    const response = await fetch(path, { ...options, headers });
+    if (response.status === 429) {
+      onBusy();
+      await wait(Number(response.headers.get("retry-after")) || 1);
       continue;
     }
-    const content = await answer.json();
-    if (!answer.ok) throw new ServiceError(answer.status, content.error?.message ?? answer.statusText);
+    const content = await response.json();
+    if (!response.ok) throw new ServiceError(response.status, content.error?.message ?? response.statusText);
     return content;
   }
 }
 
-export const models = () => asked("/v1/models");
+export const fetchModels = async () => (await requestJson("/v1/models")).models;
 
-/** The answer for one file. */
-export async function predict(file, busy) {
+/** Predict one file. */
+export async function predict(file, onBusy) {
   const form = new FormData();
   form.append("files", file, file.name);
-  return (await asked("/v1/predict", { method: "POST", body: form }, busy)).predictions[0];
+  return (await requestJson("/v1/predict", { method: "POST", body: form }, onBusy)).predictions[0];
 }
 
-/** A stream of samples; `heard(message)` gets everything that the service says. */
-export function stream(sampleRate, heard, failed) {
-  const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/stream`);
-  const waiting = [];
-  let open = false, over = false;
+/**
+ * Open a stream of float32 samples. `onMessage` receives the messages "level", "window" and "prediction" of the
+ * service. Blocks that are sent before the service is ready are kept until then.
+ */
+export function openStream(sampleRate, onMessage, onError) {
+  const protocol = location.protocol === "https:" ? "wss" : "ws";
+  const socket = new WebSocket(`${protocol}://${location.host}/v1/stream`);
+  const pendingBlocks = [];
+  let isReady = false, isComplete = false;
   socket.onopen = () => socket.send(JSON.stringify({ sample_rate: sampleRate, format: "f32le", token }));
   socket.onmessage = (event) => {
     const message = JSON.parse(event.data);
     if (message.type === "ready") {
-      open = true;
-      for (const part of waiting.splice(0)) socket.send(part);
+      isReady = true;
+      for (const block of pendingBlocks.splice(0)) socket.send(block);
     } else if (message.type === "error") {
-      over = true;
-      failed(new ServiceError(message.code === "unauthorized" ? 401 : 400, message.message));
+      isComplete = true;
+      onError(new ServiceError(message.code === "unauthorized" ? 401 : 400, message.message));
     } else {
-      over ||= message.type === "prediction";
-      heard(message);
+      if (message.type === "prediction") isComplete = true;
+      onMessage(message);
     }
   };
-  socket.onclose = () => over || failed(new ServiceError(0, ""));
-  const send = (part) => (open ? socket.readyState === 1 && socket.send(part) : waiting.push(part));
+  socket.onclose = () => {
+    if (!isComplete) onError(new ServiceError(0, ""));
+  };
+  const send = (block) => {
+    if (!isReady) pendingBlocks.push(block);
+    else if (socket.readyState === WebSocket.OPEN) socket.send(block);
+  };
   return { send, end: () => send('{"end": true}') };
 }

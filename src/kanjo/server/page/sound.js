@@ -1,68 +1,95 @@
-// Samples: from the microphone, to a WAV file, and as the outline that is drawn.
+// Samples: recording from the microphone, encoding as WAV, and drawing the waveform.
 
-/** The microphone, once it is there: `start(heard)` calls `heard(samples)` every tenth of a second until `stop()`, and not once after it. */
-export async function microphone() {
+/**
+ * Open the microphone. `start(onBlock)` calls `onBlock(samples)` for each block of 0.1 s; there are no calls after
+ * `stop()`.
+ */
+export async function openMicrophone() {
   const media = await navigator.mediaDevices.getUserMedia({
     audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false },
   });
   const context = new AudioContext();
   await context.audioWorklet.addModule("/page/worklet.js");
-  const source = context.createMediaStreamSource(media), tap = new AudioWorkletNode(context, "tap");
-  const start = (heard) => {
-    tap.port.onmessage = (event) => heard(event.data);
-    source.connect(tap);
+  const source = context.createMediaStreamSource(media);
+  const collector = new AudioWorkletNode(context, "sample-collector");
+  const start = (onBlock) => {
+    collector.port.onmessage = (event) => onBlock(event.data);
+    source.connect(collector);
   };
   const stop = async () => {
-    tap.port.onmessage = null;
+    collector.port.onmessage = null;
     for (const track of media.getTracks()) track.stop();
     await context.close();
   };
   return { sampleRate: context.sampleRate, start, stop };
 }
 
-/** 16-bit mono WAV of chunks of samples. */
-export function wav(chunks, sampleRate) {
-  const n = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
-  const view = new DataView(new ArrayBuffer(44 + 2 * n));
-  const text = (at, value) => [...value].forEach((c, i) => view.setUint8(at + i, c.charCodeAt(0)));
-  text(0, "RIFF"); view.setUint32(4, 36 + 2 * n, true); text(8, "WAVEfmt ");
-  view.setUint32(16, 16, true); view.setUint16(20, 1, true); view.setUint16(22, 1, true);
-  view.setUint32(24, sampleRate, true); view.setUint32(28, 2 * sampleRate, true); view.setUint16(32, 2, true); view.setUint16(34, 16, true);
-  text(36, "data"); view.setUint32(40, 2 * n, true);
-  let at = 44;
-  for (const chunk of chunks) for (const sample of chunk) { view.setInt16(at, Math.max(-1, Math.min(1, sample)) * 32767, true); at += 2; }
+/** Encode blocks of float samples as a 16-bit mono WAV file. */
+export function encodeWav(blocks, sampleRate) {
+  const nBytes = 2 * blocks.reduce((sum, block) => sum + block.length, 0);
+  const view = new DataView(new ArrayBuffer(44 + nBytes));
+  const writeText = (offset, text) => [...text].forEach((c, i) => view.setUint8(offset + i, c.charCodeAt(0)));
+  writeText(0, "RIFF");
+  view.setUint32(4, 36 + nBytes, true);
+  writeText(8, "WAVEfmt ");
+  view.setUint32(16, 16, true); // size of the format chunk
+  view.setUint16(20, 1, true); // PCM
+  view.setUint16(22, 1, true); // channels
+  view.setUint32(24, sampleRate, true);
+  view.setUint32(28, 2 * sampleRate, true); // bytes per second
+  view.setUint16(32, 2, true); // bytes per frame
+  view.setUint16(34, 16, true); // bits per sample
+  writeText(36, "data");
+  view.setUint32(40, nBytes, true);
+  let offset = 44;
+  for (const block of blocks) {
+    for (const sample of block) {
+      view.setInt16(offset, Math.max(-1, Math.min(1, sample)) * 32767, true);
+      offset += 2;
+    }
+  }
   return new Blob([view], { type: "audio/wav" });
 }
 
-/** Lowest and highest sample of each of `columns` stretches, or null where this browser can't decode the file. */
-export async function outline(blob, columns = 800) {
+/** Compute [minimum, maximum] of the samples for each column of a waveform; null if the browser cannot decode it. */
+export async function computeEnvelope(blob, columns = 800) {
   try {
     const context = new OfflineAudioContext(1, 1, 16_000);
     const samples = (await context.decodeAudioData(await blob.arrayBuffer())).getChannelData(0);
-    const step = Math.max(1, samples.length / columns), found = [];
-    for (let at = 0; at < samples.length; at += step) {
+    const step = Math.max(1, samples.length / columns);
+    const envelope = [];
+    for (let start = 0; start < samples.length; start += step) {
       let low = 0, high = 0;
-      for (let i = Math.floor(at); i < Math.min(at + step, samples.length); i++) { low = Math.min(low, samples[i]); high = Math.max(high, samples[i]); }
-      found.push([low, high]);
+      for (let i = Math.floor(start); i < Math.min(start + step, samples.length); i++) {
+        low = Math.min(low, samples[i]);
+        high = Math.max(high, samples[i]);
+      }
+      envelope.push([low, high]);
     }
-    return found;
+    return envelope;
   } catch {
     return null;
   }
 }
 
-/** Draw an outline, and where it is being played. */
-export function draw(canvas, found, share) {
-  const scale = devicePixelRatio || 1, { clientWidth: width, clientHeight: height } = canvas;
-  canvas.width = width * scale; canvas.height = height * scale;
-  const pen = canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
-  pen.scale(scale, scale);
-  const loudest = Math.max(0.01, ...(found ?? []).map(([low, high]) => Math.max(-low, high)));
-  pen.fillStyle = style.getPropertyValue("--wave");
-  (found ?? []).forEach(([low, high], n) => {
-    const x = (n / found.length) * width;
-    pen.fillRect(x, height / 2 - (high / loudest) * height * 0.46, Math.max(1, width / found.length), Math.max(1, ((high - low) / loudest) * height * 0.46));
+/** Draw a waveform with the playback position, a fraction of the duration. */
+export function drawWaveform(canvas, envelope, position) {
+  const scale = devicePixelRatio || 1;
+  const { clientWidth: width, clientHeight: height } = canvas;
+  canvas.width = width * scale;
+  canvas.height = height * scale;
+  const context = canvas.getContext("2d");
+  const style = getComputedStyle(document.documentElement);
+  context.scale(scale, scale);
+  const columns = envelope ?? [];
+  const peak = Math.max(0.01, ...columns.map(([low, high]) => Math.max(-low, high)));
+  const pixels = (0.46 * height) / peak; // per unit of amplitude
+  const columnWidth = Math.max(1, width / columns.length);
+  context.fillStyle = style.getPropertyValue("--waveform");
+  columns.forEach(([low, high], index) => {
+    const x = (index / columns.length) * width;
+    context.fillRect(x, height / 2 - high * pixels, columnWidth, Math.max(1, (high - low) * pixels));
   });
-  pen.fillStyle = style.getPropertyValue("--bad");
-  pen.fillRect(Math.min(share * width, width - 2), 0, 2, height);
+  context.fillStyle = style.getPropertyValue("--error");
+  context.fillRect(Math.min(position * width, width - 2), 0, 2, height);
 }

@@ -1,10 +1,15 @@
-"""How far a recording is from what a network was trained on: one more output of its graph.
+"""Out-of-distribution (OOD) score: how far an embedding lies from the embeddings of the training utterances.
 
-The embeddings of the training windows, each scaled to length 1, lie near a plane of few directions (their principal components). What of an embedding
-stands off that plane is small for speech like the training's, of speakers never heard, and large for music, noise, another language or another
-channel: the residual of Ndiour et al. 2020 (arXiv 2012.15082), without their Gaussian. Unscaled, it is the loud and the lively that stand off, and of
-music or noise, which excite a finetuned network less than speech does, nothing is noticed (a mobilenet: 4 % of music and 5 % of noise, against 99 and 100).
-A frozen encoder is the other way round: it was never told to be still for them. Its embeddings are taken as they are (all of music and noise, against none).
+The embeddings of the training windows lie near a subspace of few dimensions, spanned by their principal components.
+The PCA residual is the part of an embedding outside this subspace. It is small for speech that is similar to the
+training speech, also from new speakers, and large for music, noise, other languages and other channels. The score is
+the length of this residual: the feature reconstruction error of Ndiour et al. 2020 (arXiv 2012.15082), without their
+Gaussian model.
+
+Embeddings of fine-tuned models are scaled to unit length first, because music and noise activate such a model less
+than speech does: without scaling their residual is small (mobilenet detects 4 % of music and 5 % of noise without
+scaling, 99 % and 100 % with it). Embeddings of a frozen encoder are not scaled, because the encoder was not trained
+to ignore music and noise (it detects all of both without scaling, none with it).
 """
 
 from __future__ import annotations
@@ -14,175 +19,125 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from kanjo.corpora.splits import Fold
-from kanjo.inference import onnx_session
-from kanjo.train.data.datasets import Windows, loader
-from kanjo.train.data.experiment_data import Material
 
-DIRECTIONS = 16
-#: The distance is 1 where this share of the validation speakers' windows lies nearer.
-WITHIN = 0.98
-_CLIPS = 1500
-#: An embedding's length is taken to be no less.
-SHORTEST = np.float32(1e-6)
-OUTPUT = "distance"
+#: Dimensions of the subspace, at most.
+N_COMPONENTS = 16
+#: The score is 1 at this quantile of the squared residuals of the validation speakers' windows.
+THRESHOLD_QUANTILE = 0.98
+#: The scorer is fitted to at most this many utterances.
+MAX_UTTERANCES = 1500
+#: Lower bound of an embedding's norm, to avoid a division by zero.
+MIN_NORM = np.float32(1e-6)
+_MIN_RESIDUAL = 1e-9
 
 Embeddings = npt.NDArray[np.float32]
-#: Utterances' places -> their embeddings (U, D).
-Embed = Callable[[Sequence[int]], Embeddings]
+#: Takes indices of utterances, returns their embeddings (U, D).
+EmbedFunction = Callable[[Sequence[int]], Embeddings]
 
 
 @dataclass(frozen=True)
-class Plane:
-    """``mean`` (D,), ``directions`` (D, K) orthonormal, ``limit``: the residual's square where the distance is 1; ``usual``: the training's median."""
+class PcaResidualScorer:
+    """Principal components of the training embeddings, and the scale of the OOD score.
+
+    Attributes:
+        mean: Mean of the training embeddings (D,).
+        components: Orthonormal principal components (D, K).
+        threshold: Squared residual at which the OOD score is 1.
+        median: Median squared residual of the training embeddings.
+        unit_norm: Whether embeddings are scaled to unit length first.
+    """
 
     mean: Embeddings
-    directions: Embeddings
-    limit: float
-    usual: float
-    scaled: bool = True
+    components: Embeddings
+    threshold: float
+    median: float
+    unit_norm: bool = True
+
+    @property
+    def median_score(self) -> float:
+        """Median OOD score of the training embeddings."""
+        return float(np.sqrt(self.median / self.threshold))
 
 
-@dataclass(frozen=True)
-class Doubt:
-    """The exponent by which answers' temperature grows with the distance, that where the speaker is known, and how far: see kanjo.train.calibration.temperature."""
+def fit_ood_scorer(
+    fold: Fold, embed: EmbedFunction, embed_before_refit: EmbedFunction | None = None, *, unit_norm: bool = True
+) -> PcaResidualScorer:
+    """Fit the scorer on training windows and its threshold on windows of the validation speakers.
 
-    plain: float
-    enrolled: float
-    furthest: float
-
-
-def plane_for(fold: Fold, embed: Embed, first: Embed | None = None, scaled: bool = True) -> Plane:
-    """The plane of training windows, the unit of validation speakers'; of many, 1500 spread evenly.
-
-    ``embed``: what the graph makes of utterances. ``first``: what the same network made of them before it was refitted on validation speakers too; they are
-    new only to that one, whose unit is taken.
-    ``scaled``: embeddings are scaled to length 1 first; a frozen encoder's aren't, which music and noise excite more than speech does.
+    Args:
+        fold: Gives the training and validation utterances.
+        embed: Computes embeddings with the exported model.
+        embed_before_refit: Computes embeddings with the same model before it was refitted on training and validation
+            speakers together. The validation speakers are new to this model only, so it determines the threshold.
+        unit_norm: Whether to scale embeddings to unit length first (see the module's description).
     """
-    known, held_out = ((first or embed)(spread(indices)) for indices in (fold.train, fold.validation))
-    plane = plane_of(known, held_out, scaled)
-    if first:
-        everybody = embed(spread((*fold.train, *fold.validation)))
-        plane = replace(plane_of(everybody, scaled=scaled), limit=plane.limit)
-    return plane
+    embed_held_out = embed_before_refit or embed
+    training, held_out = (embed_held_out(evenly_spaced(indices)) for indices in (fold.train, fold.validation))
+    scorer = fit_pca_residual(training, held_out, unit_norm=unit_norm)
+    if embed_before_refit:
+        train_and_validation = embed(evenly_spaced((*fold.train, *fold.validation)))
+        scorer = replace(fit_pca_residual(train_and_validation, unit_norm=unit_norm), threshold=scorer.threshold)
+    return scorer
 
 
-def embeddings_of(graph: bytes, material: Material, indices: Sequence[int]) -> Embeddings:
-    """Embeddings (U, D) of utterances' first windows, as the graph gives them."""
-    windows = Windows(material.pack, indices, material.labels, material.recipe.audio.window)
-    session = onnx_session.session(graph, torch.get_num_threads())
-    batches = loader(windows, 8, shuffle=False)
-    return np.concatenate([session.run(["embedding"], {"signal": batch["signal"].numpy()})[0] for batch in batches])
+def evenly_spaced(indices: Sequence[int]) -> list[int]:
+    """Return at most ``MAX_UTTERANCES`` of the indices, evenly spaced."""
+    return [indices[i] for i in np.linspace(0, len(indices) - 1, min(MAX_UTTERANCES, len(indices))).astype(int)]
 
 
-def spread(indices: Sequence[int]) -> list[int]:
-    """At most 1500 of them, spread evenly."""
-    return [indices[i] for i in np.linspace(0, len(indices) - 1, min(_CLIPS, len(indices))).astype(int)]
+def fit_pca_residual(
+    training: Embeddings, held_out: Embeddings | None = None, *, unit_norm: bool = True
+) -> PcaResidualScorer:
+    """Fit principal components to training embeddings, and the threshold to held-out embeddings.
 
-
-def plane_of(known: Embeddings, held_out: Embeddings | None = None, scaled: bool = True) -> Plane:
-    """The plane of training embeddings (U, D), ``scaled`` to length 1 or as they are, and how far from it held-out ones (V, D; default: these) lie."""
-    held_out = known if held_out is None else held_out
-    if scaled:
-        known, held_out = (
-            part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), SHORTEST) for part in (known, held_out)
-        )
-    mean = known.mean(0)
-    _, _, axes = np.linalg.svd(known - mean, full_matrices=False)
-    directions = np.ascontiguousarray(axes[: max(1, min(DIRECTIONS, len(axes) // 2))].T)
-    own, theirs = (_residual(part - mean, directions) for part in (known, held_out))
-    return Plane(
-        mean, directions, max(float(np.quantile(theirs, WITHIN)), 1e-9), max(float(np.median(own)), 1e-9), scaled
+    Args:
+        training: Embeddings of training windows (U, D).
+        held_out: Embeddings of windows of other speakers (V, D). Default: the training embeddings.
+        unit_norm: Whether to scale embeddings to unit length first.
+    """
+    held_out = training if held_out is None else held_out
+    if unit_norm:
+        training, held_out = _scale_to_unit_norm(training), _scale_to_unit_norm(held_out)
+    mean = training.mean(0)
+    _, _, axes = np.linalg.svd(training - mean, full_matrices=False)
+    components = np.ascontiguousarray(axes[: max(1, min(N_COMPONENTS, len(axes) // 2))].T)
+    residuals, held_out_residuals = (_squared_residuals(part - mean, components) for part in (training, held_out))
+    return PcaResidualScorer(
+        mean,
+        components,
+        threshold=max(float(np.quantile(held_out_residuals, THRESHOLD_QUANTILE)), _MIN_RESIDUAL),
+        median=max(float(np.median(residuals)), _MIN_RESIDUAL),
+        unit_norm=unit_norm,
     )
 
 
-def strangeness(plane: Plane, embeddings: Embeddings) -> Embeddings:
-    """How far embeddings (U, D), not scaled, stand off the plane (U,): 1 is as far as the median of its own."""
-    found: Embeddings = np.sqrt(
-        np.maximum(_residual(embeddings - plane.mean, plane.directions), 0) / np.float32(plane.usual)
-    )
-    return found
+def ood_score(scorer: PcaResidualScorer, embeddings: Embeddings, unit: float | None = None) -> Embeddings:
+    """Compute OOD scores.
+
+    Args:
+        scorer: A fitted scorer.
+        embeddings: Embeddings (U, D), not scaled.
+        unit: Squared residual at which the score is 1. Default: the scorer's threshold, as in the exported graph.
+
+    Returns:
+        Scores (U,), 0 or more.
+    """
+    if scorer.unit_norm:
+        embeddings = _scale_to_unit_norm(embeddings)
+    residuals = _squared_residuals(embeddings - scorer.mean, scorer.components)
+    scores: Embeddings = np.sqrt(np.maximum(residuals, 0) / np.float32(scorer.threshold if unit is None else unit))
+    return scores
 
 
-def _residual(centred: Embeddings, directions: Embeddings) -> Embeddings:
-    found: Embeddings = np.square(centred).sum(1) - np.square(centred @ directions).sum(1)
-    return found
+def _scale_to_unit_norm(embeddings: Embeddings) -> Embeddings:
+    """Divide each embedding by its Euclidean norm."""
+    scaled: Embeddings = embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), MIN_NORM)
+    return scaled
 
 
-def with_distance(graph: bytes, plane: Plane, doubt: Doubt | None = None) -> bytes:
-    """The graph with nodes behind ``embedding`` that give ``distance``: the residual's length, in units of the limit's; with ``doubt``, of what is
-    further than usual the probabilities are flatter."""
-    model = onnx.load_model_from_string(graph)
-    constants = {"mean": plane.mean, "directions": plane.directions, "limit": np.float32(plane.limit)}
-    constants |= {"zero": np.float32(0), "axis": np.array([1], np.int64), "shortest": SHORTEST}
-    model.graph.initializer.extend(
-        numpy_helper.from_array(np.asarray(value), f"familiar.{name}") for name, value in constants.items()
-    )
-    steps = [
-        ("Sub", ["embedding", "familiar.mean"], "familiar.centred"),
-        ("MatMul", ["familiar.centred", "familiar.directions"], "familiar.within"),
-        ("ReduceSumSquare", ["familiar.centred", "familiar.axis"], "familiar.whole"),
-        ("ReduceSumSquare", ["familiar.within", "familiar.axis"], "familiar.part"),
-        ("Sub", ["familiar.whole", "familiar.part"], "familiar.residual"),
-        ("Max", ["familiar.residual", "familiar.zero"], "familiar.positive"),
-        ("Div", ["familiar.positive", "familiar.limit"], "familiar.ratio"),
-        ("Sqrt", ["familiar.ratio"], OUTPUT),
-    ]
-    if plane.scaled:
-        steps[:1] = [
-            ("ReduceL2", ["embedding", "familiar.axis"], "familiar.length"),
-            ("Max", ["familiar.length", "familiar.shortest"], "familiar.scale"),
-            ("Div", ["embedding", "familiar.scale"], "familiar.unit"),
-            ("Sub", ["familiar.unit", "familiar.mean"], "familiar.centred"),
-        ]
-    for operator, inputs, output in steps:
-        node = helper.make_node(operator, inputs, [output], name=f"node_{output}")
-        if operator.startswith("Reduce"):
-            node.attribute.append(helper.make_attribute("keepdims", int(operator == "ReduceL2")))
-        model.graph.node.append(node)
-    if doubt:
-        _doubting(model, plane, doubt)
-    batch = model.graph.output[0].type.tensor_type.shape.dim[0].dim_param
-    model.graph.output.append(helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [batch]))
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
-
-
-def _doubting(model: onnx.ModelProto, plane: Plane, doubt: Doubt) -> None:
-    """Divide what ``probabilities`` are the softmax of by min(max(1, distance / usual), furthest)^doubt."""
-    softmax = next(node for node in model.graph.node if "probabilities" in node.output)
-    takes = any(value.name == "speaker" for value in model.graph.input)
-    constants = {"usual": np.float32(usual_of(plane)), "one": np.float32(1), "last": np.array([-1], np.int64)}
-    constants |= {"end": np.array([np.iinfo(np.int64).max], np.int64), "plain": np.float32(doubt.plain)}
-    constants |= {"more": np.float32(doubt.enrolled - doubt.plain), "furthest": np.float32(doubt.furthest)}
-    model.graph.initializer.extend(
-        numpy_helper.from_array(np.asarray(value), f"doubt.{name}") for name, value in constants.items()
-    )
-    steps = [
-        ("Div", [OUTPUT, "doubt.usual"], "doubt.ratio"),
-        ("Clip", ["doubt.ratio", "doubt.one", "doubt.furthest"], "doubt.further"),
-        ("Unsqueeze", ["doubt.further", "familiar.axis"], "doubt.base"),
-        ("Slice", ["speaker", "doubt.last", "doubt.end", "familiar.axis"], "doubt.known"),
-        ("Mul", ["doubt.known", "doubt.more"], "doubt.added"),
-        ("Add", ["doubt.added", "doubt.plain"], "doubt.exponent"),
-    ]
-    power = "doubt.exponent" if takes else "doubt.plain"
-    steps = [*(steps if takes else steps[:3]), ("Pow", ["doubt.base", power], "doubt.heat")]
-    steps.append(("Div", [softmax.input[0], "doubt.heat"], "doubt.logits"))
-    kept = [node for node in model.graph.node if node is not softmax]
-    behind = onnx.NodeProto()
-    behind.CopyFrom(softmax)
-    behind.input[0] = "doubt.logits"
-    del model.graph.node[:]
-    model.graph.node.extend(
-        [*kept, *(helper.make_node(kind, given, [made], name=f"node_{made}") for kind, given, made in steps), behind]
-    )
-
-
-def usual_of(plane: Plane) -> float:
-    """The distance, as the graph gives it, of the training's median."""
-    return float(np.sqrt(plane.usual / plane.limit))
+def _squared_residuals(centered: Embeddings, components: Embeddings) -> Embeddings:
+    """Squared length (U,) of what the components leave of centered embeddings (U, D)."""
+    residuals: Embeddings = np.square(centered).sum(1) - np.square(centered @ components).sum(1)
+    return residuals

@@ -1,1 +1,1 @@
-"""The recipe schema and how recipes are read."""
+"""Recipes: their sections and how they are read."""

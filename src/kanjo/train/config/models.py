@@ -1,152 +1,297 @@
-"""The sections of a recipe that describe what the network hears, and the network."""
+"""The recipe section ``model``: one class per kind of model.
+
+Each class builds its model, creates the task that trains it, and states what the kind of model can do. The rest of
+kanjo.train asks these classes and never compares kinds of models. Imports of torch are inside the methods, so that
+reading a recipe stays fast.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from kanjo.train.config.base import Count, Pool, Positive, Read, Section, Share
+from kanjo.train.config.base import Config, Fraction
 
+if TYPE_CHECKING:
+    from torch import nn
 
-class WaveformSection(Section):
-    """Raw samples at an RMS of 1: see kanjo.train.features.log_mel.Waveform."""
+    from kanjo.corpora.splits import Fold
+    from kanjo.train.data.experiment_data import ExperimentData
+    from kanjo.train.features.log_mel import LogMel
+    from kanjo.train.tasks.base import Task, TaskPaths
 
-    type: Literal["waveform"]
-
-
-class LogMelSection(Section):
-    """The log-mel front end: see kanjo.train.features.log_mel.LogMel. Lengths are samples, frequencies Hz."""
-
-    type: Literal["log-mel"] = "log-mel"
-    n_fft: Count = 2048
-    hop_length: Count = 512
-    win_length: Count | None = None
-    n_mels: Count = 128
-    fmin: Annotated[float, Field(ge=0)] = 0.0
-    fmax: Positive | None = None
-    mel_scale: Literal["slaney", "htk", "kaldi"] = "slaney"
-    preemphasis: Share = 0.0
-    top_db: Positive | None = 80.0
-    with_deltas: bool = False
-    normalization: Literal["none", "utterance", "corpus", "image", "audioset"] = "corpus"
-    trim_db: Positive | None = None
-
-    @model_validator(mode="after")
-    def _plain(self) -> LogMelSection:
-        if self.trim_db and self.with_deltas:
-            raise ValueError("trim_db is for one channel; set with_deltas to false")
-        if self.normalization == "audioset" and self.with_deltas:
-            raise ValueError("normalization audioset has no deltas; set with_deltas to false")
-        return self
+#: What the utterance embedding is made of: the LSTM's last output, or the mean of its outputs over the valid steps.
+Aggregation = Literal["last", "mean"]
+#: Pooling factors of mel bands and time steps.
+Pool = tuple[PositiveInt, PositiveInt]
 
 
-def _frontend_type(value: Any) -> str:
-    return str(value.get("type", "log-mel") if isinstance(value, dict) else value.type)
+class BaseModelConfig(Config, ABC):
+    """What all kinds of models state about themselves.
+
+    Attributes:
+        n_stages: Stages of training.
+        input_kind: The value of ``features.type`` that the model needs.
+        trains_on_crops: Whether training clips may be shorter than the window (``audio.crop_s``).
+        can_start_from_bundle: Whether training may start from a bundle's weights (``init_from``).
+        supports_distributed: Whether several processes can train one model (torchrun).
+        frozen_encoder: Whether the encoder keeps its pre-trained weights, and only linear heads are fitted.
+        pretrained: Which published weights ``weights: auto`` means
+            (kanjo.train.models.pretrained_weights; None: the model has none).
+    """
+
+    n_stages: ClassVar[int] = 1
+    input_kind: ClassVar[str] = "log-mel"
+    trains_on_crops: ClassVar[bool] = False
+    can_start_from_bundle: ClassVar[bool] = True
+    supports_distributed: ClassVar[bool] = True
+    frozen_encoder: ClassVar[bool] = False
+    pretrained: ClassVar[str | None] = None
+
+    @abstractmethod
+    def build(self, n_emotions: int, input_shape: tuple[int, int, int], feature_extractor: nn.Module) -> nn.Module:
+        """Build the model.
+
+        Args:
+            n_emotions: Number E of emotions.
+            input_shape: Channels, mel bands and frames (C, M, T) of the features.
+            feature_extractor: What computes the features.
+
+        Raises:
+            ValueError: Settings that don't fit the features.
+
+        Shape:
+            The model maps features (B, C, M, T) and numbers of valid frames (B,) to logits (B, E) and embeddings
+            (B, D).
+        """
+
+    @abstractmethod
+    def create_task(self, data: ExperimentData, fold: Fold, paths: TaskPaths | None = None) -> Task:
+        """Create the task that trains the model on a fold."""
+
+    def min_window(self, hop_length: int) -> int:
+        """Shortest window in samples, for features of a hop length in samples."""
+        return 1
+
+    def _arguments(self) -> dict[str, Any]:
+        """Arguments of the model's constructor: all keys but those that only training uses."""
+        return self.model_dump(exclude={"type", "weights", "freeze"})
 
 
-FrontendSection = Annotated[
-    Annotated[LogMelSection, Tag("log-mel")] | Annotated[WaveformSection, Tag("waveform")],
-    Discriminator(
-        _frontend_type,
-        custom_error_type="frontend_type",
-        custom_error_message="unknown type, expected log-mel or waveform",
-    ),
-]
+class EndToEndConfig(BaseModelConfig):
+    """A model of which all layers are trained together."""
+
+    def create_task(self, data: ExperimentData, fold: Fold, paths: TaskPaths | None = None) -> Task:
+        """Create the task that trains all layers together."""
+        from kanjo.train.tasks.end_to_end import EndToEndTask
+
+        return EndToEndTask(data, fold, paths)
 
 
-class CnnLstm2dSection(Section):
-    """Four local feature learning blocks and an LSTM (Zhao et al. 2019). Pools are [mel, time] pairs."""
+class CnnLstm2dConfig(EndToEndConfig):
+    """2D CNN-LSTM on log-mel spectrograms (Zhao et al. 2019).
+
+    Attributes:
+        type: Type of the model.
+        aggregation: What the embedding is: the LSTM's last output, or the mean of its outputs over the valid steps.
+        channels: Output channels of each convolution.
+        kernel: Kernel size of the convolutions.
+        pools: Pooling factors (mel bands, time steps) after each convolution.
+        lstm_units: Units of the LSTM.
+        dropout: Dropout before the linear layer.
+    """
+
+    weights: ClassVar[str] = "none"
+    speaker_conditioning: ClassVar[bool] = False
 
     type: Literal["cnn-lstm-2d"]
-    read: Read = "last"
-    filters: tuple[Count, ...] = (64, 64, 128, 128)
-    kernel: Count = 3
+    aggregation: Aggregation = "last"
+    channels: tuple[PositiveInt, ...] = (64, 64, 128, 128)
+    kernel: PositiveInt = 3
     pools: tuple[Pool, ...] = ((2, 2), (4, 4), (4, 4), (4, 4))
-    lstm_units: Count = 256
-    dropout: Share = 0.0
+    lstm_units: PositiveInt = 256
+    dropout: Fraction = 0.0
+
+    def build(self, n_emotions: int, input_shape: tuple[int, int, int], feature_extractor: nn.Module) -> nn.Module:
+        """Build the model."""
+        from kanjo.train.models.cnn_lstm import CnnLstm2d
+
+        return CnnLstm2d(n_emotions, input_shape, **self._arguments())
 
 
-class CnnLstm1dSection(Section):
-    """Four local feature learning blocks and an LSTM over raw samples (Zhao et al. 2019). Kernel and pools are lengths in time."""
+class CnnLstm1dConfig(EndToEndConfig):
+    """1D CNN-LSTM on raw samples (Zhao et al. 2019).
+
+    Attributes:
+        type: Type of the model.
+        aggregation: What the embedding is: the LSTM's last output, or the mean of its outputs over the valid steps.
+        channels: Output channels of each convolution.
+        kernel: Kernel size of the convolutions.
+        pools: Pooling factor in time after each convolution.
+        lstm_units: Units of the LSTM.
+        dropout: Dropout before the linear layer.
+    """
+
+    input_kind: ClassVar[str] = "waveform"
+    weights: ClassVar[str] = "none"
+    speaker_conditioning: ClassVar[bool] = False
 
     type: Literal["cnn-lstm-1d"]
-    read: Read = "last"
-    filters: tuple[Count, ...] = (64, 64, 128, 128)
-    kernel: Count = 3
-    pools: tuple[Count, ...] = (4, 4, 4, 4)
-    lstm_units: Count = 64
-    dropout: Share = 0.0
+    aggregation: Aggregation = "last"
+    channels: tuple[PositiveInt, ...] = (64, 64, 128, 128)
+    kernel: PositiveInt = 3
+    pools: tuple[PositiveInt, ...] = (4, 4, 4, 4)
+    lstm_units: PositiveInt = 64
+    dropout: Fraction = 0.0
+
+    def build(self, n_emotions: int, input_shape: tuple[int, int, int], feature_extractor: nn.Module) -> nn.Module:
+        """Build the model."""
+        from kanjo.train.models.cnn_lstm import CnnLstm1d
+
+        return CnnLstm1d(n_emotions, input_shape, **self._arguments())
 
 
-class SegmentSection(Section):
-    """How features are cut for a deep CNN: ``frames`` every ``hop``, resized to ``size`` x ``size``."""
+class SegmentConfig(Config):
+    """How features are cut into segments for a deep CNN.
 
-    frames: Count = 64
-    hop: Count = 32
+    Attributes:
+        frames: Frames in a segment.
+        hop: Frames between the starts of two segments.
+        size: Height and width that segments are resized to.
+    """
+
+    frames: PositiveInt = 64
+    hop: PositiveInt = 32
     size: Annotated[int, Field(ge=63)] = 227
 
 
-class DcnnBlstmSection(Section):
-    """A deep CNN over segments, (B)LSTM, attention and dense layers (Zhang et al. 2021).
+class DcnnBlstmConfig(BaseModelConfig):
+    """AlexNet on segments, then (B)LSTM, attention and dense layers (Zhang et al. 2021).
 
-    ``weights`` that AlexNet starts from: "imagenet" (torchvision's, fetched), "none" (random), a file, or "auto" (ImageNet's
-    where they are at hand or can be fetched, else none; which of the two is said, and written into the run's recipe).
-    ``freeze``: the second stage leaves the CNN as the first has left it, and computes its features once.
+    Attributes:
+        type: Type of the model.
+        segment: How features are cut into segments.
+        lstm_units: Units of the LSTM in each direction.
+        bidirectional: Whether there is a backward LSTM.
+        attention: "self" is scaled dot-product self-attention, then the mean over segments; "mean" is the mean only.
+        dense_units: Units of each dense layer.
+        weights: Initial weights of AlexNet: "imagenet" (torchvision's, downloaded), "none" (random), a file, or "auto"
+            ("imagenet" if it is on disk or can be downloaded, else "none").
+        extractor_dropout: Dropout of AlexNet.
+        freeze: Keep AlexNet unchanged in stage 2, and compute its features once.
+        dropout: Dropout of the dense layers.
     """
+
+    n_stages: ClassVar[int] = 2
+    can_start_from_bundle: ClassVar[bool] = False
+    supports_distributed: ClassVar[bool] = False
+    pretrained: ClassVar[str | None] = "imagenet"
+    speaker_conditioning: ClassVar[bool] = False
 
     type: Literal["dcnn-blstm-attention"]
     weights: str = "auto"
-    segment: SegmentSection = SegmentSection()
-    extractor_dropout: Share = 0.5
+    segment: SegmentConfig = SegmentConfig()
+    extractor_dropout: Fraction = 0.5
     freeze: bool = True
-    lstm_units: Count = 128
+    lstm_units: PositiveInt = 128
     bidirectional: bool = True
     attention: Literal["self", "mean"] = "self"
-    hidden: Annotated[tuple[Count, ...], Field(min_length=1)] = (512, 256)
-    dropout: Share = 0.1
+    dense_units: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (512, 256)
+    dropout: Fraction = 0.1
+
+    def build(self, n_emotions: int, input_shape: tuple[int, int, int], feature_extractor: nn.Module) -> nn.Module:
+        """Build the model."""
+        from kanjo.train.models.dcnn_blstm import DcnnBlstm
+
+        return DcnnBlstm(n_emotions, input_shape, **self._arguments())
+
+    def create_task(self, data: ExperimentData, fold: Fold, paths: TaskPaths | None = None) -> Task:
+        """Create the task of stage 2."""
+        from kanjo.train.tasks.two_stage import TwoStageTask, UnfrozenTwoStageTask
+
+        return TwoStageTask(data, fold, paths) if self.freeze else UnfrozenTwoStageTask(data, fold, paths)
+
+    def min_window(self, hop_length: int) -> int:
+        """One segment."""
+        return self.segment.frames * hop_length
 
 
-class MobileNetSection(Section):
-    """MobileNetV3-Large over log-mels (Schmid et al. 2023).
+class MobileNetConfig(EndToEndConfig):
+    """MobileNetV3-Large on log-mel spectrograms (Schmid et al. 2023).
 
-    ``weights`` that its trunk starts from: "audioset" (EfficientAT's, fetched), "none" (random), a file, or "auto" (AudioSet's where they
-    are at hand or can be fetched, else none). ``width``: the published files' share of channels (0.4: mn04_as). ``speaker``: it takes a
-    speaker's mean embedding as an input, and can do without (see kanjo.train.models.speaker_means).
+    Attributes:
+        type: Type of the model.
+        dropout: Dropout before the linear layer.
+        weights: Initial weights of the convolutions: "audioset" (EfficientAT's, downloaded), "none" (random), a file,
+            or "auto" ("audioset" if it is on disk or can be downloaded, else "none").
+        width: Factor on all numbers of channels (the published mn04_as has 0.4).
+        pooling: How time steps become one embedding.
+        lstm_units: Units of the LSTM of pooling "blstm".
+        speaker_conditioning: Take a speaker's mean embedding as an optional input (kanjo.train.models.speaker_means).
     """
+
+    trains_on_crops: ClassVar[bool] = True
+    pretrained: ClassVar[str | None] = "audioset"
 
     type: Literal["mobilenet"]
     weights: str = "auto"
-    width: Positive = 0.4
+    width: PositiveFloat = 0.4
     pooling: Literal["mean", "attention", "blstm"] = "attention"
-    lstm_units: Count = 128
-    dropout: Share = 0.3
-    speaker: bool = False
+    lstm_units: PositiveInt = 128
+    dropout: Fraction = 0.3
+    speaker_conditioning: bool = False
+
+    def build(self, n_emotions: int, input_shape: tuple[int, int, int], feature_extractor: nn.Module) -> nn.Module:
+        """Build the model."""
+        from kanjo.train.models.mobilenet import MobileNet
+
+        return MobileNet(n_emotions, input_shape, **self._arguments())
 
 
-class WhisperSection(Section):
-    """Whisper-tiny's lower encoder layers (Radford et al. 2022): see kanjo.train.models.whisper. ``speaker``: as MobileNet's.
+class WhisperConfig(BaseModelConfig):
+    """The lower layers of Whisper-tiny's encoder, frozen, with linear heads (Radford et al. 2022).
 
-    They stay as they were published, and the heads alone are fitted (``training.optimizer: lbfgs``: see kanjo.train.tasks.linear_probe).
-
-    ``weights`` that they start from: "smart-turn" (pipecat's, fetched), "none" (random), a file, or "auto" (as MobileNet's). ``hidden``: how many of a
-    layer's 1536 hidden units stay, those of the largest weights. ``read``: what is pooled, the last layer's steps or those of all, side by side.
+    Attributes:
+        type: Type of the model.
+        dropout: Must be 0 with the optimizer "lbfgs".
+        weights: Weights of the encoder: "smart-turn" (pipecat's, downloaded), "none" (random), a file, or "auto"
+            ("smart-turn" if it is on disk or can be downloaded, else "none").
+        layers: Number of layers.
+        aggregation: Pool the last layer's steps, or those of all layers, concatenated.
+        ffn_dim: Hidden units to keep of each layer's 1536: those of the largest weights.
+        speaker_conditioning: Take a speaker's mean embedding as an optional input (kanjo.train.models.speaker_means).
     """
+
+    trains_on_crops: ClassVar[bool] = True
+    supports_distributed: ClassVar[bool] = False
+    frozen_encoder: ClassVar[bool] = True
+    pretrained: ClassVar[str | None] = "smart-turn"
 
     type: Literal["whisper"]
     weights: str = "auto"
     layers: Annotated[int, Field(ge=1, le=4)] = 1
-    read: Literal["last", "all"] = "last"
-    hidden: Annotated[int, Field(ge=1, le=1536)] = 1024
-    dropout: Share = 0.0
-    speaker: bool = False
+    aggregation: Literal["last", "all"] = "last"
+    ffn_dim: Annotated[int, Field(ge=1, le=1536)] = 1024
+    dropout: Fraction = 0.0
+    speaker_conditioning: bool = False
+
+    def build(self, n_emotions: int, input_shape: tuple[int, int, int], feature_extractor: nn.Module) -> nn.Module:
+        """Build the model."""
+        from kanjo.train.models.whisper import Whisper
+
+        log_mel = cast("LogMel", feature_extractor)
+        return Whisper(n_emotions, input_shape, feature_extractor=log_mel, **self._arguments())
+
+    def create_task(self, data: ExperimentData, fold: Fold, paths: TaskPaths | None = None) -> Task:
+        """Create the task that fits the heads."""
+        from kanjo.train.tasks.linear_probe import LinearProbeTask
+
+        return LinearProbeTask(data, fold, paths)
 
 
-#: Networks that tell emotions from an embedding (kanjo.train.models.layers.pooling.Told): they hear crops.
-ToldSection = MobileNetSection | WhisperSection
-
-
-NetworkSection = Annotated[
-    CnnLstm2dSection | CnnLstm1dSection | DcnnBlstmSection | MobileNetSection | WhisperSection,
+ModelConfig = Annotated[
+    CnnLstm2dConfig | CnnLstm1dConfig | DcnnBlstmConfig | MobileNetConfig | WhisperConfig,
     Field(discriminator="type"),
 ]

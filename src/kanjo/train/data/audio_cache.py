@@ -1,9 +1,9 @@
-"""The pack: a corpus decoded, mixed to mono and resampled once, in one memory-mapped int16 file.
+"""Cache of decoded audio: all utterances as mono at one sample rate, in one memory-mapped int16 file.
 
-A pack is a folder ``<cache>/packs/<key>``: ``audio.i16`` (samples, one utterance after the other) and ``index.npz``. The
-key is a digest of everything that the samples depend on (recordings' paths, sizes and times, stretches, rate, this
-code's version), so a changed corpus or rate makes a new pack, and a pack that is there is whole: it is filled beside
-its place and renamed when it is done.
+A cache is a folder ``<cache>/audio/<key>`` with ``audio.i16``, the samples of the utterances one after the other, and
+``index.npz``. The key is a digest of everything that the samples depend on: paths, sizes and modification times of the
+recordings, start and end times, sample rate, and the version of this code. So a changed corpus or another rate gets a
+new folder. A folder is written under a temporary name and renamed when it is complete.
 """
 
 from __future__ import annotations
@@ -20,168 +20,195 @@ import numpy.typing as npt
 
 from kanjo import audio
 from kanjo.corpora import Manifest, Utterance
-from kanjo.errors import AudioError, CorpusError, KanjoError
-from kanjo.files import folder_whole, reason
+from kanjo.errors import AudioError, CorpusError
+from kanjo.files import atomic_directory, os_error_message
+from kanjo.train.data.cache_files import explain_damage
 
-#: Part of every pack's key: raise it when the samples that this code writes change.
-PACK_VERSION = 1
-_AUDIO, _INDEX = "audio.i16", "index.npz"
+#: Part of the key of every cache. Increase it when this code writes other samples than before.
+CACHE_VERSION = 1
+_SAMPLES_FILE, _INDEX_FILE = "audio.i16", "index.npz"
 _FULL_SCALE = 32767
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Pack:
-    """``samples`` int16 (all N,), memory-mapped; utterance i is ``samples[offsets[i]:offsets[i + 1]]``."""
+class AudioCache:
+    """Decoded audio of U utterances.
+
+    Attributes:
+        folder: Folder of the cache.
+        sample_rate: Sample rate in Hz.
+        samples: Samples of all utterances, int16 (total length,), memory-mapped.
+        offsets: Utterance i is ``samples[offsets[i]:offsets[i + 1]]``, (U + 1,).
+        fingerprints: SHA-1 of the samples of each utterance: identical recordings have the same fingerprint.
+        warnings: Warnings of the decoder, such as a recording that is cut short.
+    """
 
     folder: Path
     sample_rate: int
     samples: npt.NDArray[np.int16]
     offsets: npt.NDArray[np.int64]
     fingerprints: tuple[str, ...]
-    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def signal(self, i: int) -> audio.Signal:
-        """Utterance i as float32 (N,), full scale at 1.0."""
-        stretch = self.samples[self.offsets[i] : self.offsets[i + 1]]
-        return np.asarray(np.multiply(stretch, np.float32(1 / _FULL_SCALE), dtype=np.float32))
+        """Return utterance i as float32 (N,) with full scale at 1.0."""
+        samples = self.samples[self.offsets[i] : self.offsets[i + 1]]
+        return np.asarray(np.multiply(samples, np.float32(1 / _FULL_SCALE), dtype=np.float32))
 
 
 @dataclass(frozen=True)
-class Item:
-    """One stretch of one recording."""
+class AudioSlice:
+    """A recording, or the part of it between two times."""
 
     path: Path
     start_s: float | None = None
     end_s: float | None = None
 
 
-def cache_folder() -> Path:
-    """``KANJO_CACHE``, or ``kanjo`` in the user's cache folder."""
-    if own := os.environ.get("KANJO_CACHE"):
-        return Path(own)
+@dataclass(frozen=True)
+class _DecodedSlice:
+    samples: npt.NDArray[np.int16]
+    warnings: list[str]
+
+
+def get_cache_folder() -> Path:
+    """Return the folder for caches: ``KANJO_CACHE``, or ``kanjo`` in the user's cache folder."""
+    if folder := os.environ.get("KANJO_CACHE"):
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kanjo"
 
 
-def items_of(manifests: Sequence[Manifest]) -> tuple[list[Item], list[Utterance]]:
-    """The manifests' utterances one after the other, each with where it lies."""
-    items, rows = [], []
+def collect_audio_slices(manifests: Sequence[Manifest]) -> tuple[list[AudioSlice], list[Utterance]]:
+    """Concatenate the utterances of manifests, and locate each one's audio."""
+    audio_slices, utterances = [], []
     for manifest in manifests:
-        for row in manifest.utterances:
-            items.append(Item(manifest.path(row), row.start_s, row.end_s))
-            rows.append(row)
-    return items, rows
+        for utterance in manifest.utterances:
+            audio_slices.append(AudioSlice(manifest.audio_path(utterance), utterance.start_s, utterance.end_s))
+            utterances.append(utterance)
+    return audio_slices, utterances
 
 
-def pack(
-    items: Sequence[Item], sample_rate: int, cache: Path | None = None, progress: Progress | None = None, jobs: int = 0
-) -> Pack:
-    """The pack of these stretches at ``sample_rate`` Hz, made now if it isn't there.
+def build_audio_cache(
+    audio_slices: Sequence[AudioSlice],
+    sample_rate: int,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    jobs: int = 0,
+) -> AudioCache:
+    """Open the audio cache of some recordings; decode them first if it does not exist.
 
-    ``jobs`` threads decode (0: one for each core); ``progress(done, total)`` is called while it is made. Raises
-    CorpusError naming the recordings that can't be read, KanjoError for a full disk; neither leaves anything behind.
+    Args:
+        audio_slices: Recordings, or parts of recordings.
+        sample_rate: Sample rate of the cache in Hz.
+        cache: Folder for caches (default: :func:`get_cache_folder`).
+        progress: Called with the numbers of decoded and of all recordings.
+        jobs: Number of threads that decode; 0: one per core.
+
+    Raises:
+        CorpusError: Recordings can't be read; the message names them. No cache is left behind.
+        KanjoError: The cache can't be written, for example because the disk is full, or an existing one is damaged.
     """
-    folder = (cache or cache_folder()) / "packs" / _key(items, sample_rate)
-    if not (folder / _INDEX).is_file():
-        with folder_whole(folder) as unfinished:
-            _fill(unfinished, items, sample_rate, progress, jobs or os.cpu_count() or 1)
-    return _open(folder, sample_rate)
+    folder = (cache or get_cache_folder()) / "audio" / _cache_key(audio_slices, sample_rate)
+    if not (folder / _INDEX_FILE).is_file():
+        with atomic_directory(folder) as temporary:
+            _write_cache(temporary, audio_slices, sample_rate, progress, jobs or os.cpu_count() or 1)
+    return _open_cache(folder, sample_rate)
 
 
-def _key(items: Sequence[Item], sample_rate: int) -> str:
-    digest = hashlib.sha256(f"{PACK_VERSION} {sample_rate}\n".encode())
-    missing: list[str] = []
-    for item in items:
+def _cache_key(audio_slices: Sequence[AudioSlice], sample_rate: int) -> str:
+    """Compute the digest of everything that the samples depend on."""
+    digest = hashlib.sha256(f"{CACHE_VERSION} {sample_rate}\n".encode())
+    errors: list[str] = []
+    for item in audio_slices:
         try:
             state = item.path.stat()
         except OSError as error:
-            said = "no such file" if isinstance(error, FileNotFoundError) else reason(error)
-            missing.append(f"{item.path}: {said}")
+            reason = "no such file" if isinstance(error, FileNotFoundError) else os_error_message(error)
+            errors.append(f"{item.path}: {reason}")
             continue
         line = f"{item.path.resolve()}\0{state.st_size} {state.st_mtime_ns} {item.start_s} {item.end_s}\n"
         digest.update(line.encode("utf-8", "surrogateescape"))
-    _complain(missing, len(items))
+    _raise_unusable_recordings(errors, len(audio_slices))
     return digest.hexdigest()[:24]
 
 
-def _fill(folder: Path, items: Sequence[Item], sample_rate: int, progress: Progress | None, jobs: int) -> None:
-    offsets, fingerprints, broken, odd = [0], [], [], []
-    try:
-        with (folder / _AUDIO).open("wb") as out:
-            for done, result in enumerate(_decoded(items, sample_rate, jobs), 1):
-                if isinstance(result, AudioError):
-                    broken.append(str(result))
-                else:
-                    samples, warnings = result
-                    odd += warnings
-                    if not broken:
-                        out.write(samples.data)
-                    offsets.append(offsets[-1] + len(samples))
-                    fingerprints.append(hashlib.sha1(samples.data, usedforsecurity=False).hexdigest())
-                if progress:
-                    progress(done, len(items))
-        _complain(broken, len(items))
-        with (folder / _INDEX).open("wb") as out:
-            np.savez(
-                out,
-                offsets=np.asarray(offsets, np.int64),
-                fingerprints=np.asarray(fingerprints, "S40"),
-                problems=np.asarray(odd, np.str_),
-                sample_rate=np.asarray(sample_rate),
-            )
-    except OSError as error:
-        raise KanjoError(f"can't write the pack {folder.parent}: {reason(error)}") from error
+def _write_cache(
+    folder: Path, audio_slices: Sequence[AudioSlice], sample_rate: int, progress: Progress | None, jobs: int
+) -> None:
+    """Decode the recordings into a folder. After the first error, the rest is decoded only to find more errors."""
+    offsets, fingerprints = [0], []
+    errors: list[str] = []
+    warnings: list[str] = []
+    with (folder / _SAMPLES_FILE).open("wb") as stream:
+        for n_done, result in enumerate(_decode_in_threads(audio_slices, sample_rate, jobs), 1):
+            if isinstance(result, AudioError):
+                errors.append(str(result))
+            else:
+                warnings += result.warnings
+                if not errors:
+                    stream.write(result.samples.data)
+                offsets.append(offsets[-1] + len(result.samples))
+                fingerprints.append(hashlib.sha1(result.samples.data, usedforsecurity=False).hexdigest())
+            if progress:
+                progress(n_done, len(audio_slices))
+    _raise_unusable_recordings(errors, len(audio_slices))
+    with (folder / _INDEX_FILE).open("wb") as stream:
+        np.savez(
+            stream,
+            offsets=np.asarray(offsets, np.int64),
+            fingerprints=np.asarray(fingerprints, "S40"),
+            warnings=np.asarray(warnings, np.str_),
+            sample_rate=np.asarray(sample_rate),
+        )
 
 
-def _decoded(
-    items: Sequence[Item], sample_rate: int, jobs: int
-) -> Iterator[tuple[npt.NDArray[np.int16], list[str]] | AudioError]:
-    """Results in the order of ``items``; libsndfile and soxr let go of the lock, so threads use all cores."""
-    ahead = 4 * jobs
+def _decode_in_threads(
+    audio_slices: Sequence[AudioSlice], sample_rate: int, jobs: int
+) -> Iterator[_DecodedSlice | AudioError]:
+    """Yield decoded recordings in order. Threads use all cores, because libsndfile and soxr release Python's lock."""
+    max_pending = 4 * jobs
     with ThreadPoolExecutor(jobs) as pool:
-        waiting: list[Future[tuple[npt.NDArray[np.int16], list[str]] | AudioError]] = []
-        for place in range(len(items) + ahead):
-            if place < len(items):
-                waiting.append(pool.submit(_decode, items[place], sample_rate))
-            if place >= ahead or place >= len(items):
-                if not waiting:
-                    return
-                yield waiting.pop(0).result()
+        pending: list[Future[_DecodedSlice | AudioError]] = []
+        for item in audio_slices:
+            pending.append(pool.submit(_decode, item, sample_rate))
+            if len(pending) > max_pending:
+                yield pending.pop(0).result()
+        for future in pending:
+            yield future.result()
 
 
-def _decode(item: Item, sample_rate: int) -> tuple[npt.NDArray[np.int16], list[str]] | AudioError:
+def _decode(item: AudioSlice, sample_rate: int) -> _DecodedSlice | AudioError:
+    """Decode, resample and round to int16; return the error of a recording that can't be read."""
     try:
-        source = audio.open_source(item.path)
-        signal = audio.stretch(source.signal(sample_rate), sample_rate, item.start_s, item.end_s, str(item.path))
+        reader = audio.open_audio(item.path)
+        signal = audio.slice_signal(reader.signal(sample_rate), sample_rate, item.start_s, item.end_s, str(item.path))
     except AudioError as error:
         return error
     np.clip(signal, -1.0, 1.0, out=signal)
     samples = np.rint(signal * np.float32(_FULL_SCALE)).astype(np.int16)
-    return samples, [f"{item.path}: {warning}" for warning in source.warnings]
+    return _DecodedSlice(samples, [f"{item.path}: {warning}" for warning in reader.warnings])
 
 
-def _open(folder: Path, sample_rate: int) -> Pack:
-    try:
-        with np.load(folder / _INDEX, allow_pickle=False) as index:
+def _open_cache(folder: Path, sample_rate: int) -> AudioCache:
+    with explain_damage(folder):
+        with np.load(folder / _INDEX_FILE, allow_pickle=False) as index:
             offsets = index["offsets"]
-            fingerprints = tuple(mark.decode() for mark in index["fingerprints"])
-            problems = tuple(str(problem) for problem in index["problems"])
-        samples = np.memmap(folder / _AUDIO, np.int16, "r") if offsets[-1] else np.zeros(0, np.int16)
-    except (OSError, ValueError, KeyError) as error:
-        raise KanjoError(f"the pack {folder} can't be read ({error}); delete it, and it is made anew") from error
-    if len(samples) != offsets[-1]:
-        raise KanjoError(
-            f"the pack {folder} holds {len(samples)} samples, its index {offsets[-1]}; delete it, and it is made anew"
-        )
-    return Pack(folder, sample_rate, samples, offsets, fingerprints, problems)
+            fingerprints = tuple(fingerprint.decode() for fingerprint in index["fingerprints"])
+            warnings = tuple(str(warning) for warning in index["warnings"])
+        samples = np.memmap(folder / _SAMPLES_FILE, np.int16, "r") if offsets[-1] else np.zeros(0, np.int16)
+        if len(samples) != offsets[-1]:
+            raise ValueError(f"it has {len(samples)} samples, expected {offsets[-1]}")
+    return AudioCache(folder, sample_rate, samples, offsets, fingerprints, warnings)
 
 
-def _complain(bad: list[str], total: int) -> None:
-    if bad:
-        shown = "; ".join(bad[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else "")
+def _raise_unusable_recordings(errors: list[str], n_recordings: int) -> None:
+    """Raise CorpusError with the first three errors, if there are any."""
+    if errors:
+        shown = "; ".join(errors[:3]) + (f"; and {len(errors) - 3} more" if len(errors) > 3 else "")
         raise CorpusError(
-            f"{len(bad)} of {total} recordings can't be used: {shown}. 'kanjo corpus check' lists them all"
+            f"{len(errors)} of {n_recordings} recordings can't be used: {shown}. 'kanjo corpus check' lists them all"
         )

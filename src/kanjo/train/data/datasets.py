@@ -1,47 +1,43 @@
-"""Batches of windows out of a pack."""
+"""Datasets of fixed-length windows and of segments of windows, read from the audio cache."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol, TypedDict, TypeVar
+from typing import Protocol, TypedDict, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import (
-    BatchSampler,
-    DataLoader,
-    Dataset,
-    RandomSampler,
-    Sampler,
-    SequentialSampler,
-    WeightedRandomSampler,
-)
+from torch.utils.data import Dataset
 
 from kanjo.audio import Signal
-from kanjo.train.data.audio_cache import Pack
-from kanjo.train.data.augmentation import at_speed, shifted
-from kanjo.train.distributed import SharedBatches, rank_and_size
+from kanjo.train.data.audio_cache import AudioCache
+from kanjo.train.data.augmentation import change_speed, shift_in_time
+from kanjo.train.features.silence import speech_span
 
-T_co = TypeVar("T_co", covariant=True)
+BatchT_co = TypeVar("BatchT_co", covariant=True)
 
 
-class Items(Protocol[T_co]):
-    """What a loader reads: batches by places, and each item's label."""
+class BatchDataset(Protocol[BatchT_co]):
+    """A dataset that assembles whole batches and lists the labels of its items."""
 
     def __len__(self) -> int: ...
 
-    def __getitems__(self, places: Sequence[int]) -> T_co: ...
+    def __getitems__(self, indices: Sequence[int]) -> BatchT_co: ...
 
     @property
-    def label_of(self) -> Sequence[int]: ...
+    def item_labels(self) -> Sequence[int]:
+        """Label of each item, without loading the items."""
+        ...
 
 
 class Batch(TypedDict):
-    """``signal`` float32 (B, N), ``valid`` int64 (B,) samples that are not padding, ``label`` int64 (B,).
+    """A batch of windows.
 
-    ``speaker`` and ``corpus`` int64 (B,) count the run's speakers and corpora; -1 where a speaker is not known.
+    ``signal`` float32 (B, N); ``valid`` int64 (B,), the number of samples before the padding; ``label`` int64 (B,);
+    ``speaker`` and ``corpus`` int64 (B,), indices as in
+    :func:`kanjo.train.data.experiment_data.speaker_and_corpus_ids`, with speaker -1 where the speaker is unknown.
     """
 
     signal: Tensor
@@ -52,9 +48,11 @@ class Batch(TypedDict):
 
 
 class SegmentBatch(Batch):
-    """Segments of windows: ``row`` and ``segment`` int64 (B,) say which window, and which segment of it, each label is of.
+    """A batch of B segments taken from G windows.
 
-    ``signal`` (G, N) and ``valid`` (G,) are the windows'; ``label`` (B,) is the segments'.
+    ``signal`` (G, N), ``valid``, ``speaker`` and ``corpus`` (G,) describe the windows; ``label`` int64 (B,) is the
+    label of each segment; ``row`` int64 (B,) is its window's index in the batch and ``segment`` int64 (B,) its index
+    in the window.
     """
 
     row: Tensor
@@ -62,202 +60,172 @@ class SegmentBatch(Batch):
 
 
 class FeatureBatch(TypedDict):
-    """``features`` float16 (B, S, D), zeros behind each item's ``count`` int64 (B,), ``label`` int64 (B,)."""
+    """Features of segments: ``features`` float16 (B, S, D), zeros after the first ``count`` (B,); ``label`` (B,)."""
 
     features: Tensor
     count: Tensor
     label: Tensor
 
 
-class Windows(Dataset[Batch]):
-    """One window of each utterance. In training its place is drawn anew each time, and speed and shift (samples) with it.
+class WindowDataset(Dataset[Batch]):
+    """One window of fixed length from each utterance.
 
-    An utterance longer than the window is cropped (in training anywhere, else in the middle); a shorter one stands at the
-    window's start, as in prediction, or, in training with ``random`` placement, anywhere in it. With ``crop`` (samples) training hears so
-    much of it, anywhere over its speech: see :func:`speech_span` for ``trim_db``. ``people``: each utterance's speaker and corpus, counted.
+    An utterance that is longer than the window is cropped: at a random position with ``random_placement``, else in
+    the middle. A shorter one is padded with zeros: it is placed at a random position with ``random_placement``, else
+    at the start, as in prediction. All random draws come from torch's global generator.
+
+    Args:
+        audio_cache: Decoded audio of all utterances.
+        indices: Utterances of this dataset.
+        labels: Label of every utterance in the cache.
+        window: Window length in samples.
+        random_placement: Place or crop utterances at a random position.
+        max_speed_change: Change the speed by a random factor between 1 - this and 1 + this.
+        max_shift: Shift in time by a random number of samples, up to this many in either direction.
+        crop: Length in samples of a random crop that replaces the window; 0: no crop. The crop holds as much of the
+            speech as possible.
+        trim_db: Threshold of :func:`kanjo.train.features.silence.speech_span` that defines the speech for ``crop``;
+            None: the whole clip counts as speech.
+        speaker_and_corpus: Indices of the speaker and the corpus of every utterance in the cache; empty: not known.
     """
 
     def __init__(
         self,
-        pack: Pack,
+        audio_cache: AudioCache,
         indices: Sequence[int],
         labels: Sequence[int],
         window: int,
         *,
-        random: bool = False,
-        speed: float = 0.0,
-        shift: int = 0,
+        random_placement: bool = False,
+        max_speed_change: float = 0.0,
+        max_shift: int = 0,
         crop: int = 0,
         trim_db: float | None = None,
-        people: Sequence[tuple[int, int]] = (),
+        speaker_and_corpus: Sequence[tuple[int, int]] = (),
     ) -> None:
-        self.pack, self.indices, self.labels, self.window = pack, indices, labels, crop or window
-        self.random, self.speed, self.shift = random, speed, shift
-        self.crop, self.trim_db, self.people = crop, trim_db, people
-        self._spans: dict[int, tuple[int, int]] = {}
+        self.audio_cache, self.indices, self.labels = audio_cache, indices, labels
+        self.window = crop or window
+        self.random_placement, self.max_speed_change, self.max_shift = random_placement, max_speed_change, max_shift
+        self.crop, self.trim_db = crop, trim_db
+        self.speaker_and_corpus = speaker_and_corpus
+        self._speech_spans: dict[int, tuple[int, int]] = {}
 
     @property
-    def label_of(self) -> list[int]:
-        """Each item's label."""
-        return [self.labels[index] for index in self.indices]
-
-    @property
-    def speaker_of(self) -> list[int]:
-        """Each item's speaker, counted; -1 where it is not known."""
-        return [self._person(index)[0] for index in self.indices]
-
-    def _person(self, index: int) -> tuple[int, int]:
-        return self.people[index] if self.people else (-1, 0)
+    def item_labels(self) -> list[int]:
+        """Label of each item."""
+        return [self.labels[utterance] for utterance in self.indices]
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, place: int) -> Batch:
-        return self.__getitems__([place])
+    def __getitem__(self, index: int) -> Batch:
+        return self.__getitems__([index])
 
-    def __getitems__(self, places: Sequence[int]) -> Batch:
-        signal = np.zeros((len(places), self.window), np.float32)
-        valid = np.zeros(len(places), np.int64)
-        for row, place in enumerate(places):
-            clip = self.pack.signal(self.indices[place])
-            factor = 1 + self.speed * (2 * _chance() - 1) if self.speed else 1.0
-            if self.crop:
-                clip = self._cropped(clip, self.indices[place], math.ceil(self.crop * factor) + 1)
-            if self.speed:
-                clip = at_speed(clip, factor)
-            if self.shift:
-                clip = shifted(clip, round(self.shift * (2 * _chance() - 1)))
-            valid[row] = self._put(clip, signal[row])
-        label = torch.tensor([self.labels[self.indices[place]] for place in places])
-        people = torch.tensor([self._person(self.indices[place]) for place in places])
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        signal = np.zeros((len(indices), self.window), np.float32)
+        valid = np.zeros(len(indices), np.int64)
+        utterances = [self.indices[index] for index in indices]
+        for row, utterance in enumerate(utterances):
+            clip = self._load_augmented(utterance)
+            valid[row] = self._copy_into_window(clip, signal[row])
+        speaker_and_corpus = torch.tensor(
+            [self.speaker_and_corpus[utterance] if self.speaker_and_corpus else (-1, 0) for utterance in utterances]
+        )
         return {
-            "signal": torch.from_numpy(signal), "valid": torch.from_numpy(valid), "label": label,
-            "speaker": people[:, 0], "corpus": people[:, 1],
-        }  # fmt: skip
+            "signal": torch.from_numpy(signal),
+            "valid": torch.from_numpy(valid),
+            "label": torch.tensor([self.labels[utterance] for utterance in utterances]),
+            "speaker": speaker_and_corpus[:, 0],
+            "corpus": speaker_and_corpus[:, 1],
+        }
 
-    def _cropped(self, clip: Signal, index: int, length: int) -> Signal:
-        """So many samples that hold as much of the clip's speech as they can, from anywhere in it; silence where the clip has no more."""
-        if index not in self._spans:
-            self._spans[index] = (
-                speech_span(clip, self.pack.sample_rate, self.trim_db) if self.trim_db else (0, len(clip))
+    def _load_augmented(self, utterance: int) -> Signal:
+        """Load a clip and apply the random crop, speed change and shift."""
+        clip = self.audio_cache.signal(utterance)
+        speed = 1 + self.max_speed_change * (2 * _random_uniform() - 1) if self.max_speed_change else 1.0
+        if self.crop:
+            clip = self._random_crop(clip, utterance, math.ceil(self.crop * speed) + 1)
+        if self.max_speed_change:
+            clip = change_speed(clip, speed)
+        if self.max_shift:
+            clip = shift_in_time(clip, round(self.max_shift * (2 * _random_uniform() - 1)))
+        return clip
+
+    def _random_crop(self, clip: Signal, utterance: int, length: int) -> Signal:
+        """Crop ``length`` samples at a random position that holds as much of the speech as possible.
+
+        A crop may begin before the clip does; it is filled with zeros there. It ends with the clip at the latest.
+        """
+        if utterance not in self._speech_spans:
+            self._speech_spans[utterance] = (
+                speech_span(clip, self.audio_cache.sample_rate, self.trim_db) if self.trim_db else (0, len(clip))
             )
-        first, last = self._spans[index]
-        spare = last - first - length
-        start = first + int(_chance() * spare) if spare >= 0 else first + spare + int(_chance() * (1 - spare))
-        piece = np.zeros(length, np.float32)
-        low, high = max(0, start), min(len(clip), start + length)
-        piece[low - start : high - start] = clip[low:high]
-        return piece[: high - start]
-
-    def _put(self, clip: Signal, row: Signal) -> int:
-        spare = self.window - len(clip)
-        share = _chance() if self.random else (0.5 if spare < 0 else 0.0)
-        offset = int(share * (abs(spare) + 1)) if self.random else int(share * abs(spare))
+        first, end = self._speech_spans[utterance]
+        spare = end - first - length
         if spare >= 0:
-            row[offset : offset + len(clip)] = clip
+            start = first + int(_random_uniform() * spare)
+        else:
+            start = first + spare + int(_random_uniform() * (1 - spare))
+        cropped = np.zeros(length, np.float32)
+        low, high = max(0, start), min(len(clip), start + length)
+        cropped[low - start : high - start] = clip[low:high]
+        return cropped[: high - start]
+
+    def _copy_into_window(self, clip: Signal, window: Signal) -> int:
+        """Copy a clip into a window of zeros; return the number of samples before the padding at the end."""
+        spare = self.window - len(clip)
+        if self.random_placement:
+            offset = int(_random_uniform() * (abs(spare) + 1))
+        else:
+            offset = 0 if spare >= 0 else int(0.5 * -spare)
+        if spare >= 0:
+            window[offset : offset + len(clip)] = clip
             return offset + len(clip)
-        row[:] = clip[offset : offset + self.window]
+        window[:] = clip[offset : offset + self.window]
         return self.window
 
 
-def speech_span(clip: Signal, sample_rate: int, within_db: float) -> tuple[int, int]:
-    """From the first to the last 25 ms of (N,) whose level is within so many dB of the loudest's: samples, end exclusive."""
-    size = max(1, sample_rate // 40)
-    n = len(clip) // size
-    if n < 2:
-        return 0, len(clip)
-    power = np.square(clip[: n * size]).reshape(n, size).mean(1)
-    loud = np.flatnonzero(power >= power.max() * 10 ** (-within_db / 10))
-    return int(loud[0]) * size, min(len(clip), (int(loud[-1]) + 1) * size)
+class SegmentDataset(Dataset[SegmentBatch]):
+    """Groups of segments of windows, so that a batch holds segments of many utterances.
 
+    An item is a group of at most ``MAX_GROUP_SIZE`` segments of one window: the features of a window are computed
+    once for all of them. The segments of a group are far from each other, because neighbors overlap by half.
 
-class SegmentWindows(Dataset[SegmentBatch]):
-    """Windows by a few of their segments at a time, so that a batch holds segments of many utterances.
-
-    ``counts``: segments of each of the windows. An item is at most ``TOGETHER`` segments of one window, as far apart as can
-    be: a window's features are worth computing for more than one, and neighbours overlap by half.
+    Args:
+        windows: Dataset of the windows.
+        counts: Number of segments in each of the windows.
     """
 
-    TOGETHER = 4
+    MAX_GROUP_SIZE = 4
 
-    def __init__(self, windows: Windows, counts: Sequence[int]) -> None:
+    def __init__(self, windows: WindowDataset, counts: Sequence[int]) -> None:
         self.windows = windows
-        self.groups = [
-            (place, range(first, count, n_groups))
-            for place, count in enumerate(counts)
-            for n_groups in [-(-count // self.TOGETHER)]
-            for first in range(n_groups)
-        ]
+        self.groups: list[tuple[int, range]] = []
+        for window, count in enumerate(counts):
+            n_groups = math.ceil(count / self.MAX_GROUP_SIZE)
+            self.groups += [(window, range(first, count, n_groups)) for first in range(n_groups)]
         self.n_segments = sum(counts)
-        labels = windows.label_of
-        self.label_of = [labels[place] for place, _ in self.groups]
+        labels = windows.item_labels
+        self.item_labels = [labels[window] for window, _ in self.groups]
 
-    def items(self, n_segments: int) -> int:
-        """How many items hold about so many segments."""
+    def n_groups(self, n_segments: int) -> int:
+        """Number of groups that hold about ``n_segments`` segments, at least 1."""
         return max(1, round(n_segments * len(self.groups) / self.n_segments))
 
     def __len__(self) -> int:
         return len(self.groups)
 
-    def __getitem__(self, place: int) -> SegmentBatch:
-        return self.__getitems__([place])
+    def __getitem__(self, index: int) -> SegmentBatch:
+        return self.__getitems__([index])
 
-    def __getitems__(self, places: Sequence[int]) -> SegmentBatch:
-        groups = [self.groups[place] for place in places]
+    def __getitems__(self, indices: Sequence[int]) -> SegmentBatch:
+        groups = [self.groups[index] for index in indices]
         batch = self.windows.__getitems__([window for window, _ in groups])
         row = torch.tensor([i for i, (_, segments) in enumerate(groups) for _ in segments])
         segment = torch.tensor([segment for _, segments in groups for segment in segments])
         return {**batch, "label": batch["label"][row], "row": row, "segment": segment}
 
 
-def loader(
-    items: Items[Any],
-    batch_size: int,
-    *,
-    shuffle: bool,
-    seed: int = 0,
-    balanced: bool = False,
-    shares: Sequence[float] | None = None,
-    shared: bool = False,
-) -> DataLoader[Any]:
-    """Batches in the main process: a window is a slice of mapped memory, so workers would cost more than they bring.
-
-    ``balanced``: training items are drawn with replacement, each emotion as often as any other; ``shares``: each item as often as
-    its share says. ``shared``: of several processes
-    that train together each gets its share of every batch.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    # a last batch of one clip has no batch statistics to norm by; networks that read segments norm by none
-    drop_last = shuffle and isinstance(items, Windows) and len(items) % batch_size == 1 and len(items) > batch_size
-    sampler = None
-    if balanced and shuffle:
-        labels = torch.tensor(items.label_of)
-        shares = (1 / torch.bincount(labels).double())[labels].tolist()
-    if shares is not None and shuffle:
-        sampler = WeightedRandomSampler(shares, len(items), generator=generator)
-    rank, size = rank_and_size()
-    if shared and size > 1:
-        order: Sampler[int] = sampler or (
-            RandomSampler(items, generator=generator) if shuffle else SequentialSampler(items)
-        )
-        batches = SharedBatches(BatchSampler(order, batch_size, drop_last), rank, size, even=shuffle)
-        # the generator too: a loader draws from it before its sampler does, and the order has to be one process's
-        return DataLoader(items, batch_sampler=batches, generator=generator, collate_fn=_whole)  # type: ignore[arg-type]
-    return DataLoader(
-        items,  # type: ignore[arg-type]
-        batch_size,
-        shuffle=shuffle and sampler is None,
-        sampler=sampler,
-        generator=generator,
-        collate_fn=_whole,
-        drop_last=drop_last,
-    )
-
-
-def _whole(batch: Any) -> Any:
-    """``__getitems__`` has put the batch together already."""
-    return batch
-
-
-def _chance() -> float:
+def _random_uniform() -> float:
+    """Draw a number from [0, 1) from torch's global generator."""
     return float(torch.rand(()))

@@ -1,6 +1,7 @@
-"""What a frozen encoder makes of every utterance of a run, as it is and varied, computed once and kept for all folds.
+"""Compute a frozen encoder's embeddings of all utterances and their augmented copies once, and keep them for all folds.
 
-Test utterances are heard too, as they are in prediction; who trains, and on what scale, is each fold's own business.
+Test utterances are included, without augmentation as in prediction. What depends on a fold, such as the
+standardization, is not part of the cached values.
 """
 
 from __future__ import annotations
@@ -22,138 +23,151 @@ from torch import Tensor
 
 from kanjo import files
 from kanjo.errors import KanjoError
-from kanjo.train.data import augmentation
-from kanjo.train.data.audio_cache import cache_folder
-from kanjo.train.data.datasets import Windows, loader
-from kanjo.train.data.experiment_data import Material, training_windows
-from kanjo.train.models.encoder import Encoder
-from kanjo.train.tasks.base import System, varied
-from kanjo.train.trainer import in_bf16
+from kanjo.train.data.audio_cache import get_cache_folder
+from kanjo.train.data.augmented_features import augmented_features
+from kanjo.train.data.cache_files import digest_tensors, explain_damage, use_available_device
+from kanjo.train.data.datasets import WindowDataset
+from kanjo.train.data.experiment_data import ExperimentData, training_dataset
+from kanjo.train.data.loaders import build_data_loader
+from kanjo.train.hardware import use_bf16
+from kanjo.train.models.emotion_model import EmotionModel
 
 log = logging.getLogger("kanjo")
-_AT_ONCE = 16
-#: Between two looks at what another process computes (s).
-_PAUSE = 0.2
-#: Names begin so of what is fitted to a fold, and is no part of what is kept.
-_FITTED = ("network.output.", "network.offset.", "network.norm.")
+_BATCH_SIZE = 16
+#: Seconds between two looks at files that other processes compute.
+_POLL_INTERVAL_S = 0.2
+#: Parts of a model that are fitted to a fold. The cached values do not depend on them.
+_FITTED_TO_FOLD = ("model.output.", "model.offset.", "model.norm.")
 
 
 @dataclass(frozen=True)
-class Heard:
-    """Of every utterance U in V versions, the first as it is: the encoder's ``summary`` (V, U, S), not standardised.
+class EncoderEmbeddings:
+    """Embeddings of U utterances in V copies.
 
-    ``seconds``: what computing took now; 0 where it was there already.
+    Attributes:
+        pooled_statistics: Pooled output of the encoder, not standardized, (V, U, S). Copy 0 is the original, the
+            others are augmented.
+        seconds: Time that this process spent on computing them; 0 if all were cached.
     """
 
-    summary: Tensor
+    pooled_statistics: Tensor
     seconds: float
 
 
-def heard(system: System, material: Material, cache: Path | None = None) -> Heard:
-    """As they are and in ``training.versions`` varied versions; from the cache where they are there. Raises KanjoError for a full disk."""
-    versions = 1 + material.recipe.training.versions
-    folder = (cache or cache_folder()) / "embeddings" / _digest(system, material)
-    paths = [folder / f"{_version_digest(material, version)}.npy" for version in range(versions)]
-    seconds = _computed(system, material, paths)
-    values = torch.stack([torch.from_numpy(_read(path, len(material.rows))) for path in paths])
-    return Heard(values, seconds)
+def compute_embeddings(
+    emotion_model: EmotionModel, data: ExperimentData, cache: Path | None = None
+) -> EncoderEmbeddings:
+    """Load the embeddings of all utterances and of ``training.n_augmented_copies`` copies; compute missing ones.
+
+    Args:
+        emotion_model: Model with a frozen encoder.
+        data: Data of the experiment.
+        cache: Folder for caches (default: :func:`kanjo.train.data.audio_cache.get_cache_folder`).
+
+    Raises:
+        KanjoError: The cache can't be written, for example because the disk is full, or a cached file is damaged.
+    """
+    folder = (cache or get_cache_folder()) / "embeddings" / _digest_encoder(emotion_model, data)
+    n_copies = 1 + data.recipe.training.n_augmented_copies
+    paths = [folder / f"{_copy_name(data, copy)}.npy" for copy in range(n_copies)]
+    seconds = _compute_missing(emotion_model, data, paths)
+    copies = [torch.from_numpy(_read_array(path, len(data.utterances))) for path in paths]
+    return EncoderEmbeddings(torch.stack(copies), seconds)
 
 
-def _computed(system: System, material: Material, paths: Sequence[Path]) -> float:
-    """Have every version's file there: folds that train side by side share the work, each computes what no other is at. Returns the seconds spent on it."""
+def _compute_missing(emotion_model: EmotionModel, data: ExperimentData, paths: Sequence[Path]) -> float:
+    """Compute the files that do not exist, and return the seconds that this process spent on it.
+
+    Folds that are trained in parallel share the work: each process computes a file that no other process has locked.
+    """
     seconds = 0.0
-    while missing := [version for version, path in enumerate(paths) if not path.is_file()]:
-        for version in missing:
-            path, started = paths[version], time.monotonic()
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with FileLock(path.with_suffix(".lock"), blocking=False):
-                    if not path.is_file():
-                        _compute(system, material, version, path)
+    while missing := [copy for copy, path in enumerate(paths) if not path.is_file()]:
+        for copy in missing:
+            started = time.monotonic()
+            if _compute_if_unlocked(emotion_model, data, copy, paths[copy]):
                 seconds += time.monotonic() - started
                 break
-            except Timeout:  # another process is at it
-                continue
-            except OSError as error:
-                raise KanjoError(f"can't write the embeddings {path}: {files.reason(error)}") from error
         else:
-            time.sleep(_PAUSE)
+            time.sleep(_POLL_INTERVAL_S)
     return seconds
 
 
-def _encoder(system: System) -> Encoder:
-    assert isinstance(system.network, Encoder), "the recipe's section lets no other be frozen"
-    return system.network
-
-
-def _read(path: Path, n: int) -> npt.NDArray[np.float32]:
+def _compute_if_unlocked(emotion_model: EmotionModel, data: ExperimentData, copy: int, path: Path) -> bool:
+    """Compute one file unless another process does; return whether the file exists now."""
     try:
-        values: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise KanjoError(f"{path} can't be read ({error}); delete it, and it is made anew") from error
-    if values.ndim != 2 or len(values) != n:
-        raise KanjoError(f"{path} is {values.shape}, expected {n} rows; delete it, and it is made anew")
-    return values
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock"), blocking=False):
+            if not path.is_file():
+                array = _compute_copy(emotion_model, data, copy)
+                with files.atomic_write(path) as temporary, temporary.open("wb") as stream:
+                    np.save(stream, array)
+    except Timeout:
+        return False
+    except OSError as error:
+        raise KanjoError(f"can't write {path}: {files.os_error_message(error)}") from error
+    return True
 
 
 @torch.inference_mode()
-def _compute(system: System, material: Material, version: int, path: Path) -> None:
-    recipe, network, started = material.recipe, _encoder(system), time.monotonic()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    bf16 = in_bf16(recipe.training.precision)
-    everybody = range(len(material.rows))
-    windows = (
-        training_windows(material, everybody)
-        if version
-        else Windows(material.pack, everybody, material.labels, recipe.audio.window)
-    )
-    system.to(device).eval()
-    found = []
-    with torch.random.fork_rng():
-        torch.manual_seed(1000 * recipe.training.seed + version)
-        for batch in loader(windows, _AT_ONCE, shuffle=False):
-            moved: Any = {key: value.to(device) for key, value in batch.items()}
-            features, frames = varied(system, moved, recipe.augment) if version else system.features(moved["signal"])
-            if version:
-                features = augmentation.mask_features(features, recipe.augment)
+def _compute_copy(emotion_model: EmotionModel, data: ExperimentData, copy: int) -> npt.NDArray[np.float32]:
+    """Compute the pooled statistics of all utterances (U, S); those of copies from 1 on are augmented."""
+    recipe, started = data.recipe, time.monotonic()
+    bf16 = use_bf16(recipe.training.precision)
+    indices = range(len(data.utterances))
+    if copy == 0:
+        windows = WindowDataset(data.audio_cache, indices, data.labels, recipe.audio.window)
+    else:
+        windows = training_dataset(data, indices)
+    pooled = []
+    with use_available_device(emotion_model.eval()) as device, torch.random.fork_rng():
+        torch.manual_seed(1000 * recipe.training.seed + copy)
+        for batch in build_data_loader(windows, _BATCH_SIZE, shuffle=False):
+            on_device: Any = {key: value.to(device) for key, value in batch.items()}
+            if copy == 0:
+                features, n_frames = emotion_model.features(on_device["signal"])
+            else:
+                features, n_frames = augmented_features(emotion_model, on_device, recipe.augment)
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                summary = network.summary(features, frames)
-            found.append(summary.float().cpu())
-    system.cpu()
-    values = torch.cat(found).numpy()
-    with files.written_whole(path) as temporary, temporary.open("wb") as out:
-        np.save(out, values)
+                statistics = emotion_model.model.pooled_statistics(features, n_frames)
+            pooled.append(statistics.float().cpu())
     seconds = time.monotonic() - started
-    what = f"version {version}" if version else "as they are"
     log.info(
-        "embeddings of %d utterances computed, %s (%.1f s, %.0f a second)",
-        len(values),
-        what,
+        "embeddings of %d utterances computed, %s (%.1f s, %.0f utterances/s)",
+        len(indices),
+        f"augmented copy {copy}" if copy else "original",
         seconds,
-        len(values) / seconds,
+        len(indices) / seconds,
     )
+    return torch.cat(pooled).numpy()
 
 
-def _digest(system: System, material: Material) -> str:
-    """Of everything between samples and an utterance's embedding, and of the utterances."""
-    recipe, digest = material.recipe, hashlib.sha256()
-    for key, value in system.state_dict().items():
-        if not key.startswith(_FITTED):
-            digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    network = recipe.network.model_dump(mode="json", exclude={"weights", "dropout", "speaker"})
-    content = [
-        network,
-        recipe.frontend.model_dump(mode="json"),
-        recipe.audio.window_s,
-        in_bf16(recipe.training.precision),
+def _read_array(path: Path, n_utterances: int) -> npt.NDArray[np.float32]:
+    with explain_damage(path):
+        array: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
+        if array.ndim != 2 or len(array) != n_utterances:
+            raise ValueError(f"it has shape {array.shape}, expected {n_utterances} rows")
+    return array
+
+
+def _digest_encoder(emotion_model: EmotionModel, data: ExperimentData) -> str:
+    """Digest the utterances and everything between the samples and the embeddings."""
+    recipe = data.recipe
+    weights = [
+        (name, value) for name, value in emotion_model.state_dict().items() if not name.startswith(_FITTED_TO_FOLD)
     ]
-    digest.update(f"{material.pack.folder.name} {json.dumps(content, sort_keys=True)}".encode())
-    return digest.hexdigest()[:16]
+    settings = [
+        recipe.model.model_dump(mode="json", exclude={"weights", "dropout", "speaker_conditioning"}),
+        recipe.features.model_dump(mode="json"),
+        recipe.audio.window_s,
+        use_bf16(recipe.training.precision),
+    ]
+    return digest_tensors(weights, f"{data.audio_cache.folder.name} {json.dumps(settings, sort_keys=True)}")[:16]
 
 
-def _version_digest(material: Material, version: int) -> str:
-    if not version:
-        return "plain"
-    recipe = material.recipe
-    content = [recipe.audio.model_dump(mode="json"), recipe.augment.model_dump(mode="json"), recipe.training.seed]
-    return f"{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]}-{version}"
+def _copy_name(data: ExperimentData, copy: int) -> str:
+    """File name of a copy, which depends on the augmentation."""
+    if copy == 0:
+        return "original"
+    recipe = data.recipe
+    settings = [recipe.audio.model_dump(mode="json"), recipe.augment.model_dump(mode="json"), recipe.training.seed]
+    return f"{hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]}-{copy}"

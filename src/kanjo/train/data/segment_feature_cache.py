@@ -1,4 +1,4 @@
-"""What a frozen CNN makes of every segment, computed once: float16 in a memory-mapped file."""
+"""Compute a frozen CNN's features of all segments once, and keep them as float16 in a memory-mapped file."""
 
 from __future__ import annotations
 
@@ -7,25 +7,37 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from kanjo.errors import KanjoError
-from kanjo.files import folder_whole, reason
-from kanjo.train.data.datasets import FeatureBatch, Windows, loader
+from kanjo.files import atomic_directory
+from kanjo.train.data.cache_files import digest_tensors, explain_damage, use_available_device
+from kanjo.train.data.datasets import FeatureBatch, WindowDataset
+from kanjo.train.data.loaders import build_data_loader
 from kanjo.train.features.log_mel import LogMel
-from kanjo.train.models.dcnn_blstm import inside
-from kanjo.train.tasks.base import System, deep_network
+from kanjo.train.models.dcnn_blstm import segment_mask
+from kanjo.train.models.emotion_model import EmotionModel
 
 log = logging.getLogger("kanjo")
-_DATA, _INDEX = "features.f16", "index.npz"
+_FEATURES_FILE, _INDEX_FILE = "features.f16", "index.npz"
+_BATCH_SIZE = 16
+#: Largest number that float16 can represent.
+_FLOAT16_MAX = 65504
 
 
-class Features(Dataset[FeatureBatch]):
-    """Segment features of windows: item i's are ``values[offsets[i]:offsets[i + 1]]``, float16 (S, D)."""
+class SegmentFeatureDataset(Dataset[FeatureBatch]):
+    """Features of the segments of windows.
+
+    Args:
+        values: Features of the segments of all windows, float16 (total number of segments, D).
+        offsets: Window i has the segments ``offsets[i]`` to ``offsets[i + 1]``, exclusive.
+        labels: Label of each window.
+        n_segments: Number of segments S that a batch has per window, with zeros after a window's last segment.
+    """
 
     def __init__(
         self, values: npt.NDArray[np.float16], offsets: npt.NDArray[np.int64], labels: Sequence[int], n_segments: int
@@ -33,84 +45,91 @@ class Features(Dataset[FeatureBatch]):
         self.values, self.offsets, self.labels, self.n_segments = values, offsets, labels, n_segments
 
     @property
-    def label_of(self) -> list[int]:
-        """Each item's label."""
+    def item_labels(self) -> list[int]:
+        """Label of each item."""
         return list(self.labels)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, place: int) -> FeatureBatch:
-        return self.__getitems__([place])
+    def __getitem__(self, index: int) -> FeatureBatch:
+        return self.__getitems__([index])
 
-    def __getitems__(self, places: Sequence[int]) -> FeatureBatch:
-        features = np.zeros((len(places), self.n_segments, self.values.shape[1]), np.float16)
-        counts = np.asarray([self.offsets[place + 1] - self.offsets[place] for place in places], np.int64)
-        for row, place in enumerate(places):
-            features[row, : counts[row]] = self.values[self.offsets[place] : self.offsets[place + 1]]
-        label = torch.tensor([self.labels[place] for place in places])
+    def __getitems__(self, indices: Sequence[int]) -> FeatureBatch:
+        features = np.zeros((len(indices), self.n_segments, self.values.shape[1]), np.float16)
+        counts = np.asarray([self.offsets[index + 1] - self.offsets[index] for index in indices], np.int64)
+        for row, index in enumerate(indices):
+            features[row, : counts[row]] = self.values[self.offsets[index] : self.offsets[index + 1]]
+        label = torch.tensor([self.labels[index] for index in indices])
         return {"features": torch.from_numpy(features), "count": torch.from_numpy(counts), "label": label}
 
 
-def cached_features(system: System, parts: Sequence[Windows], folder: Path, bf16: bool) -> list[Features]:
-    """Features of these windows as they are (nothing varied), computed now unless ``folder`` has them.
+def segment_feature_datasets(
+    emotion_model: EmotionModel, datasets: Sequence[WindowDataset], folder: Path, bf16: bool
+) -> list[SegmentFeatureDataset]:
+    """Build datasets of the features of windows without augmentation; compute features that are not cached.
 
-    They are kept under a digest of the CNN's weights and of which windows they are. Raises KanjoError for a full disk.
+    Args:
+        emotion_model: Model with a :class:`kanjo.train.models.dcnn_blstm.DcnnBlstm`.
+        datasets: Windows.
+        folder: Folder of the cache. A cached file is identified by a digest of the CNN's weights and of the windows.
+        bf16: Compute in bfloat16.
+
+    Raises:
+        KanjoError: The cache can't be written, for example because the disk is full, or a cached file is damaged.
     """
-    found = []
-    weights = _digest(system)
-    network = deep_network(system)
-    for windows in parts:
-        plain = Windows(windows.pack, windows.indices, windows.labels, windows.window)
-        name = f"{weights}-{windows.pack.folder.name}-{windows.window}-{list(windows.indices)}-{bf16}"
-        place = folder / "features" / hashlib.sha256(name.encode()).hexdigest()[:16]
-        if not (place / _INDEX).is_file():
-            with folder_whole(place) as unfinished:
-                _compute(system, plain, unfinished, bf16)
-        with np.load(place / _INDEX, allow_pickle=False) as index:
-            offsets = index["offsets"]
-        values = np.memmap(place / _DATA, np.float16, "r", shape=(int(offsets[-1]), network.extractor.embedding_size))
-        found.append(Features(values, offsets, plain.label_of, network.segments.n_segments))
-    return found
+    weights_digest, n_segments = _digest_cnn(emotion_model), emotion_model.model.segments.n_segments
+    feature_datasets = []
+    for dataset in datasets:
+        windows = WindowDataset(dataset.audio_cache, dataset.indices, dataset.labels, dataset.window)
+        key = f"{weights_digest}-{windows.audio_cache.folder.name}-{windows.window}-{list(windows.indices)}-{bf16}"
+        path = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
+        if not (path / _INDEX_FILE).is_file():
+            with atomic_directory(path) as temporary:
+                _compute_features(emotion_model, windows, temporary, bf16)
+        values, offsets = _open_features(path, emotion_model.model.extractor.embedding_size)
+        feature_datasets.append(SegmentFeatureDataset(values, offsets, windows.item_labels, n_segments))
+    return feature_datasets
 
 
-def _compute(system: System, windows: Windows, folder: Path, bf16: bool) -> None:
-    network, offsets, started = deep_network(system), [0], time.monotonic()
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    system.to(device)
-    network.extractor.eval()
-    try:
-        with (
-            (folder / _DATA).open("wb") as out,
-            torch.inference_mode(),
-            torch.autocast(device.type, torch.bfloat16, enabled=bf16),
-        ):
-            for batch in loader(windows, 16, shuffle=False):
-                features, frames = system.features(batch["signal"].to(device))
-                counts = network.segments.count(frames)
-                row, segment = inside(counts, network.segments.n_segments).nonzero(as_tuple=True)
-                values = network.extractor.embed(network.images(features, row, segment))
-                out.write(values.float().clamp(-65504, 65504).half().cpu().numpy().tobytes())
-                offsets += (offsets[-1] + counts.cumsum(0)).tolist()
-        with (folder / _INDEX).open("wb") as out:
-            np.savez(out, offsets=np.asarray(offsets, np.int64))
-    except OSError as error:
-        raise KanjoError(f"can't write the features {folder.parent}: {reason(error)}") from error
-    finally:
-        system.cpu()
+def _compute_features(emotion_model: EmotionModel, windows: WindowDataset, folder: Path, bf16: bool) -> None:
+    model, offsets, started = emotion_model.model, [0], time.monotonic()
+    model.extractor.eval()
+    with (
+        (folder / _FEATURES_FILE).open("wb") as stream,
+        use_available_device(emotion_model) as device,
+        torch.inference_mode(),
+        torch.autocast(device.type, torch.bfloat16, enabled=bf16),
+    ):
+        for batch in build_data_loader(windows, _BATCH_SIZE, shuffle=False):
+            features, n_frames = emotion_model.features(batch["signal"].to(device))
+            counts = model.segments.count(n_frames)
+            row, segment = segment_mask(counts, model.segments.n_segments).nonzero(as_tuple=True)
+            values = model.extractor.embed(model.images(features, row, segment)).float()
+            stream.write(values.clamp(-_FLOAT16_MAX, _FLOAT16_MAX).half().cpu().numpy().tobytes())
+            offsets += (offsets[-1] + counts.cumsum(0)).tolist()
+    with (folder / _INDEX_FILE).open("wb") as stream:
+        np.savez(stream, offsets=np.asarray(offsets, np.int64))
     seconds = time.monotonic() - started
     log.info("features of %d segments computed (%.1f s, %.0f segments/s)", offsets[-1], seconds, offsets[-1] / seconds)
 
 
-def _digest(system: System) -> str:
-    """Of everything between samples and features."""
-    digest, network, frontend = hashlib.sha256(), deep_network(system), system.frontend
-    assert isinstance(frontend, LogMel), "what networks of two stages hear"
-    for key, value in (*frontend.state_dict().items(), *network.extractor.state_dict().items()):
-        digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    digest.update(
-        f"{frontend.preemphasis} {frontend.top_db} {frontend.normalization} {frontend.power.hop_length}".encode()
+def _open_features(path: Path, feature_size: int) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]:
+    with explain_damage(path):
+        with np.load(path / _INDEX_FILE, allow_pickle=False) as index:
+            offsets = index["offsets"]
+        values = np.memmap(path / _FEATURES_FILE, np.float16, "r", shape=(int(offsets[-1]), feature_size))
+    return values, offsets
+
+
+def _digest_cnn(emotion_model: EmotionModel) -> str:
+    """Digest everything between the samples and the features of a segment."""
+    feature_extractor = cast(LogMel, emotion_model.feature_extractor)  # recipes allow no other for this model
+    model = emotion_model.model
+    weights = [*feature_extractor.state_dict().items(), *model.extractor.state_dict().items()]
+    segments = model.segments
+    settings = (
+        f"{feature_extractor.preemphasis} {feature_extractor.top_db} {feature_extractor.normalization} "
+        f"{feature_extractor.power.hop_length} {segments.frames} {segments.hop} {tuple(segments.rows.shape)}"
     )
-    segments = network.segments
-    digest.update(f"{segments.frames} {segments.hop} {tuple(segments.rows.shape)}".encode())
-    return digest.hexdigest()
+    return digest_tensors(weights, settings)

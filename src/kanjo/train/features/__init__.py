@@ -1,1 +1,1 @@
-"""Feature extraction: STFT, mel filters, log-mel spectrograms."""
+"""Feature extraction: short-time Fourier transform, mel filters, log-mel spectrograms."""

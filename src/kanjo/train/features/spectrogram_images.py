@@ -1,4 +1,4 @@
-"""What a network sees of a recording, as arrays to draw."""
+"""Compute the log-mel spectrograms that a model receives, as arrays for figures."""
 
 from __future__ import annotations
 
@@ -11,22 +11,35 @@ import torch
 from kanjo.audio import Signal
 from kanjo.train.features.log_mel import LogMel
 
-Pictures = list[npt.NDArray[np.float32]]
+Image = npt.NDArray[np.float32]
 
 
-def log_mels_of(frontend: LogMel, signals: Sequence[Signal], window: int) -> Pictures:
-    """The static channel (M, T) of each signal (N,), cut or padded to ``window`` samples, normalised as the network gets it."""
+def log_mel_images(feature_extractor: LogMel, signals: Sequence[Signal], window: int) -> list[Image]:
+    """Compute the normalized log-mel spectrogram (M, T) of each signal (N,).
+
+    Args:
+        feature_extractor: Feature extractor of the model.
+        signals: Signals, which are cut or zero-padded to the window.
+        window: Window length in samples.
+    """
     batch = torch.zeros(len(signals), window)
     for row, signal in zip(batch, signals, strict=True):
         row[: min(window, len(signal))] = torch.from_numpy(np.asarray(signal[:window], np.float32))
     with torch.inference_mode():
-        features, _ = frontend(batch)
-    return [feature.numpy() for feature in features[:, 0]]
+        features, _ = feature_extractor(batch)
+    return [static.numpy() for static in features[:, 0]]
 
 
-def segments_of(frontend: LogMel, signal: Signal, frames: int, hop: int) -> Pictures:
-    """The whole segments (C, M, ``frames``) of a signal (N,), one every ``hop`` frames, as a network of two stages gets them."""
+def segment_images(feature_extractor: LogMel, signal: Signal, segment_frames: int, hop_frames: int) -> list[Image]:
+    """Compute the segments (C, M, segment_frames) that a two-stage model receives from a signal (N,).
+
+    Args:
+        feature_extractor: Feature extractor of the model.
+        signal: Samples.
+        segment_frames: Segment length in frames.
+        hop_frames: Hop between segments in frames.
+    """
     with torch.inference_mode():
-        features, heard = frontend(torch.from_numpy(np.asarray(signal, np.float32))[None])
-    starts = range(0, max(1, int(heard[0]) - frames + 1), hop)
-    return [features[0, :, :, start : start + frames].numpy() for start in starts]
+        features, n_frames = feature_extractor(torch.from_numpy(np.asarray(signal, np.float32))[None])
+    starts = range(0, max(1, int(n_frames[0]) - segment_frames + 1), hop_frames)
+    return [features[0, :, :, start : start + segment_frames].numpy() for start in starts]

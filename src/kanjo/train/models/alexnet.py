@@ -1,4 +1,7 @@
-"""AlexNet in torchvision's layout and parameter names (Krizhevsky 2014, arXiv 1404.5997), so that its weights load as published."""
+"""AlexNet with torchvision's layers and parameter names, so that its published weights load unchanged.
+
+Krizhevsky 2014, arXiv 1404.5997; torchvision.models.alexnet.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,19 @@ from torch import Tensor, nn
 
 
 class AlexNet(nn.Module):
-    """Images (B, 3, H, W) -> logits (B, E); :meth:`embed` gives the 4096 values that the last layers read.
+    """AlexNet for images of any number of classes.
 
-    Untrained weights are He et al.'s (2015, arXiv 1502.01852): without normalisation layers, torch's own default would let the
-    signal fade by a third of its power a layer, and the network would learn nothing for epochs. Max pooling stands before ReLU: ReLU never decreases, so the values are torchvision's to the bit, for a quarter of the
-    cost. Parameters keep torchvision's names, since neither layer has any.
+    The initial weights are those of He et al. 2015 (arXiv 1502.01852). With PyTorch's default initialization the
+    activations lose a third of their power per layer, because there are no normalization layers, and training does not
+    start for epochs. Max pooling comes before the ReLU: ReLU is monotonic, so the result is torchvision's, at a quarter
+    of the cost. Neither layer has parameters, so the parameter names stay the same.
+
+    Args:
+        n_emotions: Number E of classes.
+        dropout: Dropout before the first two fully connected layers.
+
+    Shape:
+        images (B, 3, H, W) -> logits (B, E).
     """
 
     embedding_size = 4096
@@ -43,18 +54,19 @@ class AlexNet(nn.Module):
             nn.ReLU(),
             nn.Linear(self.embedding_size, n_emotions),
         )
-
-        hidden = [layer for layer in self.modules() if isinstance(layer, nn.Conv2d | nn.Linear)][:-1]
-        for layer in hidden:
+        weighted_layers = [layer for layer in self.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+        for layer in weighted_layers[:-1]:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.constant_(layer.bias, 0.0)  # type: ignore[arg-type]  # they have one
+            if layer.bias is not None:
+                nn.init.constant_(layer.bias, 0.0)
 
     def embed(self, images: Tensor) -> Tensor:
-        """The second fully connected layer, before its ReLU: (B, 3, H, W) -> (B, 4096)."""
+        """Compute the second fully connected layer, before its ReLU: (B, 3, H, W) -> (B, 4096)."""
         x = self.features(images)
-        if x.shape[2:] != (6, 6):  # 227 x 227 gives 6 x 6, where the pooling would change nothing
+        if x.shape[2:] != (6, 6):  # images of 227 x 227 give 6 x 6, where the average pooling changes nothing
             x = self.avgpool(x)
         return self.classifier[:5](torch.flatten(x, 1))  # type: ignore[no-any-return]
 
     def forward(self, images: Tensor) -> Tensor:
+        """Compute logits."""
         return self.classifier[5:](self.embed(images))  # type: ignore[no-any-return]

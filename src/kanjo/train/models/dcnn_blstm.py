@@ -1,7 +1,7 @@
 """DCNN-BLSTM with attention (Zhang et al. 2021, doi 10.3389/fphys.2021.643202).
 
-A deep CNN hears an utterance segment by segment; a bidirectional LSTM, self-attention and a small dense network read
-what it made of the segments. Two stages train it: the CNN alone on single segments, then all that follows it.
+A deep CNN computes features of each segment of an utterance. A bidirectional LSTM, self-attention and dense layers
+combine the features of the segments. Training has two stages: the CNN alone on single segments, then all that follows.
 """
 
 from __future__ import annotations
@@ -14,21 +14,35 @@ import torch
 from torch import Tensor, nn
 
 from kanjo.train.models.alexnet import AlexNet
-from kanjo.train.models.layers.segments import Segments
+from kanjo.train.models.layers.segments import SegmentSplitter
 
 Attention = Literal["self", "mean"]
 
 
-def inside(counts: Tensor, n: int) -> Tensor:
-    """Which of ``n`` places an item fills: int64 (B,) -> bool (B, n)."""
-    return torch.arange(n, device=counts.device) < counts.unsqueeze(1)
+def segment_mask(counts: Tensor, n_segments: int) -> Tensor:
+    """Mark the first ``counts`` (B,) of ``n_segments`` segments: bool (B, n_segments)."""
+    return torch.arange(n_segments, device=counts.device) < counts.unsqueeze(1)
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Compute the mean over the segments in the mask: (B, S, D), mask (B, S) -> (B, D)."""
+    weight = mask.unsqueeze(2).to(x.dtype)
+    return torch.where(mask.unsqueeze(2), x, 0).sum(1) / weight.sum(1)
 
 
 class MaskedLstm(nn.Module):
-    """An LSTM, or one each way, over sequences of their own lengths: (B, S, D), counts (B,) -> (B, S, units or 2 units).
+    """LSTM, optionally bidirectional, over sequences of different lengths.
 
-    The backward one reads each item from its own last step, so what stands behind it changes nothing. (That is what a packed
-    sequence does; this exports to ONNX.) Places behind an item's end hold no answer and are for the reader to mask.
+    The backward LSTM starts at the last valid step of each item, so padding has no effect. The result is that of a
+    packed sequence, but this form can be exported to ONNX. The outputs after the last valid step are undefined.
+
+    Args:
+        n_inputs: Size D of a step.
+        units: Units of each LSTM.
+        bidirectional: Add a backward LSTM.
+
+    Shape:
+        x (B, S, D), number of valid steps (B,) -> (B, S, units), or (B, S, 2 units) if bidirectional.
     """
 
     def __init__(self, n_inputs: int, units: int, bidirectional: bool = True) -> None:
@@ -37,38 +51,54 @@ class MaskedLstm(nn.Module):
         self.backwards = nn.LSTM(n_inputs, units, batch_first=True) if bidirectional else None
 
     def forward(self, x: Tensor, counts: Tensor) -> Tensor:
-        onward, _ = self.forwards(x)
+        """Apply the LSTMs."""
+        forward_output, _ = self.forwards(x)
         if self.backwards is None:
-            return onward  # type: ignore[no-any-return]
-        place = torch.arange(x.shape[1], device=x.device)
-        mirror = (
-            (counts.unsqueeze(1) - 1 - place).clamp(min=0).unsqueeze(2)
-        )  # (B, S, 1); its own inverse inside the counts
-        back, _ = self.backwards(x.gather(1, mirror.expand(-1, -1, x.shape[2])))
-        return torch.cat([onward, back.gather(1, mirror.expand(-1, -1, back.shape[2]))], 2)
+            return forward_output  # type: ignore[no-any-return]
+        index = torch.arange(x.shape[1], device=x.device)
+        # Reverses the valid steps of each item; applied twice, it changes nothing.
+        reverse = (counts.unsqueeze(1) - 1 - index).clamp(min=0).unsqueeze(2)  # (B, S, 1)
+        backward_output, _ = self.backwards(x.gather(1, reverse.expand(-1, -1, x.shape[2])))
+        backward_output = backward_output.gather(1, reverse.expand(-1, -1, backward_output.shape[2]))
+        return torch.cat([forward_output, backward_output], 2)
 
 
 class SelfAttention(nn.Module):
-    """Scaled dot-product self-attention, averaged over the places that are filled: (B, S, D), mask (B, S) -> (B, D)."""
+    """Scaled dot-product self-attention, averaged over the valid segments.
+
+    Args:
+        size: Size D of a segment.
+
+    Shape:
+        x (B, S, D), mask (B, S) -> (B, D).
+    """
 
     def __init__(self, size: int) -> None:
         super().__init__()
         self.query, self.key, self.value = nn.Linear(size, size), nn.Linear(size, size), nn.Linear(size, size)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Apply the attention and the mean."""
         scores = self.query(x) @ self.key(x).transpose(1, 2) / math.sqrt(x.shape[2])  # (B, S query, S key)
         weights = scores.masked_fill(~mask.unsqueeze(1), -1e9).softmax(2)
         return masked_mean(weights @ self.value(x), mask)
 
 
-def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the places that are filled: (B, S, D), mask (B, S) -> (B, D)."""
-    share = mask.unsqueeze(2).to(x.dtype)
-    return torch.where(mask.unsqueeze(2), x, 0).sum(1) / share.sum(1)
-
-
 class UtteranceHead(nn.Module):
-    """What reads the segments' features: (B, S, D), counts (B,) -> logits (B, E), utterance features (B, 2 units)."""
+    """LSTM, attention and dense layers over the features of segments.
+
+    Args:
+        n_inputs: Size D of the features of a segment.
+        n_emotions: Number E of emotions.
+        lstm_units: Units of each LSTM.
+        bidirectional: Add a backward LSTM.
+        attention: "self", or "mean" for the plain mean over the segments.
+        dense_units: Units of the dense layers before the output.
+        dropout: Dropout after the first dense layer.
+
+    Shape:
+        x (B, S, D), number of segments (B,) -> logits (B, E), embedding (B, units of the LSTMs).
+    """
 
     def __init__(
         self,
@@ -78,32 +108,47 @@ class UtteranceHead(nn.Module):
         lstm_units: int = 128,
         bidirectional: bool = True,
         attention: Attention = "self",
-        hidden: Sequence[int] = (512, 256),
+        dense_units: Sequence[int] = (512, 256),
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
         self.lstm = MaskedLstm(n_inputs, lstm_units, bidirectional)
-        size = lstm_units * (2 if bidirectional else 1)
-        self.attention = SelfAttention(size) if attention == "self" else None
+        self.embedding_size = lstm_units * (2 if bidirectional else 1)
+        self.attention = SelfAttention(self.embedding_size) if attention == "self" else None
+        sizes = (self.embedding_size, *dense_units)
         layers: list[nn.Module] = []
-        for place, (n_in, n_out) in enumerate(zip((size, *hidden), hidden, strict=False)):
-            layers += [nn.Linear(n_in, n_out), nn.ReLU(), *([nn.Dropout(dropout)] if place == 0 else [])]
-        self.dense = nn.Sequential(*layers, nn.Linear((size, *hidden)[-1], n_emotions))
-        self.embedding_size = size
+        for i, (n_in, n_out) in enumerate(zip(sizes, dense_units, strict=False)):
+            layers += [nn.Linear(n_in, n_out), nn.ReLU()]
+            if i == 0:
+                layers.append(nn.Dropout(dropout))
+        self.dense = nn.Sequential(*layers, nn.Linear(sizes[-1], n_emotions))
 
     def forward(self, x: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-        mask = inside(counts, x.shape[1])
-        # padding's values must not reach the LSTM's input product as NaN or infinity, whatever the extractor made of them
+        """Compute logits and embeddings."""
+        mask = segment_mask(counts, x.shape[1])
+        # Features of padding may be NaN or infinite. They must not reach the matrix product of the LSTM.
         x = self.lstm(torch.where(mask.unsqueeze(2), x, 0), counts)
         utterance = masked_mean(x, mask) if self.attention is None else self.attention(x, mask)
         return self.dense(utterance), utterance
 
 
 class DcnnBlstm(nn.Module):
-    """The whole system: features (B, C, M, T), frames heard (B,) -> logits (B, E), embedding (B, 2 units).
+    """The whole model: segments, AlexNet and :class:`UtteranceHead`.
 
-    C is 3 (static, delta, delta-delta) or 1 (static alone, shown three times). ``segment``: frames, hop and size of :class:`Segments`.
-    Raises ValueError for a window too short for a segment.
+    Args:
+        n_emotions: Number E of emotions.
+        input_shape: Channels, mel bands and frames (C, M, T) of the features. C is 3 (static, delta, delta-delta) or
+            1 (static, repeated three times).
+        segment: Arguments ``frames``, ``hop`` and ``size`` of
+            :class:`kanjo.train.models.layers.segments.SegmentSplitter`.
+        extractor_dropout: Dropout of AlexNet.
+        **head: Arguments of :class:`UtteranceHead`.
+
+    Raises:
+        ValueError: The window is shorter than a segment.
+
+    Shape:
+        features (B, C, M, T), number of valid frames (B,) -> logits (B, E), embedding (B, D).
     """
 
     def __init__(
@@ -116,21 +161,32 @@ class DcnnBlstm(nn.Module):
         **head: Any,
     ) -> None:
         super().__init__()
-        _, mels, steps = input_shape
-        self.segments = Segments(mels, steps, **(segment or {}))
+        _, n_mels, n_frames = input_shape
+        self.segments = SegmentSplitter(n_mels, n_frames, **(segment or {}))
         self.extractor = AlexNet(n_emotions, extractor_dropout)
         self.head = UtteranceHead(self.extractor.embedding_size, n_emotions, **head)
         self.embedding_size = self.head.embedding_size
 
-    def forward(self, features: Tensor, frames: Tensor) -> tuple[Tensor, Tensor]:
-        images = self.segments(self.coloured(features))  # (B, S, C, size, size)
+    def forward(self, features: Tensor, n_frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Compute logits and embeddings."""
+        images = self.segments(self.to_three_channels(features))  # (B, S, C, size, size)
         x = self.extractor.embed(images.flatten(0, 1))  # (B S, D)
-        return self.head(x.reshape(-1, self.segments.n_segments, x.shape[1]), self.segments.count(frames))  # type: ignore[no-any-return]
+        x = x.reshape(-1, self.segments.n_segments, x.shape[1])
+        return self.head(x, self.segments.count(n_frames))  # type: ignore[no-any-return]
 
-    def coloured(self, features: Tensor) -> Tensor:
-        """Three channels, as of images: (B, 1 or 3, M, T) -> (B, 3, M, T)."""
+    def to_three_channels(self, features: Tensor) -> Tensor:
+        """Repeat a single channel three times: (B, 1 or 3, M, T) -> (B, 3, M, T)."""
         return features if features.shape[1] == 3 else features.expand(-1, 3, -1, -1)
 
     def images(self, features: Tensor, row: Tensor, segment: Tensor) -> Tensor:
-        """Segments as the CNN sees them: features (G, C, M, T), row (B,), segment (B,) -> (B, 3, size, size)."""
-        return self.segments.pick(self.coloured(features), row, segment)
+        """Compute the CNN's input for some segments.
+
+        Args:
+            features: Features of G items, (G, C, M, T).
+            row: Index of the item of each segment, (B,).
+            segment: Index of the segment in its item, (B,).
+
+        Returns:
+            Images, (B, 3, size, size).
+        """
+        return self.segments.select_segments(self.to_three_channels(features), row, segment)

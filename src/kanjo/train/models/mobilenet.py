@@ -1,7 +1,8 @@
-"""MobileNetV3-Large over log-mels, pre-trained on AudioSet (EfficientAT; Schmid, Koutini & Widmer 2023, arXiv 2211.04772).
+"""MobileNetV3-Large on log-mel spectrograms, pre-trained on AudioSet.
 
-The trunk has the published files' names and shapes, so that they load as they are: inverted residuals with squeeze-and-excitation over channels
-(Howard et al. 2019, arXiv 1905.02244), batch norms with eps 1e-3 and momentum 0.01, a sigmoid where torchvision has its hard one.
+EfficientAT: Schmid, Koutini & Widmer 2023, arXiv 2211.04772. MobileNetV3: Howard et al. 2019, arXiv 1905.02244. The
+convolutional layers have the names and shapes of EfficientAT's published weights. Differences from torchvision's
+MobileNetV3 are EfficientAT's: squeeze-and-excitation over channels with a sigmoid instead of a hard sigmoid.
 """
 
 from __future__ import annotations
@@ -12,113 +13,138 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from kanjo.train.features.log_mel import all_frames
-from kanjo.train.models.layers.pooling import AttentiveStatistics, Told, within
+from kanjo.train.features.log_mel import full_frame_counts
+from kanjo.train.models.embedding_classifier import EmbeddingClassifier
+from kanjo.train.models.layers.pooling import AttentiveStatisticsPooling, frame_mask
 
 Pooling = Literal["mean", "attention", "blstm"]
-#: Mels and frames that become one row and one step.
+#: Number of mel bands, and of frames, that the convolutions reduce to one.
 STRIDE = 32
 
 
-class _Block(NamedTuple):
-    """A row of the paper's table 1, at width 1."""
+class _BlockConfig(NamedTuple):
+    """A row of table 1 of Howard et al. 2019, at width 1."""
 
     kernel: int
-    expanded: int
-    out: int
-    excite: bool
-    hard: bool
+    expanded_channels: int
+    out_channels: int
+    use_squeeze_excitation: bool
+    use_hardswish: bool
     stride: int
 
 
-_LARGE = (
-    _Block(3, 16, 16, False, False, 1),
-    _Block(3, 64, 24, False, False, 2),
-    _Block(3, 72, 24, False, False, 1),
-    _Block(5, 72, 40, True, False, 2),
-    _Block(5, 120, 40, True, False, 1),
-    _Block(5, 120, 40, True, False, 1),
-    _Block(3, 240, 80, False, True, 2),
-    _Block(3, 200, 80, False, True, 1),
-    _Block(3, 184, 80, False, True, 1),
-    _Block(3, 184, 80, False, True, 1),
-    _Block(3, 480, 112, True, True, 1),
-    _Block(3, 672, 112, True, True, 1),
-    _Block(5, 672, 160, True, True, 2),
-    _Block(5, 960, 160, True, True, 1),
-    _Block(5, 960, 160, True, True, 1),
+_MOBILENET_V3_LARGE = (
+    _BlockConfig(3, 16, 16, False, False, 1),
+    _BlockConfig(3, 64, 24, False, False, 2),
+    _BlockConfig(3, 72, 24, False, False, 1),
+    _BlockConfig(5, 72, 40, True, False, 2),
+    _BlockConfig(5, 120, 40, True, False, 1),
+    _BlockConfig(5, 120, 40, True, False, 1),
+    _BlockConfig(3, 240, 80, False, True, 2),
+    _BlockConfig(3, 200, 80, False, True, 1),
+    _BlockConfig(3, 184, 80, False, True, 1),
+    _BlockConfig(3, 184, 80, False, True, 1),
+    _BlockConfig(3, 480, 112, True, True, 1),
+    _BlockConfig(3, 672, 112, True, True, 1),
+    _BlockConfig(5, 672, 160, True, True, 2),
+    _BlockConfig(5, 960, 160, True, True, 1),
+    _BlockConfig(5, 960, 160, True, True, 1),
 )
 
 
-def rounded(channels: float) -> int:
-    """Channels to the nearest multiple of 8, at least 8, and never less than nine tenths of what was asked for."""
-    whole = max(8, int(channels + 4) // 8 * 8)
-    return whole + 8 if whole < 0.9 * channels else whole
+def make_divisible(channels: float) -> int:
+    """Round to a multiple of 8, at least 8 and at least 90 % of ``channels``, like torchvision's _make_divisible."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
-def _convolved(
-    inputs: int, outputs: int, kernel: int, stride: int, groups: int, activation: Callable[[], nn.Module] | None
+def _conv_batch_norm(
+    in_channels: int,
+    out_channels: int,
+    kernel: int,
+    stride: int = 1,
+    groups: int = 1,
+    activation: Callable[[], nn.Module] | None = None,
 ) -> nn.Sequential:
     layers = [
-        nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.01),
+        nn.Conv2d(in_channels, out_channels, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(out_channels, eps=1e-3, momentum=0.01),
     ]
     return nn.Sequential(*layers, *([activation()] if activation else []))
 
 
-class Excitation(nn.Module):
+class SqueezeExcitation(nn.Module):
     """Squeeze-and-excitation over channels (Hu et al. 2018): (B, C, M, T) -> (B, C, M, T)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        squeezed = rounded(channels // 4)
+        squeezed = make_divisible(channels // 4)
         self.fc1, self.fc2 = nn.Linear(channels, squeezed), nn.Linear(squeezed, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Scale the channels."""
         scale = torch.sigmoid(self.fc2(torch.relu(self.fc1(x.mean(dim=(2, 3))))))
         return x * scale.reshape(-1, x.shape[1], 1, 1)
 
 
-class Excitations(nn.Module):
-    """The published names' shell around one :class:`Excitation`."""
+class ConcurrentSqueezeExcitation(nn.Module):
+    """A list of one :class:`SqueezeExcitation`, as the parameter names of the published weights require."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conc_se_layers = nn.ModuleList([Excitation(channels)])
+        self.conc_se_layers = nn.ModuleList([SqueezeExcitation(channels)])
 
     def forward(self, x: Tensor) -> Tensor:
+        """Scale the channels."""
         return self.conc_se_layers[0](x)  # type: ignore[no-any-return]
 
 
 class InvertedResidual(nn.Module):
-    """Expand, depthwise, excite, project; added to its input where the shapes are equal."""
+    """Expansion, depthwise convolution, squeeze-and-excitation, projection; with a residual if shapes are equal."""
 
-    def __init__(self, inputs: int, block: _Block, width: float) -> None:
+    def __init__(self, in_channels: int, config: _BlockConfig, width: float) -> None:
         super().__init__()
-        activation = nn.Hardswish if block.hard else nn.ReLU
-        expanded, self.out_channels = rounded(width * block.expanded), rounded(width * block.out)
+        activation = nn.Hardswish if config.use_hardswish else nn.ReLU
+        expanded = make_divisible(width * config.expanded_channels)
+        self.out_channels = make_divisible(width * config.out_channels)
         layers: list[nn.Module] = []
-        if expanded != inputs:
-            layers.append(_convolved(inputs, expanded, 1, 1, 1, activation))
-        layers.append(_convolved(expanded, expanded, block.kernel, block.stride, expanded, activation))
-        if block.excite:
-            layers.append(Excitations(expanded))
-        layers.append(_convolved(expanded, self.out_channels, 1, 1, 1, None))
+        if expanded != in_channels:
+            layers.append(_conv_batch_norm(in_channels, expanded, 1, activation=activation))
+        layers.append(
+            _conv_batch_norm(expanded, expanded, config.kernel, config.stride, groups=expanded, activation=activation)
+        )
+        if config.use_squeeze_excitation:
+            layers.append(ConcurrentSqueezeExcitation(expanded))
+        layers.append(_conv_batch_norm(expanded, self.out_channels, 1))
         self.block = nn.Sequential(*layers)
-        self.residual = block.stride == 1 and inputs == self.out_channels
+        self.residual = config.stride == 1 and in_channels == self.out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.block(x)
-        return x + out if self.residual else out
+        """Apply the block."""
+        output: Tensor = self.block(x)
+        return x + output if self.residual else output
 
 
-class MobileNet(Told):
-    """The trunk, pooling over time and mels, a dense layer: features (B, 1, M, T), frames heard (B,) -> logits (B, E), embedding (B, D).
+class MobileNet(EmbeddingClassifier):
+    """Convolutions of MobileNetV3-Large, pooling over mel bands and time, and a linear layer.
 
-    ``pooling``: "mean" over what is heard (D = the trunk's channels C'); "attention", mean and deviation weighted by learnt attention over
-    the steps (D = 2 C'); "blstm", a bidirectional LSTM over the steps first (D = 4 ``lstm_units``). Steps behind an utterance's end have no say.
-    With ``speaker`` the dense layer also hears how far the embedding is from its speaker's mean, where that is known.
-    Raises ValueError for fewer than 32 mels or frames.
+    Args:
+        n_emotions: Number E of emotions.
+        input_shape: Channels, mel bands and frames (1, M, T) of the features.
+        width: Factor on all numbers of channels; the published mn04_as has 0.4.
+        pooling: How time steps become the embedding. With C' channels after the convolutions: "mean" (D = C');
+            "attention", attentive statistics pooling (D = 2 C'); "blstm", a bidirectional LSTM before attentive
+            statistics pooling (D = 4 ``lstm_units``). Steps of padding are masked.
+        lstm_units: Units of each LSTM of pooling "blstm".
+        dropout: Dropout before the linear layer.
+        speaker_conditioning: Accept the mean embedding of the speaker, see
+            :class:`kanjo.train.models.embedding_classifier.EmbeddingClassifier`.
+
+    Raises:
+        ValueError: The features have more than one channel, or fewer than 32 mel bands or frames.
+
+    Shape:
+        features (B, 1, M, T), number of valid frames (B,) -> logits (B, E), embedding (B, D).
     """
 
     def __init__(
@@ -130,32 +156,37 @@ class MobileNet(Told):
         pooling: Pooling = "attention",
         lstm_units: int = 128,
         dropout: float = 0.3,
-        speaker: bool = False,
+        speaker_conditioning: bool = False,
     ) -> None:
-        channels, mels, steps = input_shape
-        if channels != 1 or min(mels, steps) < STRIDE:
-            raise ValueError(f"features {input_shape}; expected 1 channel, and at least {STRIDE} mels and frames")
-        outputs = 6 * rounded(width * _LARGE[-1].out)
-        read = 2 * lstm_units if pooling == "blstm" else outputs
-        super().__init__(read if pooling == "mean" else 2 * read, n_emotions, dropout, speaker)
+        channels, n_mels, n_frames = input_shape
+        if channels != 1 or min(n_mels, n_frames) < STRIDE:
+            raise ValueError(f"features {input_shape}; expected 1 channel, and at least {STRIDE} mel bands and frames")
+        last_channels = 6 * make_divisible(width * _MOBILENET_V3_LARGE[-1].out_channels)
+        step_size = 2 * lstm_units if pooling == "blstm" else last_channels
+        embedding_size = step_size if pooling == "mean" else 2 * step_size
+        super().__init__(embedding_size, n_emotions, dropout, speaker_conditioning)
         self.pooling = pooling
-        inputs = rounded(16 * width)
-        layers: list[nn.Module] = [_convolved(1, inputs, 3, 2, 1, nn.Hardswish)]
-        for block in _LARGE:
-            layers.append(InvertedResidual(inputs, block, width))
-            inputs = layers[-1].out_channels  # type: ignore[assignment]
-        layers.append(_convolved(inputs, outputs, 1, 1, 1, nn.Hardswish))
+        in_channels = make_divisible(16 * width)
+        layers: list[nn.Module] = [_conv_batch_norm(1, in_channels, 3, stride=2, activation=nn.Hardswish)]
+        for config in _MOBILENET_V3_LARGE:
+            block = InvertedResidual(in_channels, config, width)
+            layers.append(block)
+            in_channels = block.out_channels
+        layers.append(_conv_batch_norm(in_channels, last_channels, 1, activation=nn.Hardswish))
         self.features = nn.Sequential(*layers)
-        self.lstm = nn.LSTM(outputs, lstm_units, batch_first=True, bidirectional=True) if pooling == "blstm" else None
-        self.attention = AttentiveStatistics(read) if pooling != "mean" else None
+        self.lstm = (
+            nn.LSTM(last_channels, lstm_units, batch_first=True, bidirectional=True) if pooling == "blstm" else None
+        )
+        self.attention = AttentiveStatisticsPooling(step_size) if pooling != "mean" else None
 
-    def embed(self, features: Tensor, frames: Tensor | None = None) -> Tensor:
+    def embed(self, features: Tensor, n_frames: Tensor | None = None) -> Tensor:
+        """Compute the embedding: features (B, 1, M, T), number of valid frames (B,) -> (B, D)."""
         steps = self.features(features).mean(2).transpose(1, 2)  # (B, S, C')
-        heard = all_frames(steps.mT) if frames is None else (frames + STRIDE - 1) // STRIDE
-        inside = within(steps, heard)
+        n_steps = full_frame_counts(steps.mT) if n_frames is None else (n_frames + STRIDE - 1) // STRIDE
+        mask = frame_mask(steps, n_steps)
         if self.lstm is not None:
             steps, _ = self.lstm(steps)
         if self.attention is None:
-            weights = inside / inside.sum(1, keepdim=True)
+            weights = mask / mask.sum(1, keepdim=True)
             return (weights * steps).sum(1)  # type: ignore[no-any-return]
-        return self.attention(steps, inside)  # type: ignore[no-any-return]
+        return self.attention(steps, mask)  # type: ignore[no-any-return]

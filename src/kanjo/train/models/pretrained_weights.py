@@ -1,4 +1,4 @@
-"""Where a pre-trained network's first weights come from: a published file, a file of one's own, or chance."""
+"""Load the initial weights of a model: published weights, a file, or none (random weights)."""
 
 from __future__ import annotations
 
@@ -15,186 +15,231 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kanjo.errors import RecipeError
-from kanjo.files import reason, sha256
-from kanjo.train.export.onnx_weights import read_onnx
-from kanjo.train.models.whisper import Whisper
+from kanjo.files import os_error_message, sha256
+from kanjo.train.export.onnx_weights import read_onnx_weights
 
+#: Values of the recipe key ``model.weights``: published weights if they are available, or random weights.
 AUTO, NONE = "auto", "none"
+#: Prefixes of the parameters that kanjo adds to published layers. They keep their initial values.
+_ADDED_LAYERS = ("output.", "offset.", "attention.", "lstm.", "norm.")
 
 
 @dataclass(frozen=True)
-class Published:
-    """Weights that their authors publish: the recipe's ``word`` for them, ``url``, the file's ``sha256`` (its beginning is enough).
+class PublishedWeights:
+    """Weights that are published as a file.
 
-    ``last``: how the names of the layers begin that are left out where their shapes differ; they once told other things apart.
-    ``spare``: of those that are left out where the network has none of that name.
-    ``within``: the part of a whole network that is meant: how its names begin in the file; the others are left out.
+    Attributes:
+        name: Name in recipes (``model.weights``).
+        title: Name in messages.
+        url: Address of the file.
+        sha256: SHA-256 of the file, or the first characters of it.
+        classifier_prefixes: Prefixes of the parameters that are not used if the model has none of the same name and
+            shape, because they belong to the classifier of the published model.
+        unused_prefixes: Prefixes of the parameters that are not used if the model has none of the same name.
+        parent_prefix: Prefix, in the file, of the parameters of the part of the model that is used.
     """
 
-    word: str
+    name: str
     title: str
     url: str
     sha256: str
-    last: tuple[str, ...]
-    spare: tuple[str, ...] = ()
-    within: str = ""
+    classifier_prefixes: tuple[str, ...]
+    unused_prefixes: tuple[str, ...] = ()
+    parent_prefix: str = ""
 
     @property
-    def name(self) -> str:
+    def file_name(self) -> str:
+        """Name of the published file."""
         return self.url.rsplit("/", 1)[-1]
 
 
 #: torchvision's AlexNet_Weights.IMAGENET1K_V1.
-IMAGENET = Published(
-    "imagenet",
-    "torchvision's AlexNet",
-    "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
-    "7be5be79",
-    ("classifier.6.",),
+IMAGENET = PublishedWeights(
+    name="imagenet",
+    title="torchvision's AlexNet",
+    url="https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",
+    sha256="7be5be79",
+    classifier_prefixes=("classifier.6.",),
 )
-#: EfficientAT's mn04_as (MIT): MobileNetV3-Large at width 0.4, trained on AudioSet.
-AUDIOSET = Published(
-    "audioset",
-    "EfficientAT's mn04_as",
-    "https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/mn04_as_mAP_432.pt",
-    "899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c",
-    ("classifier.",),
+#: EfficientAT's mn04_as (MIT license): MobileNetV3-Large at width 0.4, trained on AudioSet.
+AUDIOSET = PublishedWeights(
+    name="audioset",
+    title="EfficientAT's mn04_as",
+    url="https://github.com/fschmid56/EfficientAT/releases/download/v0.0.1/mn04_as_mAP_432.pt",
+    sha256="899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c",
+    classifier_prefixes=("classifier.",),
 )
-#: pipecat's smart-turn v3.2 (BSD 2-clause): Whisper-tiny's encoder, trained on to tell whether someone has finished speaking; int8. Its wheel has the same file.
-SMART_TURN = Published(
-    "smart-turn",
-    "pipecat's smart-turn v3.2",
-    "https://huggingface.co/pipecat-ai/smart-turn-v3/resolve/f766f81d3cfdf7737ac64aad813d91bbfd56bf93/smart-turn-v3.2-cpu.onnx",
-    "2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
-    (),
-    ("layers.", "layer_norm.", "embed_positions."),
-    within="inner.encoder.",
+#: pipecat's smart-turn v3.2 (BSD 2-clause license): the encoder of Whisper-tiny in int8, fine-tuned to detect the end
+#: of a speaker's turn. pipecat's wheel contains the same file.
+SMART_TURN = PublishedWeights(
+    name="smart-turn",
+    title="pipecat's smart-turn v3.2",
+    url=(
+        "https://huggingface.co/pipecat-ai/smart-turn-v3/resolve/f766f81d3cfdf7737ac64aad813d91bbfd56bf93/"
+        "smart-turn-v3.2-cpu.onnx"
+    ),
+    sha256="2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
+    classifier_prefixes=(),
+    unused_prefixes=("layers.", "layer_norm.", "embed_positions."),
+    parent_prefix="inner.encoder.",
 )
-#: Network -> what "auto" means for it.
-PUBLISHED = {"dcnn-blstm-attention": IMAGENET, "mobilenet": AUDIOSET, "whisper": SMART_TURN}
-_WORDS = (AUTO, NONE, *(known.word for known in PUBLISHED.values()))
+#: Published weights by name.
+PUBLISHED = {published.name: published for published in (IMAGENET, AUDIOSET, SMART_TURN)}
+_EXPECTED = f"expected {', '.join((AUTO, NONE, *PUBLISHED))} or a file"
 
 
-def published_of(network: Any) -> Published:
-    """What "auto" means for a recipe's network, or for its deep CNN."""
-    return PUBLISHED[network.type]
+def get_published_weights(name: str | None) -> PublishedWeights:
+    """Return published weights by name.
+
+    Raises:
+        RecipeError: There are none of this name.
+    """
+    if name not in PUBLISHED:
+        raise RecipeError(f"there are no published weights {name!r}; expected one of {', '.join(PUBLISHED)}")
+    return PUBLISHED[name]
 
 
-def read_weights(network: nn.Module, source: str, published: Published = IMAGENET) -> None:
-    """Put weights into a network: the word of what is published, "none" (it stays as it is) or a .pth, .pt, .safetensors or .onnx file.
+def read_weights(model: nn.Module, source: str, published: PublishedWeights = IMAGENET) -> None:
+    """Load weights into a model.
 
-    Last layers of other sizes are left out, the network's own stay. Raises RecipeError in one line for weights that can't
-    be had, that are not a plain state dict, or whose names or shapes aren't the network's.
+    A model may have a method ``convert_published_weights``, which converts a state dict before it is loaded.
+
+    Args:
+        model: Model; parameters that the source does not have and that kanjo added keep their values.
+        source: Name of the published weights, "none" to leave the model unchanged, or the path of a .pth, .pt,
+            .safetensors or .onnx file.
+        published: Published weights of this kind of model.
+
+    Raises:
+        RecipeError: The weights can't be read or downloaded, are not a plain state dict, or their names or shapes are
+            not the model's.
     """
     if source == NONE:
         return
-    found = fetch(published) if source == published.word else _read(Path(source))
-    own = network.state_dict()
-    if any(key.startswith(published.within) for key in found):
-        found = {
-            key.removeprefix(published.within): value
-            for key, value in found.items()
-            if key.startswith(published.within)
-        }
-    if isinstance(network, Whisper):
-        found = network.adapted(found)
-    for key in [
-        key
-        for key in found
-        if key.startswith(published.last) and (key not in own or found[key].shape != own[key].shape)
-    ]:
-        del found[key]
-    for key in [key for key in found if key.startswith(published.spare) and key not in own]:
-        del found[key]
-    new = [key for key in own if key not in found and key.startswith((*published.last, *HEADS))]
-    found |= {key: own[key] for key in new}
-    odd = sorted(own.keys() ^ found.keys())
-    if odd:
-        side = "missing" if odd[0] in own else "unknown"
+    weights = fetch_weights(published) if source == published.name else _read_state_dict(Path(source))
+    weights = _select_parameters(weights, model, published)
+    model_state = model.state_dict()
+    different_names = sorted(model_state.keys() ^ weights.keys())
+    if different_names:
+        problem = "missing" if different_names[0] in model_state else "unknown"
         raise RecipeError(
-            f"network.weights {source}: {odd[0]} is {side}; expected {published.title}, {', '.join(list(own)[:2])}, ..."
+            f"model.weights {source}: parameter {different_names[0]} is {problem}; expected the weights of "
+            f"{published.title}: {', '.join(list(model_state)[:2])}, ..."
         )
-    for key, value in own.items():
-        if found[key].shape != value.shape:
+    for name, value in model_state.items():
+        if weights[name].shape != value.shape:
             raise RecipeError(
-                f"network.weights {source}: {key} has shape {tuple(found[key].shape)}, expected {tuple(value.shape)}"
+                f"model.weights {source}: parameter {name} has shape {tuple(weights[name].shape)}; expected "
+                f"{tuple(value.shape)}"
             )
-    network.load_state_dict(found)
+    model.load_state_dict(weights)
 
 
-#: What a network has behind a published trunk, and learns anew.
-HEADS = ("output.", "offset.", "attention.", "lstm.", "norm.")
+def resolve_weights(source: str, published: PublishedWeights = IMAGENET) -> tuple[str, str]:
+    """Replace "auto" by the published weights if they are available or can be downloaded, else by "none".
 
-
-def settled(source: str, published: Published = IMAGENET) -> tuple[str, str]:
-    """What "auto" comes to, and why: what is published where it is at hand or can be fetched, else "none". The rest stays."""
+    Returns:
+        The source, and a message that explains it; the message is empty if the source was not "auto".
+    """
     if source != AUTO:
         return source, ""
     try:
-        fetch(published)
+        fetch_weights(published)
     except RecipeError as error:
-        return NONE, f"network.weights is auto, and comes to none, random weights, not the paper's: {error}"
-    return published.word, f"network.weights is auto, and comes to {published.word}"
+        return NONE, f"model.weights is auto: training starts from random weights, not the paper's, because {error}"
+    return published.name, f"model.weights is auto: training starts from the weights {published.name}"
 
 
-def fetch(published: Published) -> dict[str, Tensor]:
-    """Published weights: from the folder that ``KANJO_WEIGHTS`` names, torch's cache or the network, hash checked. Raises RecipeError."""
-    hub = Path(torch.hub.get_dir()) / "checkpoints" / published.name
-    for place in (Path(os.environ.get("KANJO_WEIGHTS") or hub.parent) / published.name, hub):
-        if place.is_file():
-            break
-    else:
-        place = hub
+def fetch_weights(published: PublishedWeights) -> dict[str, Tensor]:
+    """Read published weights from ``KANJO_WEIGHTS``, a folder, or from torch's cache; download them first if needed.
+
+    Raises:
+        RecipeError: The file can't be downloaded, or its hash is not that of the published file.
+    """
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / published.file_name
+    user_copy = Path(os.environ.get("KANJO_WEIGHTS") or cached.parent) / published.file_name
+    path = user_copy if user_copy.is_file() else cached
+    if not path.is_file():
         try:
-            hub.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(published.url, str(hub), hash_prefix=published.sha256, progress=False)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(published.url, str(path), hash_prefix=published.sha256, progress=False)
         except (URLError, OSError, RuntimeError) as error:
-            said = str(getattr(error, "reason", error)).splitlines()[0]
+            reason = str(getattr(error, "reason", error)).splitlines()[0]
             raise RecipeError(
-                f"{published.title} can't be had ({said}): put {published.url} at {hub}, or set network.weights to a copy of it, or to none"
+                f"the weights of {published.title} can't be downloaded ({reason}); put a copy of {published.url} at "
+                f"{path}, or set model.weights to a file or to none"
             ) from error
-    if not digest(str(place)).startswith(published.sha256):
+    if not weights_digest(str(path)).startswith(published.sha256):
         raise RecipeError(
-            f"{place}: not the file that was published as {published.url} (its sha256 differs); remove it"
+            f"{path} is not the file that was published as {published.url}: its SHA-256 differs; delete it, and it is "
+            "downloaded again"
         )
-    return _read(place)
+    return _read_state_dict(path)
 
 
-def digest(source: str) -> str:
-    """What tells one source from another: its word, or its file's sha256. Raises RecipeError."""
-    if source in _WORDS:
+def weights_digest(source: str) -> str:
+    """Return what identifies a source of weights: its name, or the SHA-256 of its file.
+
+    Raises:
+        RecipeError: The file can't be read.
+    """
+    if source in (AUTO, NONE, *PUBLISHED):
         return source
     try:
         return sha256(Path(source))
     except OSError as error:
-        raise RecipeError(
-            f"network.weights {source}: {reason(error)}; expected {', '.join(_WORDS)} or a file"
-        ) from error
+        raise RecipeError(f"model.weights {source}: {os_error_message(error)}; {_EXPECTED}") from error
 
 
-def _unpickled(path: Path) -> Any:
+def _select_parameters(weights: dict[str, Tensor], model: nn.Module, published: PublishedWeights) -> dict[str, Tensor]:
+    """Convert weights to the model's layout, drop those that it does not use, and add its own initial values."""
+    model_state = model.state_dict()
+    prefix = published.parent_prefix
+    if any(name.startswith(prefix) for name in weights):
+        weights = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    convert = getattr(model, "convert_published_weights", None)
+    if convert is not None:
+        weights = convert(weights)
+
+    def is_used(name: str) -> bool:
+        if name in model_state:
+            return not name.startswith(published.classifier_prefixes) or weights[name].shape == model_state[name].shape
+        return not name.startswith((*published.classifier_prefixes, *published.unused_prefixes))
+
+    used = {name: value for name, value in weights.items() if is_used(name)}
+    new_layers = (*published.classifier_prefixes, *_ADDED_LAYERS)
+    initial = {name: value for name, value in model_state.items() if name not in used and name.startswith(new_layers)}
+    return used | initial
+
+
+def _read_pickle(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-_READERS: dict[str, Callable[[Path], Any]] = {".safetensors": load_file, ".onnx": read_onnx}
+_READERS: dict[str, Callable[[Path], Any]] = {".safetensors": load_file, ".onnx": read_onnx_weights}
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read a state dict of tensors.
+
+    Raises:
+        RecipeError: The file can't be read, is not a file of weights, or holds other objects.
+    """
     try:
-        found: Any = _READERS.get(path.suffix, _unpickled)(path)
+        content: Any = _READERS.get(path.suffix, _read_pickle)(path)
     except FileNotFoundError as error:
-        raise RecipeError(f"network.weights {path}: no such file; expected {', '.join(_WORDS)} or a file") from error
+        raise RecipeError(f"model.weights {path}: no such file; {_EXPECTED}") from error
     except pickle.UnpicklingError as error:
-        if "Unsupported global" not in str(error):  # what torch says of a class or a function that it won't call
-            raise RecipeError(f"network.weights {path}: not a file of weights") from error
+        if "Unsupported global" not in str(error):  # torch's message for a class or a function
+            raise RecipeError(f"model.weights {path}: not a file of weights") from error
         raise RecipeError(
-            f"network.weights {path}: holds pickled objects, which may run code; expected a plain state dict"
+            f"model.weights {path}: holds pickled objects, which may run code; expected a plain state dict"
         ) from error
     except OSError as error:
-        raise RecipeError(f"network.weights {path}: {reason(error)}") from error
-    except Exception as error:  # on foreign bytes torch's unpickler stumbles over its own stack, in many ways
-        said = (str(error) or type(error).__name__).splitlines()[0]
-        raise RecipeError(f"network.weights {path}: not a file of weights ({said})") from error
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise RecipeError(f"network.weights {path}: holds {type(found).__name__}, expected a state dict of tensors")
-    return dict(found)
+        raise RecipeError(f"model.weights {path}: {os_error_message(error)}") from error
+    except Exception as error:  # on other bytes, torch's unpickler fails with many kinds of errors
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise RecipeError(f"model.weights {path}: not a file of weights ({reason})") from error
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise RecipeError(f"model.weights {path}: holds {type(content).__name__}; expected a state dict of tensors")
+    return dict(content)

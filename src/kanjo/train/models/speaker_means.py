@@ -1,8 +1,10 @@
-"""What a network knows of a speaker: the mean of their embeddings, kept while it trains, and made of a few clips afterwards.
+"""Mean embeddings of speakers, for models with speaker conditioning.
 
-Standardising by a speaker's own clips is worth more to a linear machine than any other change (9 points on RAVDESS). Here the network's head is
-two parts, which both learn from every training clip: one tells emotions from the embedding, one from how far that is from its speaker's mean. Afterwards
-the second answers where the speaker is known, and the first where not.
+Standardizing by a speaker's own clips improves a linear classifier more than any other change (9 points of UAR on
+RAVDESS). A model with speaker conditioning has two linear layers: one classifies the embedding, the other the
+difference between the embedding and the speaker's mean embedding. Both are trained on every clip. In prediction, the
+second one is used where the speaker is enrolled. See
+:class:`kanjo.train.models.embedding_classifier.EmbeddingClassifier`.
 """
 
 from __future__ import annotations
@@ -10,50 +12,72 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from kanjo.train.distributed import summed
+from kanjo.train.distributed import all_reduce_sum
 
-#: Of a speaker's mean, what each further clip leaves as it was: about the last 20 clips count, as many as one may be enrolled with.
+#: Weight of a speaker's mean when one more clip is added. About the last 20 clips count, the number that a speaker is
+#: enrolled with at most.
 MOMENTUM = 0.95
 
 
-class Voices(nn.Module):
-    """Running means of ``n`` speakers' embeddings (D,), as the network makes them at the time."""
+class RunningSpeakerMeans(nn.Module):
+    """Running means of the embeddings of speakers during training.
+
+    Args:
+        n_speakers: Number of speakers.
+        embedding_size: Size D of the embeddings.
+    """
 
     means: Tensor
     counts: Tensor
 
-    def __init__(self, n: int, embedding_size: int) -> None:
+    def __init__(self, n_speakers: int, embedding_size: int) -> None:
         super().__init__()
-        self.register_buffer("means", torch.zeros(n, embedding_size))
-        self.register_buffer("counts", torch.zeros(n))
+        self.register_buffer("means", torch.zeros(n_speakers, embedding_size))
+        self.register_buffer("counts", torch.zeros(n_speakers))
 
-    def of(self, speaker: Tensor) -> tuple[Tensor, Tensor]:
-        """Speakers (B,), -1 for nobody -> means (B, D), and whether anything is known of them, bool (B, 1)."""
-        place = speaker.clamp(min=0)
-        known = (speaker >= 0) & (self.counts[place] > 0)
-        return self.means[place], known.unsqueeze(1)
+    def lookup(self, speaker: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the means of speakers.
+
+        Args:
+            speaker: Numbers of speakers, (B,); -1: unknown.
+
+        Returns:
+            Means (B, D), and whether there is one, bool (B, 1).
+        """
+        index = speaker.clamp(min=0)
+        has_mean = (speaker >= 0) & (self.counts[index] > 0)
+        return self.means[index], has_mean.unsqueeze(1)
 
     @torch.no_grad()
     def update(self, embedding: Tensor, speaker: Tensor) -> None:
-        """Take in embeddings (B, D) of speakers (B,); those of nobody (-1) are left out."""
-        kept = speaker >= 0
-        n = torch.zeros_like(self.counts).index_add_(
-            0, speaker[kept], torch.ones_like(speaker[kept], dtype=self.counts.dtype)
-        )
-        total = torch.zeros_like(self.means).index_add_(0, speaker[kept], embedding[kept].to(self.means.dtype))
-        found = summed(torch.cat([n.unsqueeze(1), total], 1))
-        n, total = found[:, 0], found[:, 1:]
-        stays = torch.where(self.counts > 0, MOMENTUM**n, torch.zeros_like(n)).unsqueeze(1)
-        fresh = total / n.clamp(min=1).unsqueeze(1)
-        self.means.copy_(torch.where(n.unsqueeze(1) > 0, stays * self.means + (1 - stays) * fresh, self.means))
+        """Add embeddings (B, D) of speakers (B,). Those of unknown speakers (-1) are ignored."""
+        valid = speaker >= 0
+        ones = torch.ones_like(speaker[valid], dtype=self.counts.dtype)
+        n = torch.zeros_like(self.counts).index_add_(0, speaker[valid], ones)
+        total = torch.zeros_like(self.means).index_add_(0, speaker[valid], embedding[valid].to(self.means.dtype))
+        sums = all_reduce_sum(torch.cat([n.unsqueeze(1), total], 1))
+        n, total = sums[:, 0], sums[:, 1:]
+        old_weight = torch.where(self.counts > 0, MOMENTUM**n, torch.zeros_like(n)).unsqueeze(1)
+        new_mean = total / n.clamp(min=1).unsqueeze(1)
+        updated = old_weight * self.means + (1 - old_weight) * new_mean
+        self.means.copy_(torch.where(n.unsqueeze(1) > 0, updated, self.means))
         self.counts += n
 
 
-def others_mean(embeddings: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
-    """For each clip, its speaker's mean over their other clips: embeddings (U, D), speakers (U,) -> (U, D), whether there are any (U, 1)."""
-    n = int(speaker.max()) + 1 if len(speaker) else 0
-    counts = torch.bincount(speaker.clamp(min=0), minlength=n).to(embeddings.dtype)
-    total = torch.zeros(n, embeddings.shape[1], dtype=embeddings.dtype).index_add_(0, speaker.clamp(min=0), embeddings)
-    others = counts[speaker.clamp(min=0)] - 1
-    mean = (total[speaker.clamp(min=0)] - embeddings) / others.clamp(min=1).unsqueeze(1)
-    return mean, ((speaker >= 0) & (others > 0)).unsqueeze(1)
+def leave_one_out_speaker_mean(embeddings: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute for each clip the mean embedding of its speaker's other clips.
+
+    Args:
+        embeddings: Embeddings of all clips, (U, D).
+        speaker: Number of each clip's speaker, (U,); -1: unknown.
+
+    Returns:
+        Means (U, D), and whether the speaker has other clips, bool (U, 1).
+    """
+    n_speakers = max(0, int(speaker.max())) + 1 if len(speaker) else 0
+    index = speaker.clamp(min=0)
+    counts = torch.bincount(index, minlength=n_speakers).to(embeddings.dtype)
+    total = torch.zeros(n_speakers, embeddings.shape[1], dtype=embeddings.dtype).index_add_(0, index, embeddings)
+    n_others = counts[index] - 1
+    mean = (total[index] - embeddings) / n_others.clamp(min=1).unsqueeze(1)
+    return mean, ((speaker >= 0) & (n_others > 0)).unsqueeze(1)

@@ -1,302 +1,302 @@
-"""The system that is trained (front end and network), and how Lightning steps it, or a part of it."""
+"""What all tasks share: the interface of a task, and the Lightning module that does the steps."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, cast
 
 import lightning as L
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from kanjo.train.config.models import WaveformSection
-from kanjo.train.config.schema import AugmentSection, Recipe, TrainingSection
-from kanjo.train.data import augmentation
-from kanjo.train.data.datasets import Batch, FeatureBatch, SegmentBatch
-from kanjo.train.distributed import gathered, scale_of, together
-from kanjo.train.features.log_mel import LogMel, Waveform
-from kanjo.train.models import build
-from kanjo.train.models.dcnn_blstm import DcnnBlstm
-from kanjo.train.models.speaker_means import Voices
+from kanjo.corpora.splits import Fold
+from kanjo.train.config.training import TrainingConfig
+from kanjo.train.cost_estimate import Cost
+from kanjo.train.data.datasets import BatchDataset
+from kanjo.train.data.experiment_data import (
+    ExperimentData,
+    class_weights,
+    feature_mean_std,
+    label_mask_per_corpus,
+    sampling_weights,
+)
+from kanjo.train.data.loaders import build_data_loader
+from kanjo.train.distributed import all_gather, is_distributed, loss_scale
+from kanjo.train.features.log_mel import LogMel
+from kanjo.train.models.emotion_model import EmotionModel, build_emotion_model
+from kanjo.train.models.pretrained_weights import PUBLISHED, read_weights
+from kanjo.train.tasks.optimizers import build_lr_scheduler, build_optimizer
+from kanjo.train.warm_start import initialize_from_bundle
 
-
-class System(nn.Module):
-    """Front end and network: signal (B, N) -> logits (B, E), embedding (B, D)."""
-
-    def __init__(self, frontend: LogMel | Waveform, network: nn.Module, sample_rate: int) -> None:
-        super().__init__()
-        self.frontend, self.network, self.sample_rate = frontend, network, sample_rate
-
-    def forward(self, signal: Tensor, *speaker: Tensor) -> tuple[Tensor, Tensor]:
-        """``speaker``: for networks that take it, a speaker's mean embedding (B, D) and whether it is known (B, 1)."""
-        return self.network(*self.features(signal), *speaker)  # type: ignore[no-any-return]
-
-    def features(self, signal: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, C, M, T) in float32, whatever precision the network is run in, and frames heard (B,)."""
-        with torch.autocast(signal.device.type, enabled=False), torch.no_grad():
-            # a few at a time: on a CPU, allocating what many need takes longer than computing it
-            parts = [
-                self.frontend(part) for part in (torch.split(signal, 8) if signal.device.type == "cpu" else [signal])
-            ]
-            features, frames = (torch.cat(side) for side in zip(*parts, strict=True))
-        return features.contiguous(memory_format=torch.channels_last), frames
+#: Logit of emotions that an utterance's corpus doesn't have.
+MASKED_LOGIT = -1e4
 
 
-def system_of(recipe: Recipe, n_emotions: int) -> System:
-    """The untrained system that a recipe describes. Raises RecipeError for settings that don't fit each other."""
-    rate, frontend = recipe.audio.sample_rate, frontend_of(recipe)
-    shape = (frontend.channels, frontend.n_mels, frontend.n_frames(recipe.audio.window))
-    settings = recipe.network.model_dump(exclude={"weights", "freeze"})
-    network = build(settings.pop("type"), n_emotions, shape, settings, frontend)
-    return System(frontend, network.to(memory_format=torch.channels_last), rate)  # type: ignore[call-overload]
+@dataclass(frozen=True)
+class TaskPaths:
+    """Files of a model of two stages; other tasks need none.
 
-
-def frontend_of(recipe: Recipe) -> LogMel | Waveform:
-    """The front end that a recipe describes, before it knows any training set's statistics."""
-    if isinstance(recipe.frontend, WaveformSection):
-        return Waveform()
-    return LogMel(recipe.audio.sample_rate, **recipe.frontend.model_dump(exclude={"type"}))
-
-
-def deep_network(system: System) -> DcnnBlstm:
-    """The network of a system that is known to have two stages."""
-    assert isinstance(system.network, DcnnBlstm)
-    return system.network
-
-
-def uar(labels: Tensor, predicted: Tensor, n_emotions: int) -> float:
-    """Unweighted average recall over the emotions that occur, 0 to 1."""
-    hits = torch.bincount(labels[labels == predicted], minlength=n_emotions)
-    support = torch.bincount(labels, minlength=n_emotions)
-    there = support > 0
-    return float((hits[there] / support[there]).mean())
-
-
-class EmotionModule(L.LightningModule, ABC):
-    """Cross-entropy; logs ``train/loss``, ``train/uar``, ``validation/loss`` and ``validation/uar`` each epoch.
-
-    What is trained on which batches is the subclasses'. Only parameters that require a gradient are stepped.
+    Attributes:
+        stage1_weights: Weights of the CNN from stage 1 (None: those that the recipe names).
+        segment_features: Folder that caches the features of the segments.
     """
 
-    def __init__(self, n_emotions: int, training: TrainingSection, class_weights: Tensor | None) -> None:
+    stage1_weights: Path | None = None
+    segment_features: Path | None = None
+
+
+@dataclass(frozen=True)
+class PredictedLogits:
+    """Logits that a model predicts for utterances.
+
+    Attributes:
+        logits: Logits (U, E).
+        labels: Classes (U,).
+        speakers: Speakers (U,), -1 if unknown (None: speakers are not distinguished).
+        enrolled_logits: With speaker conditioning: logits (U, E), given the mean embedding of each speaker's other
+            utterances.
+    """
+
+    logits: Tensor
+    labels: Tensor
+    speakers: Tensor | None = None
+    enrolled_logits: Tensor | None = None
+
+
+class Task(ABC):
+    """How a kind of model is trained on a fold.
+
+    Call the methods in this order: :meth:`build_model`, :meth:`prepare`, :meth:`datasets`, :meth:`training_module`.
+
+    Args:
+        data: Utterances, labels and recipe.
+        fold: Indices of training and validation utterances. Test utterances are not used.
+        paths: Files that only some tasks have.
+
+    Attributes:
+        keeps_last_epoch: Whether the last epoch is the best by definition, as where a minimum is searched.
+    """
+
+    keeps_last_epoch: ClassVar[bool] = False
+
+    def __init__(self, data: ExperimentData, fold: Fold, paths: TaskPaths | None = None) -> None:
+        self.data, self.fold, self.paths = data, fold, paths or TaskPaths()
+        self.recipe, self.training, self.n_emotions = data.recipe, data.recipe.training, len(data.emotions)
+
+    def build_model(self) -> EmotionModel:
+        """Seed the random generators, and build the model with its initial weights.
+
+        Raises:
+            RecipeError: Settings that don't fit each other, or weights that can't be read.
+            BundleError: The bundle to start from is damaged.
+        """
+        L.seed_everything(self.training.seed, verbose=False)
+        emotion_model = build_emotion_model(self.recipe, self.n_emotions)
+        self.initialize(emotion_model)
+        return emotion_model
+
+    def initialize(self, emotion_model: EmotionModel) -> None:
+        """Load the weights that training starts from: a bundle's, or pre-trained ones."""
+        if self.recipe.init_from:
+            initialize_from_bundle(emotion_model, self.data, self.fold)
+        else:
+            load_pretrained_weights(emotion_model.model, self.recipe.model.weights, self.recipe.model.pretrained)
+
+    def prepare(self, emotion_model: EmotionModel, *, resume: bool = False) -> None:
+        """Compute what depends on the training set but is not trained, such as the features' mean and deviation.
+
+        Args:
+            emotion_model: The model.
+            resume: Leave out what a checkpoint holds.
+        """
+        if self.recipe.features.needs_statistics and not self.recipe.init_from and not resume:
+            log_mel = cast(LogMel, emotion_model.feature_extractor)
+            log_mel.set_statistics(*feature_mean_std(log_mel, self.data, self.fold))
+
+    @abstractmethod
+    def datasets(self, emotion_model: EmotionModel) -> tuple[BatchDataset[Any], BatchDataset[Any]]:
+        """Build the training and the validation dataset."""
+
+    @abstractmethod
+    def training_module(self, emotion_model: EmotionModel) -> TrainingModule:
+        """Build the Lightning module that trains the model, or a part of it."""
+
+    @abstractmethod
+    def predict_logits(self, emotion_model: EmotionModel, dataset: BatchDataset[Any]) -> PredictedLogits:
+        """Predict a dataset's logits with a model in evaluation mode."""
+
+    @abstractmethod
+    def estimate_cost(self) -> Cost:
+        """Estimate the cost of training, by measuring a few steps."""
+
+    def data_loaders(
+        self, train: BatchDataset[Any], validation: BatchDataset[Any]
+    ) -> tuple[DataLoader[Any], DataLoader[Any]]:
+        """Build the data loaders of a training and a validation dataset."""
+        training = self.training
+        train_loader = build_data_loader(
+            train,
+            training.batch_size,
+            shuffle=True,
+            seed=training.seed,
+            balance_classes=training.balance == "class_sampling",
+            sample_weights=self.sampling_weights(),
+            distributed=True,
+        )
+        return train_loader, build_data_loader(validation, training.batch_size, shuffle=False, distributed=True)
+
+    def class_weights(self) -> Tensor | None:
+        """Weights (E,) of the emotions in the loss, if the recipe wants them."""
+        return class_weights(self.data, self.fold) if self.training.balance == "class_weights" else None
+
+    def label_mask(self) -> Tensor | None:
+        """Which emotions each corpus has, bool (corpora, E), if the recipe masks the others."""
+        return label_mask_per_corpus(self.data, self.fold) if self.training.mask_missing_labels else None
+
+    def sampling_weights(self) -> list[float] | None:
+        """Weight of each training utterance in sampling, if the recipe balances corpora and emotions."""
+        balanced = self.training.balance == "corpus_class_sampling"
+        return sampling_weights(self.data, self.fold) if balanced else None
+
+
+class TrainingModule(L.LightningModule, ABC):
+    """Cross-entropy training of the parameters that require a gradient.
+
+    It logs ``train/loss``, ``train/uar``, ``validation/loss`` and ``validation/uar`` of each epoch.
+
+    Args:
+        n_emotions: Number E of emotions.
+        training: The recipe's training section.
+        class_weights: Weights (E,) of the emotions in the loss.
+
+    Attributes:
+        preparation_seconds: Time that was spent on computations before the first epoch.
+    """
+
+    preparation_seconds: float = 0.0
+    class_weights: Tensor | None
+
+    def __init__(self, n_emotions: int, training: TrainingConfig, class_weights: Tensor | None) -> None:
         super().__init__()
         self.n_emotions, self.training_settings = n_emotions, training
-        self.class_weights: Tensor | None
         self.register_buffer("class_weights", class_weights, persistent=False)
-        self._seen: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {"train": [], "validation": []}
+        self._results: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {"train": [], "validation": []}
 
     @abstractmethod
     def logits(self, batch: Any) -> Tensor:
-        """Logits (B, E) of a batch as it is."""
+        """Compute logits (B, E) of a batch that is not augmented."""
 
     def training_logits(self, batch: Any) -> tuple[Tensor, Tensor]:
-        """Logits (B or more, E) and targets (the same) of a batch, augmented; the first B are the batch's in its order."""
+        """Augment a batch, and compute its logits.
+
+        Returns:
+            Logits and targets, both (B or more, E). The first B rows are the batch's items in their order.
+        """
         return self.logits(batch), self.targets(batch["label"])
 
-    def targets(self, label: Tensor, allowed: Tensor | None = None) -> Tensor:
-        """One-hot (B, E), smoothed over the emotions that are ``allowed``, bool (B, E) (default: all)."""
-        share = self.training_settings.label_smoothing
-        spread = torch.ones_like(F.one_hot(label, self.n_emotions)) if allowed is None else allowed
-        return (1 - share) * F.one_hot(label, self.n_emotions) + share * spread / spread.sum(1, keepdim=True)
+    def targets(self, labels: Tensor, label_mask: Tensor | None = None) -> Tensor:
+        """Build targets (B, E) with label smoothing.
+
+        Args:
+            labels: Classes (B,).
+            label_mask: Emotions to smooth over, bool (B, E) (None: all).
+        """
+        smoothing = self.training_settings.label_smoothing
+        one_hot = F.one_hot(labels, self.n_emotions)
+        allowed = torch.ones_like(one_hot) if label_mask is None else label_mask
+        return (1 - smoothing) * one_hot + smoothing * allowed / allowed.sum(1, keepdim=True)
 
     def training_step(self, batch: Any, _: int) -> Tensor:
+        """Compute the loss of a training batch."""
         logits, targets = self.training_logits(batch)
         logits = logits.float()
         loss = F.cross_entropy(logits, targets, weight=self.class_weights)
-        self._note("train", loss, batch["label"], logits[: len(batch["label"])])
-        return loss * scale_of(len(logits), loss.device)
+        self.add_results("train", loss, batch["label"], logits[: len(batch["label"])])
+        return loss * loss_scale(len(logits), loss.device)
 
     def validation_step(self, batch: Any, _: int) -> None:
+        """Keep the loss and the predictions of a validation batch."""
         logits = self.logits(batch).float()
-        self._note(
-            "validation", F.cross_entropy(logits, batch["label"], weight=self.class_weights), batch["label"], logits
-        )
+        loss = F.cross_entropy(logits, batch["label"], weight=self.class_weights)
+        self.add_results("validation", loss, batch["label"], logits)
 
     def on_train_batch_end(self, *_: Any) -> None:
+        """Log the epoch's training scores, if there is no validation."""
         if self.trainer.is_last_batch and not self.trainer.enable_validation:
-            self._summarise("train")
+            self._log_epoch("train")
 
     def on_validation_epoch_end(self) -> None:
-        # the epoch's training steps are all done here, and callbacks run before the module's own on_train_epoch_end
-        self._summarise("train")
-        self._summarise("validation")
+        """Log the epoch's training and validation scores."""
+        # All training steps of the epoch are done here, and callbacks run before on_train_epoch_end of the module.
+        self._log_epoch("train")
+        self._log_epoch("validation")
 
     def configure_optimizers(self) -> Any:
-        settings = self.training_settings
-        trained = [p for p in self.parameters() if p.requires_grad]
-        weights, scales = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
-        groups = [{"params": weights, "weight_decay": settings.weight_decay}, {"params": scales, "weight_decay": 0.0}]
-        optimizer: torch.optim.Optimizer
-        if settings.optimizer == "sgd":
-            optimizer = torch.optim.SGD(
-                groups, settings.learning_rate, momentum=settings.momentum, nesterov=settings.momentum > 0
-            )
-        else:
-            kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-            optimizer = kind(groups, settings.learning_rate, fused=True)
-        if settings.schedule == "constant":
-            return optimizer
-        if settings.schedule == "exponential":
-            fall = torch.optim.lr_scheduler.LambdaLR(
-                optimizer, lambda epoch: max(settings.floor, settings.decay**epoch)
-            )
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": fall, "interval": "epoch"}}
-        total = int(self.trainer.estimated_stepping_batches)
-        warm = max(1, round(settings.warmup * total))
-
-        def rate(step: int) -> float:
-            if step < warm:
-                return (step + 1) / warm
-            return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        """Build the optimizer and the learning-rate schedule."""
+        optimizer = build_optimizer(self.parameters(), self.training_settings)
+        scheduler = build_lr_scheduler(
+            optimizer, self.training_settings, lambda: int(self.trainer.estimated_stepping_batches)
+        )
+        return optimizer if scheduler is None else {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
     ) -> None:
-        # Lightning's own refuses fused optimisers, for the sake of a gradient scaler that bfloat16 doesn't have
+        """Clip the norm of the gradient."""
+        # Lightning's own method refuses fused optimizers because of the gradient scaler, which bfloat16 doesn't need.
         if gradient_clip_val:
             torch.nn.utils.clip_grad_norm_([p for p in self.parameters() if p.grad is not None], gradient_clip_val)
 
-    def _note(self, side: str, loss: Tensor, label: Tensor, logits: Tensor) -> None:
-        self._seen[side].append((loss.detach() * len(label), label, logits.detach().argmax(1)))
+    def add_results(self, part: str, loss: Tensor, labels: Tensor, logits: Tensor) -> None:
+        """Keep a batch's loss and predictions for the scores of the epoch; ``part``: "train" or "validation"."""
+        self._results[part].append((loss.detach() * len(labels), labels, logits.detach().argmax(1)))
 
-    def _summarise(self, side: str) -> None:
-        losses, labels, predicted = zip(*self._seen[side], strict=True)
-        self._seen[side].clear()
-        parts = gathered([torch.stack(losses), torch.cat(labels), torch.cat(predicted)])
-        loss, label, answered = (torch.cat(part) for part in zip(*parts, strict=True))
-        kept: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": together()}
-        self.log(f"{side}/loss", loss.sum() / len(label), **kept)
-        self.log(f"{side}/uar", uar(label, answered, self.n_emotions), prog_bar=side == "validation", **kept)
+    def clear_results(self, part: str) -> None:
+        """Discard what :meth:`add_results` has kept in this epoch."""
+        self._results[part].clear()
+
+    def _log_epoch(self, part: str) -> None:
+        losses, labels, predicted = zip(*self._results[part], strict=True)
+        self.clear_results(part)
+        per_process = all_gather([torch.stack(losses), torch.cat(labels), torch.cat(predicted)])
+        loss, label, prediction = (torch.cat(values) for values in zip(*per_process, strict=True))
+        options: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": is_distributed()}
+        self.log(f"{part}/loss", loss.sum() / len(label), **options)
+        self.log(f"{part}/uar", _uar(label, prediction, self.n_emotions), prog_bar=part == "validation", **options)
 
 
-class WindowModule(EmotionModule):
-    """A whole system on windows.
+def load_pretrained_weights(module: nn.Module, source: str, pretrained: str | None) -> None:
+    """Load weights into a module.
 
-    ``emotions``: bool (corpora, E), which emotions each corpus has; an utterance is told from no others (None: from all).
-    ``n_speakers``: how many speakers the run has, for networks that take a speaker's mean embedding (0: the network takes none).
+    Args:
+        module: The module that the weights are for.
+        source: The recipe's ``model.weights``.
+        pretrained: Which published weights ``source`` may name (None: the module has none, and stays unchanged).
     """
-
-    emotions: Tensor | None
-
-    def __init__(
-        self,
-        system: System,
-        n_emotions: int,
-        training: TrainingSection,
-        augmentation: AugmentSection,
-        class_weights: Tensor | None,
-        emotions: Tensor | None = None,
-        n_speakers: int = 0,
-    ) -> None:
-        super().__init__(n_emotions, training, class_weights)
-        self.system, self.augmentation = system, augmentation
-        self.register_buffer("emotions", emotions, persistent=False)
-        size = getattr(system.network, "embedding_size", 0)
-        self.voices = Voices(n_speakers, size) if n_speakers else None
-
-    def logits(self, batch: Batch) -> Tensor:
-        return self.system(batch["signal"])[0]  # type: ignore[no-any-return]
-
-    def training_logits(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        features, frames = augmented(self.system, batch, self.augmentation)
-        allowed = None if self.emotions is None else self.emotions[batch["corpus"]]
-        blend = augmentation.blend(len(frames), self.augmentation.mixup, frames.device)
-        targets = blend.of(self.targets(batch["label"], allowed))
-        frames = torch.maximum(frames, frames[blend.order])
-        features = features if blend.share == 1 else blend.of(features)
-        plain, centred, known = answered(self.system.network, self.voices, features, frames, batch["speaker"], blend)
-        logits, targets = torch.cat([plain, centred[known]]), torch.cat([targets, targets[known]])
-        if allowed is not None:
-            allowed = allowed | allowed[blend.order]
-            logits = logits.float().masked_fill(~torch.cat([allowed, allowed[known]]), -1e4)
-        return logits, targets
+    if pretrained is not None:
+        read_weights(module, source, PUBLISHED[pretrained])
 
 
-class SegmentModule(EmotionModule):
-    """The first stage of a deep CNN over segments: the CNN alone, each segment labelled as its utterance is."""
-
-    def __init__(
-        self,
-        system: System,
-        n_emotions: int,
-        training: TrainingSection,
-        augmentation: AugmentSection,
-        class_weights: Tensor | None,
-    ) -> None:
-        super().__init__(n_emotions, training, class_weights)
-        self.extractor, self.augmentation = deep_network(system).extractor, augmentation
-        self._hears = [system]  # in a list, so that what is not trained is no part of this module or its checkpoints
-
-    def on_fit_start(self) -> None:
-        self._hears[0].to(self.device)
-
-    def logits(self, batch: SegmentBatch) -> Tensor:
-        return self._classified(*self._hears[0].features(batch["signal"]), batch)
-
-    def training_logits(self, batch: SegmentBatch) -> tuple[Tensor, Tensor]:
-        return self._classified(*augmented(self._hears[0], batch, self.augmentation), batch), self.targets(
-            batch["label"]
-        )
-
-    def _classified(self, features: Tensor, frames: Tensor, batch: SegmentBatch) -> Tensor:
-        network = deep_network(self._hears[0])
-        # a clip played faster has fewer segments than it was counted with
-        segment = torch.minimum(batch["segment"], network.segments.count(frames)[batch["row"]] - 1)
-        return self.extractor(network.images(features, batch["row"], segment))  # type: ignore[no-any-return]
+def predict_in_batches(module: TrainingModule, loader: DataLoader[Any]) -> PredictedLogits:
+    """Compute the logits of all batches, in evaluation mode and float32."""
+    module.eval()
+    with torch.inference_mode():
+        batches = [(module.logits(batch).float(), batch["label"]) for batch in loader]
+    logits, labels = zip(*batches, strict=True)
+    return PredictedLogits(torch.cat(logits), torch.cat(labels))
 
 
-class FeatureModule(EmotionModule):
-    """The second stage on segment features that were computed before: what follows the CNN."""
+def _uar(labels: Tensor, predicted: Tensor, n_emotions: int) -> float:
+    """Compute the unweighted average recall (0 to 1) over the emotions that occur in ``labels``.
 
-    def __init__(
-        self, head: nn.Module, n_emotions: int, training: TrainingSection, class_weights: Tensor | None
-    ) -> None:
-        super().__init__(n_emotions, training, class_weights)
-        self.head = head
-
-    def logits(self, batch: FeatureBatch) -> Tensor:
-        return self.head(batch["features"].float(), batch["count"])[0]  # type: ignore[no-any-return]
-
-
-def answered(
-    network: Any,
-    voices: Voices | None,
-    features: Tensor,
-    frames: Tensor,
-    speaker: Tensor,
-    blend: augmentation.Blend,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits (B, E) of nobody known; of a network that has ``voices``, also those with speakers known, and of whom something is (B,).
-
-    Features (B, C, M, T), frames heard (B,), speakers (B,), all blended alike. Of clips that are nearly one speaker's the voices take note.
+    It is kanjo.evaluation.metrics's, but in float32: another rounding would order epochs of equal UAR differently, and
+    so change which epoch a seeded training keeps.
     """
-    if voices is None:
-        plain = network(features, frames)[0]
-        return plain, plain, torch.zeros(len(plain), dtype=torch.bool, device=plain.device)
-    embedding = network.embed(features, frames)
-    mean, known = voices.of(speaker)
-    plain = network.classify(embedding)
-    centred = network.classify(embedding, blend.of(mean), torch.ones_like(embedding[:, :1]))
-    if max(blend.share, 1 - blend.share) > 0.8:  # nearly one clip's
-        voices.update(embedding.detach(), speaker if blend.share > 0.5 else speaker[blend.order])
-    return plain, centred, (known & known[blend.order])[:, 0]
-
-
-def augmented(system: System, batch: Batch, settings: AugmentSection) -> tuple[Tensor, Tensor]:
-    """Features (B, C, M, T) and frames (B,) of a training batch, signal and features varied, and masked."""
-    features, frames = varied(system, batch, settings)
-    return augmentation.mask_features(features, settings), frames
-
-
-def varied(system: System, batch: Batch, settings: AugmentSection) -> tuple[Tensor, Tensor]:
-    """Features (B, C, M, T) and frames (B,) of a training batch, signal and features varied."""
-    signal = augmentation.vary_signal(batch["signal"], batch["valid"], settings, system.sample_rate)
-    features, frames = system.features(signal)
-    if settings.warp and isinstance(system.frontend, LogMel):
-        features = augmentation.warp_frequencies(features, settings.warp, system.sample_rate, *system.frontend.band)
-    return features, frames
+    hits = torch.bincount(labels[labels == predicted], minlength=n_emotions)
+    support = torch.bincount(labels, minlength=n_emotions)
+    occurs = support > 0
+    return float((hits[occurs] / support[occurs]).mean())

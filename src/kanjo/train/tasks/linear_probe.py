@@ -1,190 +1,326 @@
-"""Heads over a speech encoder that stays as it was published: a convex problem, solved over all utterances at once.
+"""Fit linear heads on a frozen encoder.
 
-Finetuned on a few actors, an encoder forgets what strangers have in common (Kumar et al. 2022, arXiv 2202.10054); so its embeddings are computed once
-(kanjo.train.data.embedding_cache), and logistic regressions fitted to them: of the embedding itself, and of how far it is from its speaker's mean.
+Fine-tuning on few speakers distorts what a pre-trained encoder has learned (Kumar et al. 2022, arXiv 2202.10054). So
+the embeddings are computed once (kanjo.train.data.embedding_cache), and logistic regressions are fitted to them by
+L-BFGS on all utterances at once: one to the embedding, one to its difference from the speaker's mean embedding. The
+problem is convex.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from kanjo.corpora.splits import Fold
-from kanjo.train.config.schema import TrainingSection
-from kanjo.train.data.embedding_cache import Heard, heard
-from kanjo.train.data.experiment_data import Material, class_weights, emotions_of, people_of, shares_of
+from kanjo.train.config.training import TrainingConfig
+from kanjo.train.cost_estimate import N_MEASURED_STEPS, Cost, count_parameters, measure_steps, peak_memory_mb
+from kanjo.train.data.datasets import BatchDataset, WindowDataset
+from kanjo.train.data.embedding_cache import EncoderEmbeddings, compute_embeddings
+from kanjo.train.data.experiment_data import ExperimentData, class_weights, speaker_and_corpus_ids
+from kanjo.train.data.loaders import build_data_loader
+from kanjo.train.hardware import use_bf16
+from kanjo.train.models.embedding_classifier import EmbeddingClassifier
+from kanjo.train.models.emotion_model import EmotionModel, build_emotion_model
 from kanjo.train.models.encoder import Encoder
-from kanjo.train.models.layers.pooling import Told
-from kanjo.train.models.speaker_means import others_mean
-from kanjo.train.tasks.base import EmotionModule, System
+from kanjo.train.models.speaker_means import leave_one_out_speaker_mean
+from kanjo.train.tasks.base import MASKED_LOGIT, PredictedLogits, Task, TaskPaths, TrainingModule
+from kanjo.train.tasks.end_to_end import predict_enrolled_logits
 
-#: Of L-BFGS, in an epoch; and how many of its last steps tell it how the loss bends.
-_STEPS, _HISTORY = 20, 30
+#: L-BFGS: iterations per epoch, and earlier steps that it approximates the Hessian from.
+_ITERATIONS, _HISTORY = 20, 30
 
 
 class EmbeddingBatch(TypedDict):
-    """``embedding`` (U, D), ``mean`` of the speaker's other utterances (U, D) and whether there are any, ``known`` (U, 1); ``label``, ``corpus`` (U,).
+    """A batch of embeddings.
 
-    ``share`` (U,): what each counts, 1 on average.
+    ``embedding`` (B, D); ``speaker_mean`` (B, D), the mean of the speaker's other utterances; ``has_speaker_mean``
+    (B, 1), 1 where there are any, else 0; ``label`` and ``corpus`` (B,); ``weight`` (B,) in the loss, 1 on average.
     """
 
     embedding: Tensor
-    mean: Tensor
-    known: Tensor
+    speaker_mean: Tensor
+    has_speaker_mean: Tensor
     label: Tensor
     corpus: Tensor
-    share: Tensor
+    weight: Tensor
 
 
-class Embeddings(Dataset[EmbeddingBatch]):
-    """What a network makes of utterances ``indices`` out of all that were heard: as they are, and behind that in their other versions if ``varied``.
+class EmbeddingDataset(Dataset[EmbeddingBatch]):
+    """Standardized embeddings of utterances, and after them those of their augmented copies.
 
-    ``shares``: what each of the indices counts.
+    Args:
+        encoder: The model, whose statistics standardize the embeddings.
+        embeddings: The encoder's output for all utterances of ``data``.
+        data: Labels, speakers and corpora of the utterances.
+        indices: The utterances of this dataset.
+        augmented: Include the augmented copies.
+        weights: Weight of each utterance in the loss (None: all the same).
+
+    Attributes:
+        embedding: Embeddings (N, D) of all N items.
+        speaker_mean: Mean embedding (N, D) of the speaker's other items.
+        has_speaker_mean: 1 where there are any, else 0 (N, 1).
+        label: Classes (N,).
+        speaker: Speakers (N,), -1 if unknown.
+        corpus: Corpora (N,).
+        weight: Weights in the loss (N,), 1 on average.
     """
 
     def __init__(
         self,
-        network: Encoder,
-        found: Heard,
-        material: Material,
+        encoder: Encoder,
+        embeddings: EncoderEmbeddings,
+        data: ExperimentData,
         indices: Sequence[int],
         *,
-        varied: bool = False,
-        shares: Sequence[float] | None = None,
+        augmented: bool = False,
+        weights: Sequence[float] | None = None,
     ) -> None:
-        people = people_of(material)
-        versions = len(found.summary) if varied else 1
+        ids = speaker_and_corpus_ids(data)
+        n_copies = len(embeddings.pooled_statistics) if augmented else 1
         rows = torch.as_tensor(indices)
         with torch.inference_mode():
-            parts = [network.embedded(found.summary[n, rows]) for n in range(versions)]
-        self.embedding = torch.cat(parts).clone()
-        self.label = torch.tensor([material.labels[i] for i in indices]).repeat(versions)
-        self.speaker = torch.tensor([people[i][0] for i in indices]).repeat(versions)
-        self.corpus = torch.tensor([people[i][1] for i in indices]).repeat(versions)
-        mean, known = others_mean(self.embedding, self.speaker)
-        self.mean, self.known = mean, known.to(mean.dtype)
-        share = torch.ones(len(indices)) if shares is None else torch.tensor(shares, dtype=torch.float32)
-        self.share = (share / share.mean()).repeat(versions)
+            copies = [encoder.standardize(embeddings.pooled_statistics[copy, rows]) for copy in range(n_copies)]
+        self.embedding = torch.cat(copies).clone()
+        self.label = torch.tensor([data.labels[i] for i in indices]).repeat(n_copies)
+        self.speaker = torch.tensor([ids[i][0] for i in indices]).repeat(n_copies)
+        self.corpus = torch.tensor([ids[i][1] for i in indices]).repeat(n_copies)
+        mean, has_mean = leave_one_out_speaker_mean(self.embedding, self.speaker)
+        self.speaker_mean, self.has_speaker_mean = mean, has_mean.to(mean.dtype)
+        weight = torch.ones(len(indices)) if weights is None else torch.tensor(weights, dtype=torch.float32)
+        self.weight = (weight / weight.mean()).repeat(n_copies)
 
     @property
-    def label_of(self) -> list[int]:
-        """Each item's label."""
+    def item_labels(self) -> list[int]:
+        """Class of each item."""
         return self.label.tolist()
 
     def __len__(self) -> int:
         return len(self.label)
 
-    def __getitem__(self, place: int) -> EmbeddingBatch:
-        return self.__getitems__([place])
+    def __getitem__(self, index: int) -> EmbeddingBatch:
+        return self.__getitems__([index])
 
-    def __getitems__(self, places: Sequence[int]) -> EmbeddingBatch:
-        at = torch.as_tensor(places)
+    def __getitems__(self, indices: Sequence[int]) -> EmbeddingBatch:
+        rows = torch.as_tensor(indices)
         return {
-            "embedding": self.embedding[at], "mean": self.mean[at], "known": self.known[at],
-            "label": self.label[at], "corpus": self.corpus[at], "share": self.share[at],
-        }  # fmt: skip
+            "embedding": self.embedding[rows],
+            "speaker_mean": self.speaker_mean[rows],
+            "has_speaker_mean": self.has_speaker_mean[rows],
+            "label": self.label[rows],
+            "corpus": self.corpus[rows],
+            "weight": self.weight[rows],
+        }
 
 
-class HeadsModule(EmotionModule):
-    """The heads of a system whose trunk is left alone, fitted by L-BFGS.
+class LinearProbeTask(Task):
+    """Fit the linear heads of a frozen encoder.
 
-    Beside the mean loss stands ``training.weight_decay`` / 2 times the square of how far their weights are from where they began: nought, or a bundle's.
-    ``emotions``: as :class:`kanjo.train.tasks.base.WindowModule`'s. ``heard_seconds``: what computing the embeddings took.
+    Args:
+        data: Utterances, labels and recipe.
+        fold: Indices of training and validation utterances.
+        paths: Not used.
+        embeddings: The encoder's output for all utterances (None: computed, or read from the cache).
     """
 
-    emotions: Tensor | None
+    keeps_last_epoch: ClassVar[bool] = True
 
     def __init__(
         self,
-        system: System,
+        data: ExperimentData,
+        fold: Fold,
+        paths: TaskPaths | None = None,
+        embeddings: EncoderEmbeddings | None = None,
+    ) -> None:
+        super().__init__(data, fold, paths)
+        self.embeddings = embeddings
+
+    def initialize(self, emotion_model: EmotionModel) -> None:
+        """Set the heads to zero, then load a bundle's weights, or the encoder's pre-trained ones."""
+        for head in linear_heads(emotion_model.model):
+            for parameter in head.parameters():
+                nn.init.zeros_(parameter)
+        super().initialize(emotion_model)
+
+    def prepare(self, emotion_model: EmotionModel, *, resume: bool = False) -> None:
+        """Compute the embeddings, and the mean and deviation that standardize them."""
+        super().prepare(emotion_model, resume=resume)
+        embeddings = self._compute_embeddings(emotion_model)
+        if not self.recipe.init_from:  # a bundle's heads need the bundle's scale
+            train = embeddings.pooled_statistics[0, torch.as_tensor(self.fold.train)]
+            emotion_model.model.norm.set_statistics(train.mean(0), train.std(0, correction=0))
+
+    def datasets(self, emotion_model: EmotionModel) -> tuple[EmbeddingDataset, EmbeddingDataset]:
+        """Build the datasets of training embeddings, with augmented copies, and of validation embeddings."""
+        encoder, embeddings = cast(Encoder, emotion_model.model), self._compute_embeddings(emotion_model)
+        weights = self.sampling_weights()
+        train = EmbeddingDataset(encoder, embeddings, self.data, self.fold.train, augmented=True, weights=weights)
+        return train, EmbeddingDataset(encoder, embeddings, self.data, self.fold.validation)
+
+    def training_module(self, emotion_model: EmotionModel) -> LinearProbeModule:
+        """Build the Lightning module that fits the heads."""
+        seconds = self._compute_embeddings(emotion_model).seconds
+        return LinearProbeModule(
+            emotion_model, self.n_emotions, self.training, self.class_weights(), self.label_mask(), seconds
+        )
+
+    def data_loaders(
+        self, train: BatchDataset[Any], validation: BatchDataset[Any]
+    ) -> tuple[DataLoader[Any], DataLoader[Any]]:
+        """Build data loaders of one batch each."""
+        return (
+            build_data_loader(train, len(train), shuffle=False),
+            build_data_loader(validation, len(validation), shuffle=False),
+        )
+
+    def class_weights(self) -> Tensor | None:
+        """Weights (E,) of the emotions in the loss; sampling has the same effect here."""
+        balanced = self.training.balance in ("class_weights", "class_sampling")
+        return class_weights(self.data, self.fold) if balanced else None
+
+    def predict_logits(self, emotion_model: EmotionModel, dataset: BatchDataset[Any]) -> PredictedLogits:
+        """Predict the logits of embeddings, with and without the speakers' mean embeddings."""
+        embeddings, model = cast(EmbeddingDataset, dataset), emotion_model.model
+        enrolled_logits = None
+        with torch.inference_mode():
+            logits = model.classify(embeddings.embedding)
+            if emotion_model.speaker_size:
+                enrolled_logits = predict_enrolled_logits(model, embeddings.embedding, embeddings.speaker)
+        return PredictedLogits(logits, embeddings.label, embeddings.speaker, enrolled_logits)
+
+    def estimate_cost(self) -> Cost:
+        """Estimate the cost of computing the embeddings of all utterances and copies; fitting takes seconds."""
+        batch_size = self.training.batch_size
+        emotion_model = build_emotion_model(self.recipe, self.n_emotions).eval()
+        measured = WindowDataset(
+            self.data.audio_cache,
+            self.fold.train[: (N_MEASURED_STEPS + 1) * batch_size],
+            self.data.labels,
+            self.recipe.audio.window,
+        )
+        bf16 = use_bf16(self.training.precision)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loader = build_data_loader(measured, batch_size, shuffle=False)
+            step = measure_steps(lambda batch: emotion_model(batch["signal"]), loader)
+        n_steps = math.ceil(len(self.data.utterances) * (1 + self.training.n_augmented_copies) / batch_size)
+        return Cost(count_parameters(emotion_model), n_steps, step, n_steps * step / 60, peak_memory_mb())
+
+    def _compute_embeddings(self, emotion_model: EmotionModel) -> EncoderEmbeddings:
+        if self.embeddings is None:
+            self.embeddings = compute_embeddings(emotion_model, self.data)
+        return self.embeddings
+
+
+class LinearProbeModule(TrainingModule):
+    """Fits the heads of a frozen encoder by L-BFGS.
+
+    The loss has a penalty: ``training.weight_decay`` / 2 times the squared distance of the heads' weights from their
+    initial values, which are zero, or those of a bundle.
+
+    Args:
+        emotion_model: The model.
+        n_emotions: Number E of emotions.
+        training: The recipe's training section.
+        class_weights: Weights (E,) of the emotions in the loss.
+        label_mask: Emotions that each corpus has, bool (corpora, E); an utterance is only compared with these
+            (None: all).
+        preparation_seconds: Time that computing the embeddings took.
+    """
+
+    label_mask: Tensor | None
+
+    def __init__(
+        self,
+        emotion_model: EmotionModel,
         n_emotions: int,
-        training: TrainingSection,
+        training: TrainingConfig,
         class_weights: Tensor | None,
-        emotions: Tensor | None,
-        heard_seconds: float,
+        label_mask: Tensor | None,
+        preparation_seconds: float,
     ) -> None:
         super().__init__(n_emotions, training, class_weights)
-        assert isinstance(system.network, Encoder), "the recipe's section lets no other be frozen"
-        self.system, self.network, self.heard_seconds = system, system.network, heard_seconds
-        system.requires_grad_(False)
-        for head in heads_of(self.network):
+        self.emotion_model, self.model = emotion_model, cast(Encoder, emotion_model.model)
+        self.preparation_seconds = preparation_seconds
+        emotion_model.requires_grad_(False)
+        for head in linear_heads(self.model):
             head.requires_grad_(True)
-        self.register_buffer("emotions", emotions, persistent=False)
-        self._began = [head.weight.detach().clone() for head in heads_of(self.network)]
+        self.register_buffer("label_mask", label_mask, persistent=False)
+        self._initial_weights = [head.weight.detach().clone() for head in linear_heads(self.model)]
 
     def logits(self, batch: EmbeddingBatch) -> Tensor:
-        return self.network.classify(batch["embedding"])
+        """Compute logits (B, E) of embeddings, without speaker means."""
+        return self.model.classify(batch["embedding"])
 
     def training_step(self, batch: EmbeddingBatch, _: int) -> Tensor:
-        label, share = batch["label"], batch["share"]
+        """Compute the loss of both heads, with the penalty."""
+        labels, weight = batch["label"], batch["weight"]
         if self.class_weights is not None:
-            share = share * self.class_weights[label]
-        allowed = None if self.emotions is None else self.emotions[batch["corpus"]]
-        with torch.autocast(label.device.type, enabled=False):
-            targets = self.targets(label, allowed)
-
-            def told(logits: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
-                if allowed is not None:
-                    logits = logits.masked_fill(~allowed, -1e4)
-                return logits, (share * F.cross_entropy(logits, targets, reduction="none")).sum() / share.sum()
-
-            logits, plain = told(self.logits(batch), share)
-            loss = plain
-            if self.network.offset is not None and bool(batch["known"].any()):
-                knowing = self.network.classify(batch["embedding"], batch["mean"], torch.ones_like(batch["known"]))
-                loss = plain + told(knowing, share * batch["known"][:, 0])[1]
-            pairs = zip(heads_of(self.network), self._began, strict=True)
-            gone = sum((head.weight - began.to(head.weight)).square().sum() for head, began in pairs)
-            loss = loss + self.training_settings.weight_decay / 2 * gone
-        self._seen["train"].clear()  # a step of L-BFGS asks for the loss many times: the last is its last epoch's
-        self._note("train", plain, label, logits)
+            weight = weight * self.class_weights[labels]
+        label_mask = None if self.label_mask is None else self.label_mask[batch["corpus"]]
+        with torch.autocast(labels.device.type, enabled=False):
+            targets = self.targets(labels, label_mask)
+            logits = _mask_logits(self.logits(batch), label_mask)
+            plain_loss = loss = _weighted_cross_entropy(logits, targets, weight)
+            if self.model.offset is not None and bool(batch["has_speaker_mean"].any()):
+                every = torch.ones_like(batch["has_speaker_mean"])
+                enrolled_logits = self.model.classify(batch["embedding"], batch["speaker_mean"], every)
+                enrolled_logits = _mask_logits(enrolled_logits, label_mask)
+                enrolled_weight = weight * batch["has_speaker_mean"][:, 0]
+                loss = plain_loss + _weighted_cross_entropy(enrolled_logits, targets, enrolled_weight)
+            loss = loss + self.training_settings.weight_decay / 2 * self._squared_distance()
+        # L-BFGS evaluates the loss several times per step; the last one counts for the epoch.
+        self.clear_results("train")
+        self.add_results("train", plain_loss, labels, logits)
         return loss
 
     def configure_optimizers(self) -> Any:
-        trained = [p for p in self.parameters() if p.requires_grad]
+        """Build the L-BFGS optimizer of the heads."""
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         return torch.optim.LBFGS(
-            trained, 1.0, max_iter=_STEPS, history_size=_HISTORY, tolerance_change=1e-9, line_search_fn="strong_wolfe"
+            trained,
+            1.0,
+            max_iter=_ITERATIONS,
+            history_size=_HISTORY,
+            tolerance_change=1e-9,
+            line_search_fn="strong_wolfe",
         )
 
-
-def heads_of(network: Told) -> list[nn.Linear]:
-    """What tells emotions from an embedding, and from how far that is from its speaker's mean."""
-    return [head for head in (network.output, network.offset) if head is not None]
-
-
-def heads_task(
-    system: System, material: Material, fold: Fold, found: Heard | None = None
-) -> tuple[HeadsModule, Embeddings, Embeddings]:
-    """What is fitted of a frozen encoder's system, and what the encoder makes of training and validation utterances; ``found``: what it made of all, if known."""
-    network, training = system.network, material.recipe.training
-    assert isinstance(network, Encoder), "the recipe's section lets no other be frozen"
-    found = found or heard(system, material)
-    if not material.recipe.init:  # a bundle's heads tell emotions on the bundle's own scale
-        own = found.summary[0, torch.as_tensor(fold.train)]
-        network.norm.fit_statistics(own.mean(0), own.std(0, correction=0))
-    shares = shares_of(material, fold) if training.balance == "corpora" else None
-    weights = class_weights(material, fold) if training.balance in ("weights", "sampling") else None
-    emotions = emotions_of(material, fold) if training.masked else None
-    train = Embeddings(network, found, material, fold.train, varied=True, shares=shares)
-    module = HeadsModule(system, len(material.emotions), training, weights, emotions, found.seconds)
-    return module, train, Embeddings(network, found, material, fold.validation)
+    def _squared_distance(self) -> Tensor:
+        """Squared distance of the heads' weights from their initial values."""
+        pairs = zip(linear_heads(self.model), self._initial_weights, strict=True)
+        distances = [(head.weight - initial.to(head.weight)).square().sum() for head, initial in pairs]
+        return cast(Tensor, sum(distances))
 
 
-def settled(module: HeadsModule, heard: Embeddings, epochs: int) -> Encoder:
-    """The network with its heads fitted, where nothing of how they came there is kept."""
-    batch, optimiser = heard.__getitems__(range(len(heard))), module.configure_optimizers()
+def linear_heads(model: EmbeddingClassifier) -> list[nn.Linear]:
+    """The heads that classify an embedding, and its difference from the speaker's mean if the model has that head."""
+    return [head for head in (model.output, model.offset) if head is not None]
 
-    def loss() -> Tensor:
-        optimiser.zero_grad()
-        value = module.training_step(batch, 0)
-        value.backward()  # type: ignore[no-untyped-call]
-        return value
+
+def fit_lbfgs(module: LinearProbeModule, dataset: EmbeddingDataset, epochs: int) -> Encoder:
+    """Fit the heads without Lightning, checkpoints or logs, and return the model in evaluation mode."""
+    batch, optimizer = dataset.__getitems__(range(len(dataset))), module.configure_optimizers()
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = module.training_step(batch, 0)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
 
     for _ in range(epochs):
-        optimiser.step(loss)
-    return module.network.eval()
+        optimizer.step(closure)
+    return module.model.eval()
+
+
+def _mask_logits(logits: Tensor, label_mask: Tensor | None) -> Tensor:
+    return logits if label_mask is None else logits.masked_fill(~label_mask, MASKED_LOGIT)
+
+
+def _weighted_cross_entropy(logits: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
+    return (weight * F.cross_entropy(logits, targets, reduction="none")).sum() / weight.sum()

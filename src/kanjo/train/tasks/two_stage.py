@@ -1,4 +1,4 @@
-"""The first stage of a network of two: its deep CNN, finetuned on single segments; and finding what it has made."""
+"""Train a model of two stages: stage 1 its CNN on single segments, stage 2 what follows the CNN, on utterances."""
 
 from __future__ import annotations
 
@@ -6,143 +6,347 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from kanjo import files
-from kanjo.audio import Signal
 from kanjo.corpora.splits import Fold
 from kanjo.errors import RecipeError
-from kanjo.train.config.models import DcnnBlstmSection
-from kanjo.train.data.datasets import SegmentWindows, Windows, loader
-from kanjo.train.data.experiment_data import Material, class_weights, sides
-from kanjo.train.fit import predicted_logits
-from kanjo.train.models.pretrained_weights import digest, published_of, read_weights
-from kanjo.train.tasks.base import SegmentModule, System, deep_network, system_of
-from kanjo.train.trainer import Best, optimise
+from kanjo.train.config.models import DcnnBlstmConfig
+from kanjo.train.config.schema import Recipe
+from kanjo.train.config.training import AugmentConfig, TrainingConfig
+from kanjo.train.cost_estimate import Cost, count_parameters
+from kanjo.train.data.augmented_features import augmented_features
+from kanjo.train.data.datasets import BatchDataset, FeatureBatch, SegmentBatch, SegmentDataset, WindowDataset
+from kanjo.train.data.experiment_data import ExperimentData, class_weights, train_val_datasets
+from kanjo.train.data.loaders import build_data_loader
+from kanjo.train.data.segment_feature_cache import SegmentFeatureDataset, segment_feature_datasets
+from kanjo.train.hardware import use_bf16
+from kanjo.train.models.dcnn_blstm import DcnnBlstm
+from kanjo.train.models.emotion_model import EmotionModel, build_emotion_model
+from kanjo.train.models.pretrained_weights import weights_digest
+from kanjo.train.tasks.base import PredictedLogits, Task, TrainingModule, load_pretrained_weights, predict_in_batches
+from kanjo.train.tasks.end_to_end import EndToEndTask
+from kanjo.train.trainer import BestEpoch, TrainingPaths, run_trainer
 
 log = logging.getLogger("kanjo")
-FOLDER, EXTRACTOR = "finetune", "extractor.safetensors"
+
+
+class TwoStageTask(Task):
+    """Stage 2 on a frozen CNN: train what follows it, on features that are computed once."""
+
+    def initialize(self, emotion_model: EmotionModel) -> None:
+        """Load the CNN's weights from stage 1, or those that the recipe names."""
+        _initialize_cnn(self, emotion_model)
+
+    def datasets(self, emotion_model: EmotionModel) -> tuple[SegmentFeatureDataset, SegmentFeatureDataset]:
+        """Compute the segments' features, or read them from the cache.
+
+        Raises:
+            KanjoError: The cache can't be written.
+        """
+        if self.paths.segment_features is None:
+            raise RecipeError(f"{self.recipe.name} needs a folder for the features of its segments")
+        train, validation = segment_feature_datasets(
+            emotion_model,
+            train_val_datasets(self.data, self.fold),
+            self.paths.segment_features,
+            use_bf16(self.training.precision),
+        )
+        return train, validation
+
+    def training_module(self, emotion_model: EmotionModel) -> UtteranceHeadModule:
+        """Build the Lightning module that trains what follows the CNN."""
+        return UtteranceHeadModule(emotion_model.model.head, self.n_emotions, self.training, self.class_weights())
+
+    def predict_logits(self, emotion_model: EmotionModel, dataset: BatchDataset[Any]) -> PredictedLogits:
+        """Predict the logits of segment features."""
+        loader = build_data_loader(dataset, self.training.batch_size, shuffle=False)
+        return predict_in_batches(self.training_module(emotion_model), loader)
+
+    def estimate_cost(self) -> Cost:
+        """Not available for models of two stages."""
+        raise _no_estimate(self.recipe)
+
+
+class UnfrozenTwoStageTask(EndToEndTask):
+    """Stage 2 on a CNN that is trained further (``model.freeze: false``): train all layers together."""
+
+    def initialize(self, emotion_model: EmotionModel) -> None:
+        """Load the CNN's weights from stage 1, or those that the recipe names."""
+        _initialize_cnn(self, emotion_model)
+
+    def estimate_cost(self) -> Cost:
+        """Not available for models of two stages."""
+        raise _no_estimate(self.recipe)
+
+
+class SegmentCnnModule(TrainingModule):
+    """Stage 1: trains the CNN on segments that have the labels of their utterances.
+
+    Args:
+        emotion_model: The model.
+        n_emotions: Number E of emotions.
+        training: The recipe's stage1 section.
+        augment: The recipe's augment section.
+        class_weights: Weights (E,) of the emotions in the loss.
+    """
+
+    def __init__(
+        self,
+        emotion_model: EmotionModel,
+        n_emotions: int,
+        training: TrainingConfig,
+        augment: AugmentConfig,
+        class_weights: Tensor | None,
+    ) -> None:
+        super().__init__(n_emotions, training, class_weights)
+        self.extractor, self.augment = emotion_model.model.extractor, augment
+        # In a list, so that the layers that are not trained here are no part of this module and its checkpoints.
+        self._emotion_model = [emotion_model]
+
+    def on_fit_start(self) -> None:
+        """Move the layers that are not part of this module too."""
+        self._emotion_model[0].to(self.device)
+
+    def logits(self, batch: SegmentBatch) -> Tensor:
+        """Compute logits (B, E) of a batch that is not augmented."""
+        return self._segment_logits(*self._emotion_model[0].features(batch["signal"]), batch)
+
+    def training_logits(self, batch: SegmentBatch) -> tuple[Tensor, Tensor]:
+        """Augment a batch, and compute its logits and targets."""
+        features, frames = augmented_features(self._emotion_model[0], batch, self.augment)
+        return self._segment_logits(features, frames, batch), self.targets(batch["label"])
+
+    def _segment_logits(self, features: Tensor, frames: Tensor, batch: SegmentBatch) -> Tensor:
+        model: DcnnBlstm = self._emotion_model[0].model
+        # A clip that is sped up may have fewer segments than the original clip, whose segments were counted.
+        segment = torch.minimum(batch["segment"], model.segments.count(frames)[batch["row"]] - 1)
+        return self.extractor(model.images(features, batch["row"], segment))  # type: ignore[no-any-return]
+
+
+class UtteranceHeadModule(TrainingModule):
+    """Stage 2 on a frozen CNN: trains what follows the CNN, on precomputed segment features."""
+
+    def __init__(
+        self, head: nn.Module, n_emotions: int, training: TrainingConfig, class_weights: Tensor | None
+    ) -> None:
+        super().__init__(n_emotions, training, class_weights)
+        self.head = head
+
+    def logits(self, batch: FeatureBatch) -> Tensor:
+        """Compute logits (B, E) of a batch that is not augmented."""
+        return self.head(batch["features"].float(), batch["count"])[0]  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
-class Finetuned:
-    """The extractor's file, and how it did on the validation segments: truths (U,), probabilities (U, E), speakers (U,)."""
+class Stage1Paths:
+    """Files of stage 1.
+
+    Attributes:
+        training: Metrics, checkpoints and logs.
+        weights: The trained CNN, a safetensors file.
+    """
+
+    training: TrainingPaths
+    weights: Path
+
+
+@dataclass(frozen=True)
+class Stage1Result:
+    """The trained CNN, and its predictions for the S validation segments.
+
+    Attributes:
+        path: File of its weights.
+        best: The epoch that was kept.
+        labels: Classes (S,).
+        probabilities: Probabilities (S, E).
+        speakers: Speakers (S,).
+    """
 
     path: Path
-    best: Best
-    truths: tuple[int, ...]
+    best: BestEpoch
+    labels: tuple[int, ...]
     probabilities: tuple[tuple[float, ...], ...]
     speakers: tuple[str, ...]
 
 
-def finetune(
-    material: Material, fold: Fold, run: Path, *, resume: bool = False, threads: int = 0, progress: bool = False
-) -> Finetuned:
-    """Train the CNN in ``run/finetune`` so that each segment tells its utterance's emotion, and keep its best epoch.
+def train_stage1(
+    data: ExperimentData,
+    fold: Fold,
+    paths: Stage1Paths,
+    *,
+    resume: bool = False,
+    threads: int = 0,
+    progress: bool = False,
+) -> Stage1Result:
+    """Train the CNN on single segments, and keep its best epoch. Checkpoints are removed at the end.
 
-    Checkpoints (of three times the network's size, for the optimiser's sake) are removed when it is done. Raises RecipeError
-    for a recipe without a first stage, KanjoError for a folder that can't be written.
+    Args:
+        data: Utterances, labels and recipe.
+        fold: Indices of training and validation utterances.
+        paths: Where files are written.
+        resume: Go on from the last checkpoint, if there is one.
+        threads: Number of threads (0: torch's default).
+        progress: Show a progress bar.
+
+    Raises:
+        RecipeError: The recipe has no stage 1.
+        KanjoError: A file can't be written.
     """
-    recipe, training = material.recipe, material.recipe.finetune
-    if training is None or not isinstance(recipe.network, DcnnBlstmSection):
-        raise RecipeError(f"{recipe.name} has no finetuning stage: its recipe has no finetune section")
+    recipe, training = data.recipe, data.recipe.stage1
+    if training is None:
+        raise RecipeError(f"{recipe.name} has no stage 1; add a section 'stage1' to the recipe")
     if threads:
         torch.set_num_threads(threads)
     L.seed_everything(training.seed, verbose=False)
-    folder = run / FOLDER
-    system = system_of(recipe, len(material.emotions))
-    extractor = deep_network(system).extractor
-    read_weights(extractor, recipe.network.weights, published_of(recipe.network))
-    log.info(
-        "finetune: %s weights, %d parameters", recipe.network.weights, sum(p.numel() for p in extractor.parameters())
+    emotion_model = build_emotion_model(recipe, len(data.emotions))
+    cnn: nn.Module = emotion_model.model.extractor
+    load_pretrained_weights(cnn, recipe.model.weights, recipe.model.pretrained)
+    log.info("stage 1: %s weights, %d parameters", recipe.model.weights, count_parameters(cnn))
+    train, validation = _segment_datasets(emotion_model, data, fold)
+    weights = class_weights(data, fold) if training.balance == "class_weights" else None
+    module = SegmentCnnModule(emotion_model, len(data.emotions), training, recipe.augment, weights)
+    train_loader, validation_loader = _segment_loaders(train, validation, training)
+    best = run_trainer(
+        module,
+        train_loader,
+        validation_loader,
+        paths.training,
+        n_items=train.n_segments,
+        item_name="segments",
+        resume=resume,
+        progress=progress,
     )
-    train, validation = (SegmentWindows(part, segment_counts(system, part)) for part in sides(material, fold))
-    weights = class_weights(material, fold) if training.balance == "weights" else None
-    module = SegmentModule(system, len(material.emotions), training, recipe.augment, weights)
-    balanced = training.balance == "sampling"
-    batches = loader(train, train.items(training.batch_size), shuffle=True, seed=training.seed, balanced=balanced)
-    checks = loader(validation, validation.items(training.batch_size), shuffle=False)
-    best = optimise(
-        module, batches, checks, folder, items=train.n_segments, unit="segments", resume=resume, progress=progress
+    emotion_model.cpu()
+    predicted = predict_in_batches(module, validation_loader)
+    _save_cnn(paths.weights, cnn, data, fold, best)
+    shutil.rmtree(paths.training.checkpoints, ignore_errors=True)
+    return Stage1Result(
+        paths.weights,
+        best,
+        tuple(predicted.labels.tolist()),
+        tuple(tuple(row) for row in predicted.logits.softmax(1).tolist()),
+        _segment_speakers(data, validation),
     )
-    system.cpu()
-    logits, truths = predicted_logits(module, checks)
-    facts = {
-        "key": extractor_key(material, fold),
-        "recipe": recipe.name,
-        "validation_uar": f"{best.validation_uar:.6f}",
-    }
-    facts["minutes"] = f"{best.minutes:.6f}"
-    with files.written_whole(folder / EXTRACTOR) as temporary:
-        temporary.write_bytes(save({key: value.contiguous() for key, value in extractor.state_dict().items()}, facts))
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    speakers = [
-        material.rows[validation.windows.indices[place]].speaker_key
-        for place, segments in validation.groups
-        for _ in segments
-    ]
-    log.info(
-        "finetune: best epoch %d, validation UAR of segments %.1f %%, %.1f minutes",
-        best.epoch,
-        100 * best.validation_uar,
-        best.minutes,
-    )
-    shares = tuple(tuple(row) for row in logits.softmax(1).tolist())
-    return Finetuned(folder / EXTRACTOR, best, tuple(truths.tolist()), shares, tuple(speakers))
 
 
-def extractor_key(material: Material, fold: Fold) -> str:
-    """A digest of all that an extractor depends on: recordings, labels, speakers who train, and the recipe's parts for it."""
-    recipe = material.recipe
-    assert isinstance(recipe.network, DcnnBlstmSection)
-    parts = [getattr(recipe, name) for name in ("audio", "frontend", "augment", "finetune")]
+def stage1_key(data: ExperimentData, fold: Fold) -> str:
+    """Compute a digest of everything that the trained CNN depends on: recordings, labels, fold and recipe sections."""
+    recipe, model = data.recipe, _two_stage_config(data.recipe)
+    sections = [recipe.audio, recipe.features, recipe.augment, recipe.stage1]
     content = [
-        [part.model_dump(mode="json") if part else None for part in parts],
-        recipe.network.segment.model_dump(),
-        recipe.network.extractor_dropout,
-        digest(recipe.network.weights),
-        [material.pack.folder.name, material.emotions, material.labels, fold.train, fold.validation],
+        [section.model_dump(mode="json") if section else None for section in sections],
+        model.segment.model_dump(),
+        model.extractor_dropout,
+        weights_digest(model.weights),
+        [data.audio_cache.folder.name, data.emotions, data.labels, fold.train, fold.validation],
     ]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def find_extractor(material: Material, fold: Fold, run: Path) -> Path | None:
-    """The extractor that this recipe's first stage has made on this fold: in the run's folder, else in the newest beside it."""
-    key = extractor_key(material, fold)
-    return next((path for path in _candidates(run) if _facts_of(path).get("key") == key), None)
+def find_stage1_weights(data: ExperimentData, fold: Fold, candidates: Iterable[Path]) -> Path | None:
+    """Return the first of the files that stage 1 of this recipe has written on this fold (None: there is none)."""
+    key = stage1_key(data, fold)
+    return next((path for path in candidates if _read_metadata(path).get("key") == key), None)
 
 
-def minutes_of(extractor: Path) -> float:
-    """How long all epochs of the stage took that made an extractor; 0 where its file doesn't say."""
-    return float(_facts_of(extractor).get("minutes", 0))
+def stage1_minutes(weights: Path) -> float:
+    """Return how long stage 1 took that wrote a file of weights (0: unknown)."""
+    return float(_read_metadata(weights).get("minutes", 0))
 
 
-def segment_counts(system: System, windows: Windows) -> list[int]:
-    """How many segments each window has, unvaried."""
-    heard = [_heard(windows.pack.signal(index)[: windows.window]) for index in windows.indices]
-    frames = torch.tensor([system.frontend.n_frames(n) for n in heard])
-    return [int(n) for n in deep_network(system).segments.count(frames)]
+def count_segments(emotion_model: EmotionModel, windows: WindowDataset) -> list[int]:
+    """Count the segments of each window, without augmentation."""
+    lengths = []
+    for index in windows.indices:
+        nonzero = windows.audio_cache.signal(index)[: windows.window].nonzero()[0]
+        lengths.append(int(nonzero[-1]) + 1 if len(nonzero) else 0)
+    frames = torch.tensor([emotion_model.feature_extractor.n_frames(length) for length in lengths])
+    return [int(count) for count in emotion_model.model.segments.count(frames)]
 
 
-def _heard(signal: Signal) -> int:
-    place = signal.nonzero()[0]
-    return int(place[-1]) + 1 if len(place) else 0
+def _two_stage_config(recipe: Recipe) -> DcnnBlstmConfig:
+    if recipe.model.n_stages == 1:
+        raise RecipeError(f"{recipe.name}: model {recipe.model.type} has no stage 1")
+    return recipe.model  # type: ignore[return-value]  # the only model of two stages
 
 
-def _candidates(run: Path) -> Iterator[Path]:
-    own = run / FOLDER / EXTRACTOR
-    beside = [path for path in run.parent.glob(f"*/{FOLDER}/{EXTRACTOR}") if path != own]
-    yield from (path for path in (own, *sorted(beside, key=lambda path: -path.stat().st_mtime)) if path.is_file())
+def _initialize_cnn(task: Task, emotion_model: EmotionModel) -> None:
+    """Load the CNN's weights from stage 1, or those that the recipe names."""
+    config = task.recipe.model
+    source = str(task.paths.stage1_weights or config.weights)
+    load_pretrained_weights(emotion_model.model.extractor, source, config.pretrained)
 
 
-def _facts_of(path: Path) -> dict[str, str]:
+def _no_estimate(recipe: Recipe) -> RecipeError:
+    return RecipeError(f"{recipe.name} has two stages; the cost can only be estimated for models of one stage")
+
+
+def _save_cnn(path: Path, cnn: nn.Module, data: ExperimentData, fold: Fold, best: BestEpoch) -> None:
+    """Save the CNN's weights, with metadata that :func:`find_stage1_weights` and :func:`stage1_minutes` read."""
+    metadata = {
+        "key": stage1_key(data, fold),
+        "recipe": data.recipe.name,
+        "validation_uar": f"{best.validation_uar:.6f}",
+        "minutes": f"{best.minutes:.6f}",
+    }
+    state = {key: value.contiguous() for key, value in cnn.state_dict().items()}
+    with files.atomic_write(path) as temporary:
+        temporary.write_bytes(save(state, metadata))
+    uar_percent = 100 * best.validation_uar
+    log.info(
+        "stage 1: best epoch %d, validation UAR of segments %.1f %%, %.1f minutes",
+        best.epoch,
+        uar_percent,
+        best.minutes,
+    )
+
+
+def _segment_datasets(
+    emotion_model: EmotionModel, data: ExperimentData, fold: Fold
+) -> tuple[SegmentDataset, SegmentDataset]:
+    """Build the datasets of the segments of training and of validation windows."""
+    train, validation = train_val_datasets(data, fold)
+    return (
+        SegmentDataset(train, count_segments(emotion_model, train)),
+        SegmentDataset(validation, count_segments(emotion_model, validation)),
+    )
+
+
+def _segment_loaders(
+    train: SegmentDataset, validation: SegmentDataset, training: TrainingConfig
+) -> tuple[DataLoader[Any], DataLoader[Any]]:
+    """Build the data loaders of training and of validation segments."""
+    train_loader = build_data_loader(
+        train,
+        train.n_groups(training.batch_size),
+        shuffle=True,
+        seed=training.seed,
+        balance_classes=training.balance == "class_sampling",
+    )
+    return train_loader, build_data_loader(validation, validation.n_groups(training.batch_size), shuffle=False)
+
+
+def _segment_speakers(data: ExperimentData, segments: SegmentDataset) -> tuple[str, ...]:
+    return tuple(
+        data.utterances[segments.windows.indices[window]].speaker_key
+        for window, group in segments.groups
+        for _ in group
+    )
+
+
+def _read_metadata(path: Path) -> dict[str, str]:
+    """Metadata of a safetensors file; empty if it can't be read."""
     try:
         with safe_open(path, "pt") as content:
             return dict(content.metadata() or {})

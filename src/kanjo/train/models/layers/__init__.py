@@ -1,1 +1,1 @@
-"""Layers that several models share."""
+"""Layers that models are built from."""

@@ -1,4 +1,4 @@
-"""Features cut along time into overlapping segments, each resized to the square image that a deep CNN expects."""
+"""Split features along time into overlapping segments, and resize each to the square image that a deep CNN expects."""
 
 from __future__ import annotations
 
@@ -8,19 +8,29 @@ from torch import Tensor, nn
 
 
 def resize_matrix(n_in: int, n_out: int) -> Tensor:
-    """Bilinear resampling of ``n_in`` points to ``n_out`` as a matrix (n_out, n_in): antialiased, centres aligned.
+    """Compute the matrix (n_out, n_in) that resamples ``n_in`` points to ``n_out``: bilinear, antialiased.
 
-    It is what ``torch.nn.functional.interpolate`` does along one axis, read off an identity image.
+    It is the result of ``torch.nn.functional.interpolate`` along one axis of an identity matrix.
     """
     identity = torch.eye(n_in).reshape(1, 1, n_in, n_in)
     return F.interpolate(identity, (n_out, n_in), mode="bilinear", antialias=True)[0, 0]
 
 
-class Segments(nn.Module):
-    """Segments of ``frames`` frames every ``hop``, resized to ``size`` x ``size`` (Zhang et al. 2021: 64, 32, 227).
+class SegmentSplitter(nn.Module):
+    """Segments of ``frames`` frames every ``hop`` frames, resized to ``size`` x ``size``.
 
-    Only whole segments count, and an utterance's padding adds none: an utterance of V frames has
-    1 + max(0, V - frames) // hop of them, however long the window around it is.
+    Zhang et al. 2021 use 64, 32 and 227. Only complete segments count, and padding adds none: an utterance of V frames
+    has 1 + max(0, V - frames) // hop segments, whatever the length of the window.
+
+    Args:
+        n_mels: Number M of mel bands.
+        n_frames: Number T of frames in the window.
+        frames: Segment length in frames.
+        hop: Hop between segments in frames.
+        size: Height and width of the resized segments.
+
+    Raises:
+        ValueError: The window is shorter than a segment.
     """
 
     rows: Tensor
@@ -29,29 +39,39 @@ class Segments(nn.Module):
     def __init__(self, n_mels: int, n_frames: int, frames: int = 64, hop: int = 32, size: int = 227) -> None:
         super().__init__()
         if n_frames < frames:
-            raise ValueError(f"the window has {n_frames} frames, a segment {frames}; expected at least one segment")
+            raise ValueError(f"the window has {n_frames} frames; expected at least {frames}, the length of a segment")
         self.frames, self.hop = frames, hop
         self.n_segments = 1 + (n_frames - frames) // hop
         self.register_buffer("rows", resize_matrix(n_mels, size), persistent=False)
         self.register_buffer("columns", resize_matrix(frames, size), persistent=False)
 
-    def count(self, frames: Tensor) -> Tensor:
-        """Segments of utterances of so many frames: int64 (B,) -> (B,), from 1 to the window's number."""
-        return (1 + (frames - self.frames).clamp(min=0) // self.hop).clamp(max=self.n_segments)
+    def count(self, n_frames: Tensor) -> Tensor:
+        """Count the segments of utterances of ``n_frames`` frames: int64 (B,) -> (B,), at least 1."""
+        return (1 + (n_frames - self.frames).clamp(min=0) // self.hop).clamp(max=self.n_segments)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Every segment, padding's too: (B, C, M, T) -> (B, S, C, size, size)."""
-        taller = self.rows @ features  # (B, C, size, T)
-        cut = torch.stack([taller[..., self.hop * s : self.hop * s + self.frames] for s in range(self.n_segments)], 1)
-        return cut @ self.columns.T
+        """Compute all segments, including those of padding: (B, C, M, T) -> (B, S, C, size, size)."""
+        resized_rows = self.rows @ features  # (B, C, size, T)
+        starts = [self.hop * s for s in range(self.n_segments)]
+        segments = torch.stack([resized_rows[..., start : start + self.frames] for start in starts], 1)
+        return segments @ self.columns.T
 
-    def pick(self, features: Tensor, row: Tensor, segment: Tensor) -> Tensor:
-        """These segments of these items: features (G, C, M, T), row (B,), segment (B,) -> (B, C, size, size).
+    def select_segments(self, features: Tensor, row: Tensor, segment: Tensor) -> Tensor:
+        """Compute some segments only.
 
-        They come out with channels innermost (channels_last), as a CNN on a CPU wants them: the last product writes them so.
+        The result has the memory format ``channels_last``, which CNNs on a CPU need to be fast: the last matrix
+        product writes the channels as the innermost dimension.
+
+        Args:
+            features: Features of G items, (G, C, M, T).
+            row: Index of the item of each segment, (B,).
+            segment: Index of the segment in its item, (B,).
+
+        Returns:
+            Segments, (B, C, size, size).
         """
-        cut = features.unfold(3, self.frames, self.hop)[row, :, :, segment]  # (B, C, M, frames)
-        cut = cut @ self.columns.T  # (B, C, M, size)
-        b, c, m, size = cut.shape
-        images = self.rows @ cut.permute(0, 2, 3, 1).reshape(b, m, size * c)  # (B, size, size C)
+        segments = features.unfold(3, self.frames, self.hop)[row, :, :, segment]  # (B, C, M, frames)
+        segments = segments @ self.columns.T  # (B, C, M, size)
+        b, c, m, size = segments.shape
+        images = self.rows @ segments.permute(0, 2, 3, 1).reshape(b, m, size * c)  # (B, size, size C)
         return images.reshape(b, -1, size, c).permute(0, 3, 1, 2)

@@ -1,0 +1,99 @@
+"""The experiments of docs/benchmarks/accuracy.md, as commands of ``kanjo``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One row of the results.
+
+    Attributes:
+        name: Name of its JSON file and of its run folder.
+        section: Key of the page's section (``SECTIONS``).
+        system: Name of the system in the table.
+        command: What follows ``kanjo`` on the command line.
+    """
+
+    name: str
+    section: str
+    system: str
+    command: str
+
+
+#: Sections of the page, with their headings.
+SECTIONS = {
+    "ravdess": "RAVDESS (English), the six folds of EmoBox: 24 unseen speakers, 8 emotions, chance 12.5 %",
+    "nemo": "nEMO (Polish), leave one speaker out: 9 unseen speakers, 6 emotions, chance 16.7 %",
+    "korean": "Open emotional TTS corpus (Korean), leave one speaker out: 15 unseen speakers, 4 emotions, chance 25 %",
+    "cross": "Leave one corpus out: trained on two of RAVDESS, nEMO and the Korean corpus, tested on the third; "
+    "4 emotions, chance 25 %",
+    "default": "The default bundle: speaker_kfold, fold 1 of 5, 7 emotions, chance 14.3 %",
+}
+
+_NEMO = "--set corpora=[nemo] --set split.protocol=loso"
+_KOREAN = "--set corpora=[emotiontts] --set split.protocol=loso"
+_LEAVE_ONE_CORPUS_OUT = (
+    "--set corpora=[ravdess,nemo,emotiontts] --set split.protocol=leave_one_corpus_out "
+    "--set labels.include=[anger,happiness,neutral,sadness]"
+)
+#: Two layers of Whisper's encoder with all feed-forward units, as in the default bundle.
+_TWO_LAYERS = "--set model.layers=2 --set model.aggregation=all --set model.ffn_dim=1536"
+_BALANCED_CORPORA = "--set training.balance=corpus_class_sampling --set training.calibration=held_out_groups"
+#: The Korean corpus has 300 clips: small batches give enough steps. Training starts from the model of the fold of
+#: cross-mobilenet that was not trained on this corpus.
+_SMALL_CORPUS = (
+    "--set training.epochs=30 --set training.batch_size=8 --set init_from=runs/results/cross-mobilenet/fold-3"
+)
+
+
+def _baseline(section: str, feature_set: str, title: str, overrides: str, by_speaker: bool = False) -> Experiment:
+    """openSMILE functionals and a linear SVM."""
+    option = " --speaker-normalization" if by_speaker else ""
+    command = f"baseline {feature_set} mobilenet {overrides}".rstrip() + option
+    name = f"{section}-{feature_set}{'-speaker' if by_speaker else ''}"
+    system = f"openSMILE {title}, linear SVM{', each speaker standardized' if by_speaker else ''}"
+    return Experiment(name, section, system, command)
+
+
+EXPERIMENTS = [
+    _baseline("ravdess", "egemaps", "eGeMAPS", ""),
+    _baseline("ravdess", "egemaps", "eGeMAPS", "", by_speaker=True),
+    _baseline("ravdess", "compare", "ComParE 2016", ""),
+    _baseline("ravdess", "compare", "ComParE 2016", "", by_speaker=True),
+    _baseline("nemo", "egemaps", "eGeMAPS", _NEMO),
+    _baseline("nemo", "compare", "ComParE 2016", _NEMO),
+    _baseline("korean", "egemaps", "eGeMAPS", _KOREAN),
+    _baseline("korean", "compare", "ComParE 2016", _KOREAN),
+    _baseline("cross", "egemaps", "eGeMAPS", _LEAVE_ONE_CORPUS_OUT),
+    _baseline("cross", "compare", "ComParE 2016", _LEAVE_ONE_CORPUS_OUT),
+    Experiment("ravdess-cnn-lstm-2d-long", "ravdess", "cnn-lstm-2d-long", "crossval cnn-lstm-2d-long"),
+    Experiment("ravdess-mobilenet", "ravdess", "mobilenet", "crossval mobilenet"),
+    Experiment("ravdess-linear", "ravdess", "whisper-linear", "crossval whisper-linear"),
+    Experiment("ravdess-linear-two", "ravdess", "whisper-linear, two layers", f"crossval whisper-linear {_TWO_LAYERS}"),
+    Experiment("nemo-linear", "nemo", "whisper-linear", f"crossval whisper-linear {_NEMO}"),
+    Experiment(
+        "nemo-linear-two", "nemo", "whisper-linear, two layers", f"crossval whisper-linear {_NEMO} {_TWO_LAYERS}"
+    ),
+    Experiment("cross-mobilenet", "cross", "cross-corpus (mobilenet)", "crossval cross-corpus"),
+    Experiment(
+        "cross-linear-two",
+        "cross",
+        "whisper-linear, two layers",
+        f"crossval whisper-linear {_LEAVE_ONE_CORPUS_OUT} {_BALANCED_CORPORA} {_TWO_LAYERS}",
+    ),
+    Experiment(
+        "korean-linear-two", "korean", "whisper-linear, two layers", f"crossval whisper-linear {_KOREAN} {_TWO_LAYERS}"
+    ),
+    Experiment(
+        "korean-mobilenet",
+        "korean",
+        "mobilenet, pre-trained on RAVDESS and nEMO",
+        f"crossval mobilenet {_KOREAN} {_SMALL_CORPUS}",
+    ),
+    Experiment(
+        "default-crossval", "default", "default, float32, all five folds (48 unseen speakers)", "crossval default"
+    ),
+    Experiment("default", "default", "default bundle, int8 and fp16", "train default --fold 1"),
+]

@@ -1,0 +1,30 @@
+"""The list of commands in ``kanjo --help``, grouped by purpose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typer.core import TyperGroup
+
+PREDICT, TRAIN, CORPORA, TOOLS = "Predict", "Train", "Corpora", "Tools"
+_OTHERS = "Commands"
+
+
+class GroupedCommands(TyperGroup):
+    """A command whose ``--help`` lists its subcommands by their ``rich_help_panel``."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write one section per group."""
+        # Typer lists plain commands before groups of commands, so the order of the sections is set here.
+        groups: dict[str, list[tuple[str, Any]]] = {title: [] for title in (PREDICT, TRAIN, CORPORA, TOOLS, _OTHERS)}
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                panel = getattr(command, "rich_help_panel", None)
+                groups[panel if panel in groups else _OTHERS].append((name, command))
+        width = formatter.width - 6 - max(len(name) for group in groups.values() for name, _ in group)
+        for title, commands in groups.items():
+            if not commands:
+                continue
+            with formatter.section(title):
+                formatter.write_dl([(name, command.get_short_help_str(width)) for name, command in commands])

@@ -1,0 +1,228 @@
+"""Evaluation protocols: how the test sets of the folds are chosen."""
+
+from __future__ import annotations
+
+import csv
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kanjo.corpora.manifest import Utterance
+from kanjo.errors import CorpusError
+from kanjo.files import os_error_message
+
+Utterances = Sequence[Utterance]
+#: The name of each fold and the indices of its test utterances.
+TestSets = list[tuple[str, set[int]]]
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """Options of a split.
+
+    Attributes:
+        n_folds: Number of folds of ``speaker_kfold`` and ``speaker_dependent``.
+        seed: Seed of all random draws.
+        validation_fraction: Fraction of the training speakers (or utterances) that validate.
+        folds_file: EmoBox's folds: a CSV with the columns corpus, fold and utterance.
+        allow_shared_speakers: Accept a manifest whose split has a speaker in both train and test.
+    """
+
+    n_folds: int = 5
+    seed: int = 0
+    validation_fraction: float = 0.2
+    folds_file: Path | None = None
+    allow_shared_speakers: bool = False
+
+
+Protocol = Callable[[Utterances, SplitOptions], TestSets]
+
+TRAIN_WORDS = frozenset(["train", "training"])
+VALIDATION_WORDS = frozenset(["validation", "valid", "val", "dev"])
+TEST_WORDS = frozenset(["test", "eval", "evaluation"])
+
+#: EmoBox's folds (Ma et al. 2024, arXiv 2406.07162) for RAVDESS: the test actors of each fold.
+RAVDESS_FOLDS: tuple[tuple[str, ...], ...] = (
+    ("01", "11", "20", "21"),
+    ("04", "10", "12", "14"),
+    ("08", "09", "19", "23"),
+    ("03", "05", "07", "24"),
+    ("02", "15", "16", "18"),
+    ("06", "13", "17", "22"),
+)
+
+
+def leave_one_speaker_out(utterances: Utterances, options: SplitOptions) -> TestSets:
+    """Test on each speaker in turn."""
+    speakers = require_speakers(utterances, "loso")
+    return [(speaker, {i for i, row in enumerate(utterances) if row.speaker_key == speaker}) for speaker in speakers]
+
+
+def speaker_kfold(utterances: Utterances, options: SplitOptions) -> TestSets:
+    """Test on ``n_folds`` groups of whole speakers; corpora and sexes are spread evenly over the groups."""
+    speakers = require_speakers(utterances, "speaker_kfold")
+    n_folds = options.n_folds
+    if not 2 <= n_folds <= len(speakers):
+        raise CorpusError(f"speaker_kfold: n_folds is {n_folds}; expected 2 to {len(speakers)}, the number of speakers")
+    ordered = [key for group in _shuffle_speaker_groups(utterances, speakers, options.seed) for key in group]
+    groups = [set(ordered[k::n_folds]) for k in range(n_folds)]
+    return [
+        (f"{k} of {n_folds}", {i for i, row in enumerate(utterances) if row.speaker_key in group})
+        for k, group in enumerate(groups, 1)
+    ]
+
+
+def emobox(utterances: Utterances, options: SplitOptions) -> TestSets:
+    """Test on EmoBox's published folds: built in for RAVDESS, from ``folds_file`` for other corpora."""
+    if options.folds_file is not None:
+        return _read_folds_file(utterances, options.folds_file)
+    corpora = {row.corpus for row in utterances}
+    if corpora == {"ravdess"}:
+        return [
+            (f"EmoBox fold {k}", {i for i, row in enumerate(utterances) if row.speaker in actors})
+            for k, actors in enumerate(RAVDESS_FOLDS, 1)
+        ]
+    raise CorpusError(
+        f"emobox: only the folds of RAVDESS are built in, but the corpus is {', '.join(sorted(corpora))}; set "
+        "split.folds_file to a CSV with the columns corpus,fold,utterance (EmoBox publishes them, arXiv 2406.07162)"
+    )
+
+
+def speaker_dependent(utterances: Utterances, options: SplitOptions) -> TestSets:
+    """Test on ``n_folds`` random groups of utterances, stratified by emotion. The protocol of many original papers."""
+    n_folds = options.n_folds
+    if not 2 <= n_folds <= len(utterances):
+        raise CorpusError(
+            f"speaker_dependent: n_folds is {n_folds}; expected 2 to {len(utterances)}, the number of utterances"
+        )
+    order = stratified_order(utterances, range(len(utterances)), options.seed)
+    return [(f"{k + 1} of {n_folds}, speaker-dependent", set(order[k::n_folds])) for k in range(n_folds)]
+
+
+def manifest(utterances: Utterances, options: SplitOptions) -> TestSets:
+    """Test on the utterances that the ``split`` column of the manifest names."""
+    words = Counter(row.split.casefold() for row in utterances)
+    if not words.keys() & TRAIN_WORDS or not words.keys() & TEST_WORDS:
+        existing = ", ".join(word or "(empty)" for word in words)
+        raise CorpusError(
+            f"manifest: the split column contains {existing}; expected train, test and, optionally, validation"
+        )
+    return [("manifest", {i for i, row in enumerate(utterances) if row.split.casefold() in TEST_WORDS})]
+
+
+def leave_one_corpus_out(utterances: Utterances, options: SplitOptions) -> TestSets:
+    """Test on each corpus in turn; train on the others."""
+    corpora = list(dict.fromkeys(row.corpus for row in utterances))
+    if len(corpora) < 2:
+        raise CorpusError(f"leave_one_corpus_out: only one corpus ({', '.join(corpora)}); expected at least 2")
+    return [(f"tests on {name}", {i for i, row in enumerate(utterances) if row.corpus == name}) for name in corpora]
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    "leave_one_corpus_out": leave_one_corpus_out,
+    "emobox": emobox,
+    "loso": leave_one_speaker_out,
+    "manifest": manifest,
+    "speaker_dependent": speaker_dependent,
+    "speaker_kfold": speaker_kfold,
+}
+
+#: Names of earlier versions.
+RENAMED_PROTOCOLS = {
+    "random": "speaker_dependent",
+    "speakers-k": "speaker_kfold",
+    "cross-corpus": "leave_one_corpus_out",
+}
+
+
+def get_protocol(name: str) -> Protocol:
+    """Return the protocol with this name.
+
+    Raises:
+        CorpusError: The name is unknown or was renamed.
+    """
+    if name in RENAMED_PROTOCOLS:
+        raise CorpusError(f"protocol {name!r} was renamed; use {RENAMED_PROTOCOLS[name]!r}")
+    if name not in PROTOCOLS:
+        raise CorpusError(f"unknown protocol {name!r}; expected one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
+
+
+def require_speakers(utterances: Utterances, protocol: str) -> list[str]:
+    """Return the sorted keys of all speakers.
+
+    Raises:
+        CorpusError: An utterance has no speaker, or there is only one speaker.
+    """
+    n_without = sum(not row.speaker for row in utterances)
+    if n_without:
+        raise CorpusError(
+            f"{protocol}: {n_without} of {len(utterances)} utterances have no speaker; name the speakers in the "
+            "manifest, or use protocol speaker_dependent"
+        )
+    speakers = sorted({row.speaker_key for row in utterances})
+    if len(speakers) < 2:
+        raise CorpusError(f"{protocol}: only one speaker ({speakers[0]}); expected at least 2")
+    return speakers
+
+
+def stratified_order(utterances: Utterances, indices: Sequence[int], seed: int) -> list[int]:
+    """Shuffle indices and group them by emotion: every n-th of them is a stratified sample."""
+    rng = random.Random(seed)
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index in indices:
+        groups[utterances[index].emotion].append(index)
+    order: list[int] = []
+    for emotion in sorted(groups):
+        rng.shuffle(groups[emotion])
+        order += groups[emotion]
+    return order
+
+
+def balanced_speaker_order(utterances: Utterances, speakers: Sequence[str], seed: int) -> list[str]:
+    """Shuffle speakers so that corpora and sexes alternate: every prefix is balanced."""
+    rng = random.Random(seed)
+    keyed = [
+        ((position + 0.5) / len(group), rng.random(), key)
+        for group in _shuffle_speaker_groups(utterances, speakers, seed)
+        for position, key in enumerate(group)
+    ]
+    return [key for _, _, key in sorted(keyed)]
+
+
+def _shuffle_speaker_groups(utterances: Utterances, speakers: Sequence[str], seed: int) -> list[list[str]]:
+    """Group speakers by corpus and sex; shuffle each group."""
+    group_of_speaker = {row.speaker_key: (row.corpus, row.sex) for row in utterances}
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for key in speakers:
+        groups[group_of_speaker[key]].append(key)
+    rng = random.Random(seed)
+    for name in sorted(groups):
+        rng.shuffle(groups[name])
+    return [groups[name] for name in sorted(groups)]
+
+
+def _read_folds_file(utterances: Utterances, path: Path) -> TestSets:
+    columns = ("corpus", "fold", "utterance")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            header = reader.fieldnames or ()
+            if not set(columns) <= set(header):
+                raise CorpusError(
+                    f"{path}:1: the header is {', '.join(header) or 'empty'}; expected the columns {','.join(columns)}"
+                )
+            fold_names = {(row["corpus"], row["utterance"]): row["fold"] for row in reader}
+    except OSError as error:
+        raise CorpusError(f"can't read {path}: {os_error_message(error)}") from error
+    folds: dict[str, set[int]] = defaultdict(set)
+    for i, row in enumerate(utterances):
+        key = (row.corpus, Path(row.file).stem)
+        if key in fold_names:  # utterances that the file does not list train in all folds (CREMA-D has a single fold)
+            folds[fold_names[key]].add(i)
+    if not folds:
+        corpora = ", ".join(sorted({row.corpus for row in utterances}))
+        raise CorpusError(f"{path}: lists no utterance of {corpora}; set split.folds_file to the folds of this corpus")
+    return [(f"EmoBox fold {name}", folds[name]) for name in sorted(folds, key=lambda name: (len(name), name))]

@@ -1,0 +1,86 @@
+"""Create matplotlib figures and write them as PNG and SVG. Needs the extra ``evaluation``."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kanjo import files
+from kanjo.errors import KanjoError, requires_extra
+
+# Colors that color-blind readers can distinguish (Okabe and Ito 2008).
+BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#888888"
+COLORS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "^", "s", "x", "v", "+")
+LINE_STYLES = ("-", "--", "-.", ":")
+_DPI = 110
+
+
+class RenderedFigure(NamedTuple):
+    """A figure in both file formats."""
+
+    png: bytes
+    svg: bytes
+
+
+def require_matplotlib() -> None:
+    """Raise KanjoError if matplotlib is not installed; call this before a long computation that ends in figures."""
+    with requires_extra("evaluation", "figures need matplotlib"):
+        import matplotlib  # noqa: F401
+
+
+def create_figure(width: float, height: float, n_columns: int = 1, n_rows: int = 1) -> Any:
+    """Create a figure and its axes.
+
+    Args:
+        width: Width in inches.
+        height: Height in inches.
+        n_columns: Columns of axes.
+        n_rows: Rows of axes.
+
+    Returns:
+        The figure, and its axes as ``Figure.subplots`` returns them.
+
+    Raises:
+        KanjoError: matplotlib is not installed.
+    """
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(n_rows, n_columns)
+
+
+def render(figure: Any) -> RenderedFigure:
+    """Render a matplotlib figure as PNG and SVG."""
+    contents = []
+    for file_format in ("png", "svg"):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=file_format, dpi=_DPI)
+        contents.append(buffer.getvalue())
+    return RenderedFigure(*contents)
+
+
+def save_figure(figure: RenderedFigure, path: Path) -> None:
+    """Write one file; its suffix (.png or .svg) selects the format.
+
+    Raises:
+        KanjoError: Another suffix, or the file can't be written.
+    """
+    contents = {".png": figure.png, ".svg": figure.svg}
+    suffix = path.suffix.lower()
+    if suffix not in contents:
+        raise KanjoError(f"{path}: unknown image format; expected a file name that ends in .png or .svg")
+    with files.atomic_write(path) as temporary:
+        temporary.write_bytes(contents[suffix])
+
+
+def write_figures(folder: Path, figures: Mapping[str, RenderedFigure]) -> None:
+    """Write ``NAME.png`` and ``NAME.svg`` of each figure. Raises KanjoError."""
+    for name, figure in figures.items():
+        for suffix in (".png", ".svg"):
+            save_figure(figure, folder / f"{name}{suffix}")

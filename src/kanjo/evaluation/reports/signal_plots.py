@@ -1,0 +1,157 @@
+"""Figures of recordings and features: waveform, emotions over time, log-mel spectrograms, segments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kanjo import audio
+from kanjo.evaluation.reports.rendering import (
+    BLUE,
+    COLORS,
+    GRAY,
+    LINE_STYLES,
+    MARKERS,
+    RenderedFigure,
+    create_figure,
+    render,
+)
+from kanjo.inference.prediction import Prediction
+
+Signal = npt.NDArray[np.float32]
+
+_WAVEFORM_POINTS = 4000
+_ENVELOPE_POINTS = 1200
+#: The envelope is computed in blocks of 1 / this second.
+_ENVELOPE_BLOCKS_PER_S = 100
+_CHANNELS = ("static", "delta", "delta-delta")
+
+
+def plot_waveform(signal: Signal, rate: int, title: str) -> RenderedFigure:
+    """Plot samples (N,) at ``rate`` Hz.
+
+    Long signals are drawn as the minimum and the maximum of short blocks, so that no peak is lost.
+    """
+    figure, axes = create_figure(10, 2.8)
+    block_length = max(1, len(signal) // _WAVEFORM_POINTS)
+    blocks = signal[: len(signal) // block_length * block_length].reshape(-1, block_length)
+    seconds = np.arange(len(blocks)) * block_length / rate
+    axes.fill_between(seconds, blocks.min(1), blocks.max(1), color=BLUE, linewidth=0.6, edgecolor=BLUE)
+    axes.set_xlim(0, len(signal) / rate)
+    axes.set_ylim(-1.02, 1.02)
+    axes.set_xlabel("s")
+    axes.set_title(f"{title}, {len(signal) / rate:.2f} s at {rate} Hz", fontsize=9)
+    return render(figure)
+
+
+def plot_log_mels(features: Sequence[Signal], titles: Sequence[str], hop_s: float) -> RenderedFigure:
+    """Plot log-mel spectrograms (M, T) side by side; ``hop_s`` is the distance of two frames in seconds."""
+    figure, axes = create_figure(max(7.0, 3.2 * len(features)), 3.0, n_columns=len(features))
+    axes = np.atleast_1d(axes)
+    for column, feature, title in zip(axes, features, titles, strict=True):
+        n_mels, n_frames = feature.shape
+        extent = (0, n_frames * hop_s, 0, n_mels)
+        column.imshow(feature, origin="lower", aspect="auto", cmap="magma", extent=extent)
+        column.set_title(title, fontsize=9)
+        column.set_xlabel("s")
+    axes[0].set_ylabel("mel bin")
+    return render(figure)
+
+
+def plot_segments(segments: Sequence[Signal], max_segments: int = 12) -> RenderedFigure:
+    """Plot segments (C, M, T): one column for each segment, one row for each channel.
+
+    Args:
+        segments: The segments.
+        max_segments: Plot only so many, from the first one.
+    """
+    shown = segments[:max_segments]
+    channels = _CHANNELS[: shown[0].shape[0]]
+    figure, axes = create_figure(1.5 * len(shown) + 0.6, 1.5 * len(channels) + 0.4, len(shown), len(channels))
+    grid = np.asarray(axes).reshape(len(channels), len(shown))
+    # all segments share the color range of a channel
+    minima, maxima = np.stack(shown).min((0, 2, 3)), np.stack(shown).max((0, 2, 3))
+    for column, segment in enumerate(shown):
+        for row, channel in enumerate(channels):
+            cell = grid[row, column]
+            cell.imshow(segment[row], origin="lower", aspect="auto", cmap="magma", vmin=minima[row], vmax=maxima[row])
+            cell.set_xticks([])
+            cell.set_yticks([])
+            if column == 0:
+                cell.set_ylabel(channel)
+        grid[0, column].set_title(str(column + 1), fontsize=9)
+    return render(figure)
+
+
+def plot_timeline(prediction: Prediction, file: Path) -> RenderedFigure:
+    """Plot the waveform of a recording with its segments, and the probabilities of its windows below.
+
+    Args:
+        prediction: The prediction for the recording.
+        file: The recording.
+
+    Raises:
+        AudioError: The recording can't be read.
+    """
+    figure, (waveform_axes, probability_axes) = create_figure(12, 5, n_rows=2)
+    colors = {name: COLORS[n % len(COLORS)] for n, name in enumerate(prediction.probabilities)}
+    _draw_segments(waveform_axes, prediction, file, colors)
+    centers = [(window.start_s + window.end_s) / 2 for window in prediction.windows]
+    for n, (name, color) in enumerate(colors.items()):
+        probability_axes.plot(
+            centers,
+            [100 * window.probabilities[name] for window in prediction.windows],
+            color=color,
+            linestyle=LINE_STYLES[n // len(COLORS) % len(LINE_STYLES)],
+            linewidth=1,
+            marker=MARKERS[n % len(MARKERS)],
+            markersize=4,
+            label=name,
+        )
+    probability_axes.set_ylabel("probability, %")
+    probability_axes.set_xlabel("seconds")
+    probability_axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    for axes in (waveform_axes, probability_axes):
+        axes.set_xlim(0, max(prediction.duration_s, 0.01))
+    return render(figure)
+
+
+def _draw_segments(axes: Any, prediction: Prediction, file: Path, colors: dict[str, str]) -> None:
+    """Draw the waveform, and each segment as a colored area with its emotion."""
+    minima, maxima = _envelope(file, _ENVELOPE_POINTS)
+    seconds = (np.arange(len(minima)) + 0.5) * prediction.duration_s / len(minima)
+    axes.fill_between(seconds, minima, maxima, color=GRAY, linewidth=0)
+    limit = max(float(np.abs([minima, maxima]).max()), 1e-6)
+    for segment in prediction.segments:
+        if not segment.probabilities:  # silence
+            continue
+        axes.axvspan(segment.start_s, segment.end_s, color=colors.get(segment.label, GRAY), alpha=0.25, linewidth=0)
+        text = f"{segment.label}\n{segment.confidence:.0%}"
+        axes.text((segment.start_s + segment.end_s) / 2, 0.98 * limit, text, ha="center", va="top", fontsize=8)
+    axes.set_ylim(-limit, limit)
+    axes.set_ylabel("amplitude")
+
+
+def _envelope(file: Path, max_points: int) -> tuple[Signal, Signal]:
+    """Minima and maxima of at most ``max_points`` parts of a recording; memory does not grow with its length."""
+    minima, maxima = [], []
+    with audio.open_audio(file) as reader:
+        block_length = max(1, reader.native_rate // _ENVELOPE_BLOCKS_PER_S)
+        pending = np.zeros(0, np.float32)
+        for chunk in reader.blocks():
+            pending = np.concatenate([pending, chunk])
+            blocks = pending[: len(pending) // block_length * block_length].reshape(-1, block_length)
+            minima.append(blocks.min(1))
+            maxima.append(blocks.max(1))
+            pending = pending[blocks.size :]
+    if pending.size:
+        minima.append(pending.min(keepdims=True))
+        maxima.append(pending.max(keepdims=True))
+    block_minima, block_maxima = np.concatenate(minima), np.concatenate(maxima)
+    n_points = min(max_points, len(block_minima))
+    starts = np.linspace(0, len(block_minima), n_points, endpoint=False).astype(int)
+    return np.minimum.reduceat(block_minima, starts), np.maximum.reduceat(block_maxima, starts)

@@ -1,0 +1,111 @@
+"""Options of one prediction: what the caller requests, and the values that they resolve to for one bundle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from kanjo.bundle import BundleMetadata
+from kanjo.errors import KanjoError
+from kanjo.inference.speaker_profiles import SpeakerProfile, speaker_vector
+
+#: Shortest window and shortest recording, in seconds, for which a label is predicted.
+MIN_DURATION_S = 0.3
+#: Shortest distance between the starts of two windows, in seconds.
+MIN_HOP_S = 0.01
+
+
+class InferenceKeywords(TypedDict, total=False):
+    """The fields of :class:`InferenceOptions` as keyword arguments of the public methods."""
+
+    window_s: float | None
+    hop_s: float | None
+    min_confidence: float | None
+    language: str | None
+    speaker: SpeakerProfile | str | Path | None
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """Options of a prediction. ``None`` stands for the default value of the bundle.
+
+    Attributes:
+        window_s: Length of a window in seconds, at most the bundle's window.
+        hop_s: Seconds between the starts of two windows.
+        min_confidence: Confidence, 0 to 1, below which the label is "unsure".
+        language: ISO 639-1 code ("ko") of the spoken language. A language without training data causes a warning.
+        speaker: Profile of the speaker, the name of a stored profile, or the path of a profile file.
+    """
+
+    window_s: float | None = None
+    hop_s: float | None = None
+    min_confidence: float | None = None
+    language: str | None = None
+    speaker: SpeakerProfile | str | Path | None = None
+
+    def as_keywords(self) -> InferenceKeywords:
+        """Return the options as keyword arguments for the public methods."""
+        return InferenceKeywords(
+            window_s=self.window_s,
+            hop_s=self.hop_s,
+            min_confidence=self.min_confidence,
+            language=self.language,
+            speaker=self.speaker,
+        )
+
+
+@dataclass(frozen=True)
+class ResolvedOptions:
+    """Options of a prediction with one bundle: all defaults are filled in, and all values are valid.
+
+    Attributes:
+        window_length: Samples in a window, at the bundle's sample rate.
+        hop_length: Samples between the starts of two windows.
+        min_confidence: Confidence, 0 to 1, below which the label is "unsure".
+        language: Code of the spoken language, or "" if it is not given.
+        speaker: Input ``speaker`` of the graph, shape (D + 1,), or None without a speaker profile.
+    """
+
+    window_length: int
+    hop_length: int
+    min_confidence: float
+    language: str = ""
+    speaker: npt.NDArray[np.float32] | None = field(default=None, compare=False)
+
+
+def resolve_options(options: InferenceOptions, metadata: BundleMetadata) -> ResolvedOptions:
+    """Fill in the bundle's defaults and check all values.
+
+    Args:
+        options: The options that the caller requests.
+        metadata: Metadata of the bundle that makes the predictions.
+
+    Returns:
+        The options in samples at the bundle's sample rate.
+
+    Raises:
+        KanjoError: A value is out of range, or the bundle does not support the speaker profile.
+    """
+    window_s = metadata.window_s if options.window_s is None else options.window_s
+    if not MIN_DURATION_S <= window_s <= metadata.window_s:
+        raise KanjoError(
+            f"window of {window_s} s: expected {MIN_DURATION_S} s to {metadata.window_s} s, the window of this bundle"
+        )
+    default_hop_s = metadata.hop_s if options.window_s is None else window_s / 2
+    hop_s = default_hop_s if options.hop_s is None else options.hop_s
+    if not MIN_HOP_S <= hop_s <= window_s:
+        raise KanjoError(f"hop of {hop_s} s: expected {MIN_HOP_S} s to {window_s} s, the length of a window")
+    min_confidence = metadata.min_confidence if options.min_confidence is None else options.min_confidence
+    if not 0 <= min_confidence <= 1:
+        raise KanjoError(f"min_confidence of {min_confidence}: expected 0 to 1")
+    return ResolvedOptions(
+        window_length=round(window_s * metadata.sample_rate),
+        hop_length=round(hop_s * metadata.sample_rate),
+        min_confidence=min_confidence,
+        language=options.language or "",
+        speaker=speaker_vector(options.speaker, metadata),
+    )

@@ -1,0 +1,62 @@
+"""The error of a rejected request, and the JSON responses that report errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+
+class RequestError(Exception):
+    """A request that the service rejects.
+
+    Args:
+        status: HTTP status code.
+        code: Short machine-readable name of the error, such as ``busy``.
+        message: One line for the user.
+        headers: Additional response headers.
+    """
+
+    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers or {}
+
+
+def error_body(code: str, message: str, request_id: str) -> dict[str, Any]:
+    """Return the JSON body of an error response (see ``kanjo.server.schemas.ErrorResponse``)."""
+    return {"error": {"code": code, "message": message}, "request_id": request_id}
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Let the application report all errors as JSON."""
+    app.add_exception_handler(RequestError, _handle_request_error)
+    app.add_exception_handler(HTTPException, _handle_http_exception)
+    app.add_exception_handler(Exception, _handle_unexpected_error)
+
+
+async def _handle_request_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestError):
+        raise TypeError(f"expected RequestError, got {type(error).__name__}")
+    headers = dict(error.headers)
+    if error.status in (408, 413):  # The client is still sending.
+        headers["connection"] = "close"
+    return JSONResponse(error_body(error.code, error.message, request.state.request_id), error.status, headers)
+
+
+async def _handle_http_exception(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise TypeError(f"expected HTTPException, got {type(error).__name__}")
+    messages = {404: "this path does not exist", 405: "this path does not support the request method"}
+    message = messages.get(error.status_code, str(error.detail))
+    return JSONResponse(error_body("http_error", message, request.state.request_id), error.status_code, error.headers)
+
+
+async def _handle_unexpected_error(request: Request, error: Exception) -> Response:
+    """Return only the request id to the client; the log has the traceback."""
+    message = "an internal error occurred; the service log has the details under this request_id"
+    return JSONResponse(error_body("internal_error", message, request.state.request_id), 500)

@@ -1,0 +1,21 @@
+// The state that the modules of the page share.
+
+export const state = {
+  /** The bundle of the service, as `/v1/models` describes it. */
+  model: null,
+  /** Emotions of the bundle. */
+  labels: [],
+  /**
+   * All recordings: `blob` and its `url`, the service's `prediction`, the `envelope` of the waveform (or null),
+   * `corrections` (segment index -> label), and `isRecorded` (from the microphone).
+   */
+  recordings: [],
+  /** Index of the recording that is shown. */
+  selected: -1,
+};
+
+/** The CSS class with the color of a label. */
+export function labelClass(label) {
+  if (label === "silence" || label === "unsure") return "no-emotion";
+  return `emotion-${Math.max(0, state.labels.indexOf(label)) % 7}`;
+}

@@ -1,0 +1,58 @@
+"""kanjo plot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kanjo.train.config.loading import load_recipe
+from kanjo.train.features.spectrogram_images import log_mel_images, segment_images
+from tests.corpora_fixtures import make_tone, write_clip
+from tests.shell import run_kanjo
+
+
+def test_plot_draws_images_of_the_documented_size(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.wav", seconds=3.0)
+    mel = run_kanjo("plot", "mel", clip, "-o", tmp_path / "mel.png")
+    assert mel.returncode == 0 and mel.stderr == "128 mels x 251 frames\n"
+    assert mel.stdout == f"{tmp_path / 'mel.png'}\n"
+    segments = run_kanjo("plot", "segments", clip, "-o", tmp_path / "s.svg")
+    assert segments.returncode == 0 and segments.stderr == "8 segments of 3 x 64 x 64\n"
+    assert "<svg" in (tmp_path / "s.svg").read_text()
+    assert run_kanjo("plot", "wave", clip, "-o", tmp_path / "w.png").returncode == 0
+    for name in ("mel", "w"):
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_log_mel_image_of_a_tone_peaks_in_its_row() -> None:
+    recipe = load_recipe("cnn-lstm-2d", ["features.normalization=none"])
+    feature_extractor = recipe.features.build(recipe.audio.sample_rate)
+    signals = [make_tone(2.0, 300), make_tone(2.0, 3000)]
+    low, high = log_mel_images(feature_extractor, signals, recipe.audio.window)  # type: ignore[arg-type]
+    assert low.shape == (128, 251)
+    assert low[:, 20].argmax() < 20 < 60 < high[:, 20].argmax()
+    assert np.allclose(low[:, 100:], low.min())  # padding after two seconds
+
+
+def test_segment_images_have_the_size_of_the_segments() -> None:
+    recipe = load_recipe("dcnn-blstm-attention")
+    feature_extractor = recipe.features.build(recipe.audio.sample_rate)
+    images = segment_images(feature_extractor, make_tone(2.0, 300), 64, 32)  # type: ignore[arg-type]
+    assert {image.shape for image in images} == {(3, 64, 64)} and len(images) >= 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mel", "a.gif"), ".png or .svg"),
+        (("mel", "a.png", "--recipe", "cnn-lstm-1d"), "receives raw samples, no log-mel spectrogram"),
+        (("segments", "a.png", "--recipe", "cnn-lstm-2d"), "does not use segments"),
+    ],
+)
+def test_plot_that_is_not_possible_is_one_line(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    kind, output, *options = arguments
+    clip = write_clip(tmp_path / "a.wav")
+    result = run_kanjo("plot", kind, clip, "-o", tmp_path / output, *options)
+    assert result.returncode == 1 and message in result.stderr and len(result.stderr.splitlines()) == 1

@@ -1,0 +1,67 @@
+"""Models, health check, metrics, OpenAPI, and unknown paths."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+import kanjo
+from tests.server_fixtures import CLIP
+
+
+def test_models_describe_the_bundle(client: httpx.Client) -> None:
+    (model,) = client.get("/v1/models").json()["models"]
+    metadata = kanjo.load().metadata
+    assert model["name"] == metadata.name
+    assert model["labels"] == list(metadata.labels)
+    assert model["license"] == metadata.license
+    assert model["n_parameters"] == metadata.n_parameters
+    assert model["supports_enrollment"] is True
+
+
+def test_healthz_returns_ok(client: httpx.Client) -> None:
+    assert client.get("/healthz").json() == {"status": "ok"}
+
+
+def test_metrics_count_requests(client: httpx.Client) -> None:
+    client.post("/v1/predict", content=CLIP.read_bytes())
+    metrics = client.get("/metrics").text
+    assert re.search(r'kanjo_requests_total\{path="/v1/predict",status="200"\} [1-9]', metrics)
+    assert re.search(r"kanjo_audio_seconds_total [1-9]", metrics)
+    for name in (
+        "kanjo_request_duration_seconds_bucket",
+        "kanjo_requests_in_flight",
+        "kanjo_streams_in_flight",
+        "kanjo_batch_recordings_sum",
+    ):
+        assert name in metrics
+
+
+def test_openapi_describes_predict(client: httpx.Client) -> None:
+    schema = client.get("/openapi.json").json()
+    predict = schema["paths"]["/v1/predict"]["post"]
+    assert predict["requestBody"]["content"].keys() >= {"multipart/form-data", "audio/*"}
+    assert "429" in predict["responses"]
+    prediction = schema["components"]["schemas"]["PredictionResponse"]["properties"]
+    assert prediction["label"]["examples"] == ["happiness"]
+    assert prediction.keys() == kanjo.load().predict(CLIP).as_dict().keys()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/nope", "/page/../app.py", "/page/..%2fapp.py", "/page/%2e%2e/app.py", "/page/app", "/page/app.py"],
+)
+def test_unknown_path_returns_404(client: httpx.Client, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_wrong_method_returns_405(client: httpx.Client) -> None:
+    assert client.get("/v1/predict").status_code == 405
+
+
+def test_page_file_has_security_headers(client: httpx.Client) -> None:
+    response = client.get("/page/app.js")
+    assert response.headers["content-type"].startswith("text/javascript")
+    assert "script-src 'self'" in response.headers["content-security-policy"]
