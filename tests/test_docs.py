@@ -1,22 +1,53 @@
-"""The documentation is built, its links are whole, and what it names is there."""
+"""The documentation: links, navigation, generated pages, and the commands and code that the pages show."""
 
 from __future__ import annotations
 
+import itertools
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+import yaml
+
+from kanjo.cli import app
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+#: Texts whose links and examples are checked; not CHANGELOG.md, which names commands that were removed.
+TEXTS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE_COMMAND = re.compile(r"`(kanjo [a-z][^`]*)`")
+SHELL_WORDS = {"|", ">", "<", "&&"}
+#: Commands whose --set overrides are checked against the recipe.
+RECIPE_COMMANDS = ("train", "crossval", "ablate", "tune", "compare", "baseline")
+
+
+def page_id(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def code_blocks(path: Path, language: str) -> list[str]:
+    return [code for name, code in BLOCK.findall(path.read_text(encoding="utf-8")) if name == language]
+
+
+def heading_anchors(path: Path) -> set[str]:
+    """The anchors of a page, as Python-Markdown and GitHub make them from headings (they agree for these pages)."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", heading.lower()).strip()) for heading in headings}
 
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+def site_folder(tmp_path: Path) -> Path:
+    shutil.copytree(DOCS, tmp_path / "docs")
     shutil.copy(ROOT / "mkdocs.yml", tmp_path)
     return tmp_path
 
@@ -28,30 +59,212 @@ def build(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_site_is_built_and_asks_nobody_else(copy: Path) -> None:
-    done = build(copy)
-    assert done.returncode == 0, done.stdout + done.stderr
-    site = copy / "build" / "site"
+def test_site_build_strict_succeeds_and_loads_nothing_from_other_servers(site_folder: Path) -> None:
+    result = build(site_folder)
+    assert result.returncode == 0, result.stdout + result.stderr
     for page in PAGES:
-        built = site / ("index.html" if page.stem == "index" else f"{page.stem}/index.html")
-        text = built.read_text(encoding="utf-8")
-        loaded = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?://[^"]+)"', text)
-        assert not loaded, f"{page.name} loads {loaded}"
+        path = page.relative_to(DOCS).with_suffix("")
+        built = site_folder / "build" / "site" / (path.parent if path.stem == "index" else path) / "index.html"
+        loaded = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?://[^"]+)"', built.read_text("utf-8"))
+        assert not loaded, f"{page_id(page)} loads {loaded}"
 
 
-def test_a_broken_link_stops_the_build(copy: Path) -> None:
-    with (copy / "docs" / "index.md").open("a", encoding="utf-8") as stream:
+def test_site_build_with_broken_link_fails(site_folder: Path) -> None:
+    with (site_folder / "docs" / "index.md").open("a", encoding="utf-8") as stream:
         stream.write("\n[nowhere](nowhere.md)\n")
-    assert build(copy).returncode != 0
+    assert build(site_folder).returncode != 0
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
-def test_links_to_files_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-        if not target.startswith(("http://", "https://")):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+@pytest.mark.parametrize("page", TEXTS, ids=page_id)
+def test_page_links_lead_to_existing_files_and_headings(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target, anchor in re.findall(r"\]\((?!https?://)([^)#]*)#?([^)]*)\)", text):
+        path = page.parent / target if target else page
+        assert path.exists(), f"{target} does not exist"
+        assert not anchor or anchor in heading_anchors(path), f"{target} has no heading #{anchor}"
 
 
-def test_every_page_is_in_the_navigation() -> None:
-    named = re.findall(r"([\w-]+\.md)", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
-    assert sorted(named) == [page.name for page in PAGES]
+def test_navigation_contains_every_page_once() -> None:
+    navigation = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    named = re.findall(r"[\w/-]+\.md", str(navigation))
+    assert sorted(named) == [page.relative_to(DOCS).as_posix() for page in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_page_begins_with_title_and_purpose(page: Path) -> None:
+    title, blank, purpose, *_ = page.read_text(encoding="utf-8").splitlines()
+    assert title.startswith("# ") and not blank and purpose[0].isalpha()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_page_names_no_path_of_a_developer_machine(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert "../shared" not in text and "/work/" not in text and "/home/" not in text
+
+
+# ---------------------------------------------------------------------------------------------- generated pages
+
+
+def test_recipe_reference_is_up_to_date() -> None:
+    pytest.importorskip("pydantic", reason="recipes need the extra train")
+    spec = spec_from_file_location("make_recipe_reference", DOCS / "make_recipe_reference.py")
+    assert spec and spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = (DOCS / "reference" / "recipe.md").read_text(encoding="utf-8")
+    assert module.render_page() == page, "run: python docs/make_recipe_reference.py"
+
+
+def test_corpora_table_equals_output_of_corpus_list() -> None:
+    from kanjo.cli.corpus import _markdown
+
+    page = (DOCS / "reference" / "corpora.md").read_text(encoding="utf-8")
+    assert _markdown().strip() in page, "replace the table by the output of: kanjo corpus list --markdown"
+
+
+def test_platforms_page_names_every_environment_variable_of_kanjo() -> None:
+    sources = " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    page = (DOCS / "reference" / "platforms.md").read_text(encoding="utf-8")
+    public = set(re.findall(r"\bKANJO_(?:CORPORA|CACHE|WEIGHTS|SPEAKERS|TOKEN)\b", sources))
+    assert public == set(re.findall(r"\bKANJO_\w+", page))
+
+
+def test_python_page_names_every_public_name() -> None:
+    import kanjo
+
+    page = (DOCS / "reference" / "python.md").read_text(encoding="utf-8")
+    assert [name for name in kanjo.__all__ if name not in page and name != "__version__"] == []
+
+
+# ---------------------------------------------------------------------------------------------- commands
+
+
+def split_command(line: str) -> list[str]:
+    """The words of a command line up to the first pipe or redirection, without the program."""
+    words = shlex.split(line, comments=True)
+    end = next((i for i, word in enumerate(words) if word in SHELL_WORDS), len(words))
+    return words[1:end]
+
+
+def console_commands(path: Path) -> list[str]:
+    lines = [line for block in code_blocks(path, "console") for line in block.splitlines()]
+    return [line.removeprefix("$ ") for line in lines if line.startswith("$ kanjo ")]
+
+
+def check_command(words: list[str], complete: bool = True) -> None:
+    """Raise AssertionError for an unknown command or option, and for an option without value in a complete line."""
+    command: Any = typer.main.get_command(app)
+    words = list(words)
+    while hasattr(command, "commands"):
+        while words and words[0] in ("--debug", "--version", "-h", "--help"):
+            words.pop(0)
+        if not words:
+            return
+        name = words.pop(0)
+        assert name in command.commands, f"there is no command {name!r}"
+        command = command.commands[name]
+    options = {name: option for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    while words:
+        word = words.pop(0)
+        if not word.startswith("-") or word == "-":
+            continue
+        name, equals, _ = word.partition("=")
+        assert name in (*options, "-h", "--help"), f"{command.name} has no option {name}"
+        if not equals and name in options and not options[name].is_flag:
+            assert words or not complete, f"{command.name} {name} needs a value"
+            del words[:1]
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=page_id)
+def test_console_commands_name_existing_commands_and_options(page: Path) -> None:
+    for line in console_commands(page):
+        try:
+            check_command(split_command(line))
+        except AssertionError as error:
+            raise AssertionError(f"{line}: {error}") from None
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=page_id)
+def test_inline_commands_name_existing_commands_and_options(page: Path) -> None:
+    for line in INLINE_COMMAND.findall(page.read_text(encoding="utf-8")):
+        try:
+            check_command(split_command(line), complete=False)
+        except AssertionError as error:
+            raise AssertionError(f"{line}: {error}") from None
+
+
+def test_check_command_with_unknown_names_fails() -> None:
+    for line in ("kanjo hear x.wav", "kanjo predict --loud x.wav", "kanjo corpus audit ravdess", "kanjo predict --hop"):
+        with pytest.raises(AssertionError):
+            check_command(split_command(line))
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=page_id)
+def test_overrides_in_commands_are_valid_for_the_recipe(page: Path) -> None:
+    pytest.importorskip("pydantic", reason="recipes need the extra train")
+    from kanjo.train.config.loading import list_recipes, load_recipe
+
+    for line in [*console_commands(page), *INLINE_COMMAND.findall(page.read_text(encoding="utf-8"))]:
+        words = split_command(line)
+        overrides = [value for option, value in itertools.pairwise(words) if option == "--set"]
+        recipes = [word for word in words if word in list_recipes()]
+        if words[0] in RECIPE_COMMANDS and recipes:
+            load_recipe(recipes[0], overrides, corpus_root="corpora")
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=page_id)
+def test_yaml_examples_are_valid_recipes(page: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pydantic", reason="recipes need the extra train")
+    from kanjo.train.config.loading import load_recipe
+
+    for number, block in enumerate(code_blocks(page, "yaml")):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(block, encoding="utf-8")
+        load_recipe(str(path))
+
+
+# ---------------------------------------------------------------------------------------------- outputs and code
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def assert_same_output(output: str, shown: str) -> None:
+    """Compare words exactly and numbers approximately, because probabilities depend on the processor."""
+    assert _NUMBER.sub("#", output).split() == _NUMBER.sub("#", shown).split()
+    for value, expected in zip(_NUMBER.findall(output), _NUMBER.findall(shown), strict=True):
+        assert float(value) == pytest.approx(float(expected), abs=0.01 if "." in expected else 1)
+
+
+def shown_predictions(path: Path) -> list[tuple[str, str]]:
+    blocks = [block.partition("\n") for block in code_blocks(path, "console")]
+    return [
+        (first.removeprefix("$ "), rest)
+        for first, _, rest in blocks
+        if first.startswith("$ kanjo predict examples/") and rest.strip() and not rest.startswith("$ ")
+    ]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if shown_predictions(page)], ids=page_id)
+def test_predict_commands_print_the_shown_output(page: Path) -> None:
+    for line, shown in shown_predictions(page):
+        result = subprocess.run(
+            [sys.executable, "-m", "kanjo", *split_command(line)], capture_output=True, text=True, cwd=ROOT
+        )
+        assert result.returncode == 0, result.stderr
+        assert_same_output(result.stdout, shown)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if code_blocks(page, "python")], ids=page_id)
+def test_python_examples_run(page: Path, tmp_path: Path) -> None:
+    if page.name == "python.md":
+        pytest.importorskip("fastapi", reason="the service needs the extra serve")
+    shutil.copytree(ROOT / "examples" / "recordings", tmp_path / "examples" / "recordings")
+    builtin = Path("src", "kanjo", "bundle", "builtin", "default")
+    shutil.copytree(ROOT / builtin, tmp_path / builtin)
+    (tmp_path / "mine.csv").write_text("file,emotion,speaker\nexamples/recordings/calm-low.flac,calm,ana\n", "utf-8")
+    code = "\n".join(code_blocks(page, "python"))
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore::ResourceWarning", "-c", code], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip()
