@@ -27,7 +27,7 @@ def test_corpus_description_is_complete(name: str) -> None:
 def test_corpora_table_in_the_docs_is_up_to_date() -> None:
     from kanjo.cli.corpus import _markdown
 
-    page = Path(__file__).parents[2] / "docs" / "corpora.md"
+    page = Path(__file__).parents[2] / "docs" / "reference" / "corpora.md"
     assert _markdown() in page.read_text(encoding="utf-8"), "insert the output of: kanjo corpus list --markdown"
 
 

@@ -44,6 +44,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not chromium:
         pytest.skip("Chromium is not installed (Debian: apt install chromium)")
+    pytest.importorskip("playwright", reason="Playwright (extra dev-all) is not installed")
     from playwright.sync_api import sync_playwright
 
     microphone = tmp_path_factory.mktemp("microphone") / "voice.wav"

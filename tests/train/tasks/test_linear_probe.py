@@ -165,6 +165,7 @@ def test_embeddings_are_computed_again_after_a_change(
 ) -> None:
     _build(_load(tiny_corpora, ONE_COPY))
     caplog.set_level("INFO", "kanjo")
+    caplog.clear()  # another test may have left the log level at INFO
     _build(_load(tiny_corpora, ONE_COPY, change))
     assert sum("embeddings" in line for line in caplog.messages) == n_computed
 
