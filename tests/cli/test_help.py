@@ -97,3 +97,9 @@ def test_renamed_option_with_equals_sign_is_refused() -> None:
 def test_file_names_after_double_dash_are_not_options() -> None:
     result = run_kanjo("predict", "--", "--all")
     assert result.returncode == 1 and "--all" in result.stdout
+
+
+def test_kanjo_without_arguments_prints_the_help() -> None:
+    result = run_kanjo()
+    assert "Traceback" not in result.stderr
+    assert "predict" in result.stdout + result.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from kanjo.errors import KanjoError
 
@@ -44,7 +45,7 @@ def check_renamed(arguments: Sequence[str]) -> None:
         if name in RENAMED_COMMANDS:
             raise RenamedError(RENAMED_COMMANDS[name])
     words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--") else [word])]
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
         for name in (word, f"{word} {following}"):
             if name in RENAMED_OPTIONS:
                 raise RenamedError(RENAMED_OPTIONS[name])
