@@ -94,3 +94,38 @@ def test_render_page_formats_scores_and_leaves_out_empty_sections(results_page: 
     assert "| mobilenet, **with enrollment** | 50.0 [40.0, 62.5] |" in page
     assert "| no mixup | 58.0 | 1.0 | -2.0 | 0.5 |  |" in page
     assert "nEMO (Polish)" not in page
+
+
+def test_render_page_of_a_benchmark_lists_corpora_and_leaves_out_small_ones(
+    results_page: ModuleType, tmp_path: Path
+) -> None:
+    interval = {"value": 0.5, "low": 0.4, "high": 0.625}
+    scores = {"uar": interval, "accuracy": interval, "ece": 0.0312}
+    corpus = {
+        "corpus": "emovo",
+        "error": "",
+        "seconds": 31.2,
+        "speakers": 6,
+        "utterances": 588,
+        "emotions": ["anger", "neutral"],
+        "chance_uar": 0.5,
+        "omitted_utterances_of_training_speakers": 0,
+        "among_bundle_labels": {**scores, "uar": {"value": 0.25, "low": None, "high": None}},
+        "among_corpus_labels": scores,
+        "enrolled": {"1": scores, "2": scores},
+    }
+    corpora = [
+        {**corpus, "corpus": "esd", "utterances": 16, "enrolled": {}},
+        corpus,
+        {**corpus, "corpus": "ravdess", "omitted_utterances_of_training_speakers": 9, "enrolled": {"1": scores}},
+        {"corpus": "nemo", "error": "no data.tsv", "seconds": 0.1},
+    ]
+    content = {"labels": ["anger", "fear", "neutral"], "corpora": corpora, "command": "kanjo benchmark default"}
+    (tmp_path / "default-benchmark.json").write_text(json.dumps(content))
+    page = results_page.render_page(tmp_path)
+    cells = "50.0 % | 25.0 | 50.0 [40.0, 62.5] | 50.0 [40.0, 62.5] | 0.031 | 50.0 [40.0, 62.5]"
+    assert f"| emovo | 6 | 588 | 2 | {cells} | 50.0 [40.0, 62.5] |" in page
+    assert f"| ravdess | 6 | 588 | 2 | {cells} |  |" in page
+    assert "| ECE | 1 clip | 2 clips |" in page
+    assert "trained on: emovo. Not in the table, because it is too small: esd (16 utterances)." in page
+    assert "Command: `kanjo benchmark default` (94 s on two cores)." in page and "nemo" not in page

@@ -66,6 +66,10 @@ def run_experiment(experiment: Experiment) -> None:
     """Run an experiment, or resume it, and write its scores as JSON."""
     run = RUNS / experiment.name
     arguments = shlex.split(experiment.command)
+    if arguments[0] == "benchmark":
+        _kanjo([*arguments, "-o", str(run)])
+        _write_scores(experiment, collect_benchmark(run))
+        return
     if not (run / "scores.json").is_file():
         resume = ["--resume"] if arguments[0] in ("train", "crossval") else []
         _kanjo([*arguments, "-o", str(run), *resume])
@@ -74,12 +78,26 @@ def run_experiment(experiment: Experiment) -> None:
         bundles = DEFAULT_BUNDLE
         if not bundles.is_dir():
             _kanjo(["export", str(run), "-o", str(bundles), *EXPORT_OPTIONS])
-    content = {
-        **collect_scores(run, bundles),
-        "command": f"kanjo {experiment.command}",
-        "measured": time.strftime("%Y-%m-%d"),
-    }
+    _write_scores(experiment, collect_scores(run, bundles))
+
+
+def _write_scores(experiment: Experiment, scores: dict[str, Any]) -> None:
+    content = {**scores, "command": f"kanjo {experiment.command}", "measured": time.strftime("%Y-%m-%d")}
     (FOLDER / f"{experiment.name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def collect_benchmark(run: Path) -> dict[str, Any]:
+    """Collect the scores of a bundle on each corpus, as ``kanjo benchmark`` writes them, without confusion matrices."""
+    content = _read_json(run / "benchmark.json")
+    for corpus in content["corpora"]:
+        if corpus["error"]:
+            continue
+        for key in ("among_bundle_labels", "among_corpus_labels"):
+            corpus[key] = {name: corpus[key][name] for name in (*_SCORES_ENROLLED, "recalls")}
+        corpus["enrolled"] = {
+            n_clips: {name: scores[name] for name in _SCORES_ENROLLED} for n_clips, scores in corpus["enrolled"].items()
+        }
+    return content
 
 
 def collect_scores(run: Path, bundles: Path) -> dict[str, Any]:
@@ -116,7 +134,7 @@ def measure_latency_ms(bundle: Path) -> float:
     from kanjo.inference.recognizer import load
 
     recognizer = load(bundle, threads=1)
-    signal = np.random.default_rng(0).normal(0, 0.05, (1, recognizer.metadata.window)).astype(np.float32)
+    signal = np.random.default_rng(0).normal(0, 0.05, (1, recognizer.metadata.window_length)).astype(np.float32)
     durations_s = []
     for _ in range(_LATENCY_RUNS):
         started = time.perf_counter()

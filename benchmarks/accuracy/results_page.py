@@ -38,6 +38,17 @@ _EFFECTS_HEAD = [
     "| recipe | UAR % | std | difference | std | with enrollment |",
     "|---|---|---|---|---|---|",
 ]
+_BENCHMARK_HEAD = [
+    "| corpus | speakers | utterances | classes | chance | UAR %, all labels | UAR % | accuracy % | ECE | {clips} |",
+    "|---|---|---|---|---|---|---|---|---|{lines}|",
+]
+_BENCHMARK_NOTE = """`UAR %, all labels`: among the {n_labels} emotions of the bundle. The other scores are among the
+emotions that occur in the corpus: the probabilities of the other ones are set to zero and the rest is divided by its
+sum. The last columns: each speaker enrolled with so many clips, without their labels. Corpora that the bundle was not
+trained on: {unseen}. {omitted}
+"""
+#: A score of fewer utterances says too little.
+_MIN_UTTERANCES = 50
 #: Sections that also show the scores of each corpus.
 _BY_CORPUS = ("cross", "default")
 
@@ -107,6 +118,8 @@ def render_page(folder: Path) -> str:
 
 def _section(folder: Path, section: str, measured: list[tuple[Experiment, dict[str, Any]]]) -> list[str]:
     """The table of a section, with its note, robustness and commands."""
+    if section == "benchmark":
+        return [line for _, scores in measured for line in _benchmark(scores)]
     lines = [*_TABLE_HEAD]
     for experiment, scores in measured:
         lines.append(_row(experiment.system, scores, scores))
@@ -132,6 +145,38 @@ def _row(system: str, scores: dict[str, Any], model: dict[str, Any]) -> str:
     cells.append(f"{model['training_minutes']:.0f} min" if "training_minutes" in model else "")
     cells.append(f"{model['latency_ms']:.0f} ms" if "latency_ms" in model else "")
     return f"| {system} | {' | '.join(cells)} |"
+
+
+def _benchmark(scores: dict[str, Any]) -> list[str]:
+    """The table of a bundle on every corpus, as ``kanjo benchmark`` measures it."""
+    measured = [corpus for corpus in scores["corpora"] if not corpus["error"]]
+    corpora = [corpus for corpus in measured if corpus["utterances"] >= _MIN_UTTERANCES]
+    small = [f"{corpus['corpus']} ({corpus['utterances']} utterances)" for corpus in measured if corpus not in corpora]
+    clips = list(dict.fromkeys(n_clips for corpus in corpora for n_clips in corpus["enrolled"]))
+    names = {
+        "clips": " | ".join(f"{n} clip{'' if n == '1' else 's'}" for n in clips),
+        "lines": "|".join("---" for _ in clips),
+    }
+    lines = [line.format_map(names) for line in _BENCHMARK_HEAD]
+    for corpus in corpora:
+        plain, enrolled = corpus["among_corpus_labels"], corpus["enrolled"]
+        cells = [corpus["corpus"], corpus["speakers"], corpus["utterances"], len(corpus["emotions"])]
+        cells += [
+            f"{100 * corpus['chance_uar']:.1f} %",
+            format_interval(**corpus["among_bundle_labels"]["uar"], unit=""),
+        ]
+        cells += [format_interval(**plain[key], unit="") for key in ("uar", "accuracy")]
+        cells += [f"{plain['ece']:.3f}"]
+        cells += [format_interval(**enrolled[n]["uar"], unit="") if n in enrolled else "" for n in clips]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    unseen = [corpus["corpus"] for corpus in corpora if not corpus["omitted_utterances_of_training_speakers"]]
+    note = _BENCHMARK_NOTE.format(
+        n_labels=len(scores["labels"]),
+        unseen=", ".join(unseen) or "none",
+        omitted=f"Not in the table, because it is too small: {', '.join(small)}." if small else "",
+    )
+    seconds = sum(corpus["seconds"] for corpus in scores["corpora"])
+    return [*lines, "", note, f"Command: `{scores['command']}` ({seconds:.0f} s on two cores).", ""]
 
 
 def _note(folder: Path, section: str) -> list[str]:

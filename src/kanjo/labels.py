@@ -120,3 +120,53 @@ def map_emotion(word: str, mapping: Mapping[str, str]) -> str:
     """
     folded = _fold(word)
     return mapping[folded] if folded in mapping else canonical_emotion(word)
+
+
+#: How programs write a cell without a value.
+_MISSING = frozenset(["", "nan", "nat", "<na>", "na", "none", "null", "n/a", "#n/a"])
+
+
+class OwnClasses(dict[str, str]):
+    """A label map that keeps words outside the vocabulary as classes of their own, such as "stressed".
+
+    Known words get their emotion of the vocabulary. Other words become classes in the form that
+    :func:`map_emotion` compares: Unicode NFKC, without surrounding spaces, in lower case.
+
+    Attributes:
+        words: The words that were looked up, by class.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: dict[str, set[str]] = {}
+
+    def __contains__(self, folded: object) -> bool:
+        """Every word has a class, except the words for a missing value."""
+        return folded not in _MISSING
+
+    def __missing__(self, folded: str) -> str:
+        """Return the class of a word, and remember the word.
+
+        Raises:
+            CorpusError: The word is a label that kanjo gives to recordings without a prediction.
+        """
+        if folded in (UNSURE, SILENCE):
+            raise CorpusError(
+                f"label {folded!r} is reserved for recordings without a prediction; rename or remove this class"
+            )
+        emotion = ALIASES.get(folded, folded)
+        self.words.setdefault(emotion, set()).add(folded)
+        return emotion
+
+    def describe_merged(self) -> list[str]:
+        """Say which words were merged into one class."""
+        return [
+            f"{' and '.join(sorted(words))} are one class: {emotion}"
+            for emotion, words in sorted(self.words.items())
+            if len(words) > 1
+        ]
+
+
+def is_known_word(word: str) -> bool:
+    """Whether a word names an emotion of the vocabulary."""
+    return _fold(word) in ALIASES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -191,3 +192,36 @@ def test_find_recordings_ignores_links_and_other_files(tmp_path: Path) -> None:
     (tmp_path / "b" / ".hidden.wav").write_text("x")
     (tmp_path / "b" / "loop").symlink_to(tmp_path)
     assert list(audio.find_recordings(tmp_path)) == [expected]
+
+
+def test_find_recordings_skips_hidden_folders_and_copies_of_archives(tmp_path: Path) -> None:
+    for name in (
+        "a/b.wav",
+        "a/.ipynb_checkpoints/b-checkpoint.wav",
+        "__MACOSX/a/._b.wav",
+        "@eaDir/b.wav",
+        ".git/c.wav",
+    ):
+        write_clip(tmp_path / ".root" / name)
+    assert list(audio.find_recordings(tmp_path / ".root")) == [tmp_path / ".root" / "a" / "b.wav"]
+
+
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 0)() == 0, reason="root can read every folder")
+def test_find_recordings_unreadable_folder_calls_on_error(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a" / "b.wav")
+    (tmp_path / "a").chmod(0)
+    errors: list[OSError] = []
+    try:
+        assert list(audio.find_recordings(tmp_path, errors.append)) == [] and len(errors) == 1
+    finally:
+        (tmp_path / "a").chmod(0o700)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "m4a"])
+def test_load_git_lfs_pointer_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 72862\n")
+    with pytest.raises(AudioError, match="a Git LFS pointer, not the recording; run 'git lfs pull'"):
+        audio.load(path)
+    with pytest.raises(AudioError, match="<bytes>: a Git LFS pointer"):
+        audio.open_audio(path.read_bytes())

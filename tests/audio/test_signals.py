@@ -26,7 +26,10 @@ def test_slice_signal_returns_the_part_between_two_times() -> None:
     assert audio.slice_signal(signal, 10, None, None, "a.wav") is signal
 
 
-@pytest.mark.parametrize(("start_s", "end_s"), [(-1.0, 2.0), (2.0, 2.0), (3.0, 2.0), (5.0, 11.0)])
+@pytest.mark.parametrize(
+    ("start_s", "end_s"),
+    [(-1.0, 2.0), (2.0, 2.0), (3.0, 2.0), (5.0, 11.0), (np.nan, 2.0), (0.0, np.inf), (-np.inf, 2.0)],
+)
 def test_slice_signal_outside_the_signal_raises(start_s: float, end_s: float) -> None:
     with pytest.raises(AudioError, match="a.wav: part from .* expected a part within 0 to 10.00 s"):
         audio.slice_signal(np.zeros(100, np.float32), 10, start_s, end_s, "a.wav")
@@ -44,6 +47,17 @@ def test_to_sample_matrix_other_arrays_raise(signal: np.ndarray) -> None:
         AudioError, match=r"a: array of shape .* expected float or int16 samples \(N,\) or \(N, channels\)"
     ):
         audio.to_sample_matrix(signal, "a")
+
+
+@pytest.mark.parametrize("shape", [(1, 400), (2, 400)])
+def test_to_sample_matrix_channels_first_raises(shape: tuple[int, int]) -> None:
+    with pytest.raises(AudioError, match=rf"a: shape .* is 400 channels of {shape[0]} samples; .* Transpose"):
+        audio.to_sample_matrix(np.zeros(shape, np.float32), "a")
+
+
+def test_to_sample_matrix_short_signals_of_a_few_channels_are_accepted() -> None:
+    for shape in ((1, 8), (2, 2), (64, 64)):
+        assert audio.to_sample_matrix(np.zeros(shape, np.float32), "a").shape == shape
 
 
 def test_check_finite_names_the_position_in_the_recording() -> None:

@@ -57,6 +57,15 @@ def test_embed_writes_npy(clips: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(vectors[1], [*expected.probabilities.values(), *expected.embedding], atol=1e-5)
 
 
+def test_embed_with_emotions_writes_their_probabilities(clips: Path, tmp_path: Path) -> None:
+    clip = clips / "calm-low.flac"
+    assert run_kanjo("embed", clip, "-o", tmp_path / "v.npy", "--emotions", "anger,sad").returncode == 0
+    expected = kanjo.load().predict(clip, emotions=("anger", "sadness"))
+    assert expected.embedding is not None
+    (vector,) = np.load(tmp_path / "v.npy", allow_pickle=False)
+    np.testing.assert_allclose(vector, [*expected.probabilities.values(), *expected.embedding], atol=1e-5)
+
+
 def test_embed_into_an_unknown_format_is_a_usage_error(clips: Path, tmp_path: Path) -> None:
     result = run_kanjo("embed", clips, "-o", tmp_path / "v.pickle")
     assert result.returncode == 2 and "ends in .parquet or .npy" in result.stderr.replace("\n", " ")
@@ -74,6 +83,13 @@ def test_listen_to_a_file_equals_predict() -> None:
     assert lines[-1]["probabilities"] == pytest.approx(expected.as_dict()["probabilities"], abs=1e-5)
     short = run_kanjo("listen", "--from", TWO_EMOTIONS, "--seconds", "5", "--hop", "0.5", "--min-confidence", "0.95")
     assert short.returncode == 0 and "unsure" in short.stdout and re.search(r"5\.[01]", short.stdout)
+
+
+def test_listen_with_emotions_chooses_among_them() -> None:
+    result = run_kanjo("listen", "--from", TWO_EMOTIONS, "--format", "jsonl", "--emotions", "anger,neutral")
+    for line in result.stdout.splitlines():
+        assert set(json.loads(line)["probabilities"]) == {"anger", "neutral"}
+    assert run_kanjo("listen", "--from", TWO_EMOTIONS, "--emotions", "anger").returncode == 1
 
 
 def test_listen_without_a_microphone_is_one_line() -> None:

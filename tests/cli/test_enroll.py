@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,13 @@ def profiles_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_enroll_lists_predicts_and_removes_a_speaker() -> None:
+def test_enroll_lists_predicts_and_removes_a_speaker(profiles_folder: Path) -> None:
     result = run_kanjo("enroll", "Ana B", *CLIPS)
     assert result.returncode == 0, result.stderr
     assert f"Ana B: {len(CLIPS)} recordings" in result.stdout
     assert "Ana B" in run_kanjo("enroll", "--list").stdout
+    path = profiles_folder / "Ana B.json"  # the synthetic recordings differ too little for a weight
+    path.write_text(json.dumps({**json.loads(path.read_text()), "weight": 0.5}))
     without, with_profile = (
         run_kanjo("predict", CLIPS[0], "-f", "csv", *options) for options in ((), ("--speaker", "Ana B"))
     )
@@ -47,7 +50,25 @@ def test_enroll_with_output_writes_the_file_only(tmp_path: Path, profiles_folder
 def test_enroll_one_recording_recommends_more() -> None:
     result = run_kanjo("enroll", "ana", CLIPS[0])
     assert result.returncode == 0
-    assert f"at least {speaker_profiles.RECOMMENDED_CLIPS} recordings" in " ".join(result.stderr.split())
+    message = " ".join(result.stderr.split())
+    assert "1 recording with 4.2 s of speech; 5 to 20 recordings with at least 10 s are better" in message
+    assert "the profile has no weight yet" in message
+
+
+def test_enroll_similar_recordings_says_that_they_lack_emotions() -> None:
+    result = run_kanjo("enroll", "ana", *CLIPS)
+    assert "weight 0.00" in result.stdout
+    assert "the recordings differ little in emotion; add recordings with other emotions" in " ".join(
+        result.stderr.split()
+    )
+
+
+def test_evaluate_enrollment_clips_scores_with_enrollment(tiny_corpora: Path) -> None:
+    result = run_kanjo(
+        "evaluate", "default", tiny_corpora / "ravdess", "--enrollment-clips", "2", "-s", "--include-training-speakers"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "with enrollment" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_help_lists_commands_in_groups() -> None:
     text = run_kanjo("--help").stdout
     titles = re.findall(r"^(\w+):$", text, re.M)
     assert titles == ["Options", "Predict", "Train", "Corpora", "Tools"]
-    assert re.search(r"^Train:\n  train .*\n  crossval ", text, re.M)
+    assert re.search(r"^Train:\n  finetune .*\n  train .*\n  crossval ", text, re.M)
     assert re.search(r"^Corpora:\n  corpus ", text, re.M)
 
 

@@ -40,6 +40,18 @@ def test_predict_writes_every_format_for_every_kind_of_input(tiny_run: Path, cli
     assert json.loads(result.stdout)[0]["file"] == "<stdin>"
 
 
+def test_predict_with_emotions_writes_their_columns(tiny_run: Path, clips: Path) -> None:
+    result = run_kanjo("predict", clips, "-m", tiny_run, "-f", "csv", "--emotions", "sad,happy")
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert list(rows[0])[6:-2] == ["happiness", "sadness"]
+    for row in rows:
+        assert row["emotion"] in ("happiness", "sadness")
+        assert float(row["happiness"]) + float(row["sadness"]) == pytest.approx(1, abs=2e-6)
+    result = run_kanjo("predict", clips, "-m", tiny_run, "--emotions", "sad,hapy")
+    assert result.returncode == 1
+    assert result.stderr.startswith("kanjo: unknown emotion 'hapy' (did you mean happiness?)")
+
+
 def test_predict_bad_inputs_get_rows_and_the_rest_continues(tiny_run: Path, clips: Path, tmp_path: Path) -> None:
     (clips / "text.wav").write_text("Dear diary, no audio here")
     (clips / "empty.wav").write_bytes(b"")

@@ -67,13 +67,24 @@ def test_part_file_without_resume_is_refused_and_kept(tmp_path: Path) -> None:
     assert part.read_text() == "file,start\n"
 
 
-@pytest.mark.parametrize(("form", "content"), [("csv", "file,start\n"), ("jsonl", '{"other": 1}\n')])
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [("csv", "file,start\n"), ("jsonl", '{"other": 1}\n'), ("jsonl", '{"file": "a", "probabilities": 1}\n')],
+)
 def test_part_file_with_other_content_is_refused_and_kept(form: str, content: str, tmp_path: Path) -> None:
     part = tmp_path / f"out.{form}.part"
     part.write_text(content)
     with pytest.raises(KanjoError, match=f"does not contain predictions of this bundle as {form}"):
         ResumableWriter(tmp_path / f"out.{form}", form, LABELS, resume=True)
     assert part.read_text() == content
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_resume_with_other_emotions_is_refused(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"out.{form}"
+    write(path, form, PREDICTIONS[:2])
+    with pytest.raises(KanjoError, match="or has other emotions"):
+        ResumableWriter(path, form, ("anger", "neutral", "sadness"), resume=True)
 
 
 def test_resume_of_a_complete_file_appends_new_recordings(tmp_path: Path) -> None:

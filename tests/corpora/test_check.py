@@ -118,3 +118,33 @@ def test_plot_corpus_returns_a_png(tmp_path: Path) -> None:
 
     report = check_corpus("ravdess", corpora_fixtures.make_ravdess(tmp_path, actors=3))
     assert plot_corpus(report.files, report.utterances).png.startswith(b"\x89PNG")
+
+
+def test_check_corpus_lists_parts_that_are_not_within_their_recording(tmp_path: Path) -> None:
+    corpora_fixtures.write_clip(tmp_path / "a.wav", seconds=1.0)
+    spans = ["0.5,99", "-1,0.5", "0.8,0.2", "0,inf", "2,", "0,1.005", "nan,0.5"]
+    lines = (f"a.wav,{'sad' if n % 2 else 'angry'},{span}" for n, span in enumerate(spans))
+    (tmp_path / "t.csv").write_text("file,emotion,start,end\n" + "\n".join(lines))
+    for decode in (True, False):
+        report = check_corpus("own", tmp_path / "t.csv", decode=decode)
+        assert not report.ok and _values(report)["unusable recordings"] == "5"
+        assert [problem for _, problem in report.unusable] == [
+            "end_s is 99, but the recording ends at 1.00 s",
+            "start_s is -1; expected at least 0",
+            "start_s is 0.8 and end_s is 0.2; expected an end after the start",
+            "end_s is inf; expected seconds, such as 1.5, or an empty cell",
+            "start_s is 2, but the recording ends at 1.00 s",
+        ]
+
+
+def test_check_corpus_listed_recordings_are_not_extra_in_any_spelling(tmp_path: Path) -> None:
+    corpora_fixtures.write_clips(tmp_path, "a.wav", "wav/b.wav", "wav/.ipynb_checkpoints/b-checkpoint.wav", "c.wav")
+    (tmp_path / "t.csv").write_text(f"file,emotion\n./a.wav,sad\n{tmp_path}/wav/b.wav,angry\n")
+    assert check_corpus("own", tmp_path / "t.csv").extra == ("c.wav",)
+
+
+def test_check_corpus_git_lfs_pointer_is_named(tmp_path: Path) -> None:
+    corpora_fixtures.write_clips(tmp_path, "angry/a.wav", "sad/b.wav")
+    (tmp_path / "sad" / "b.wav").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 72862\n")
+    ((file, problem),) = check_corpus("own", tmp_path).unusable
+    assert file == "sad/b.wav" and problem.startswith("a Git LFS pointer, not the recording; run 'git lfs pull'")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -7,29 +9,40 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kanjo.corpora import COLUMNS, Manifest, Utterance, manifest_to_csv, read_manifest, write_manifest
+from kanjo.corpora.words import is_missing
+from kanjo.errors import CorpusError
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20).map(str.strip)
-_UTTERANCE = st.builds(
-    Utterance,
-    corpus=_TEXT.filter(bool),
-    file=_TEXT.filter(bool),
-    emotion=st.sampled_from(["anger", "neutral"]),
-    labels_raw=_TEXT.filter(bool),
-    speaker=_TEXT,
-    sex=_TEXT,
-    language=_TEXT,
-    text=_TEXT,
-    start_s=st.none() | st.floats(0, 1e4),
-    end_s=st.none() | st.floats(0, 1e4),
-    split=_TEXT,
-)
+_TEXT = _TEXT.map(lambda text: unicodedata.normalize("NFC", text)).map(str.strip)
+_WORD = _TEXT.filter(lambda word: not is_missing(word) and word != "NA")
+_PATH = _WORD.filter(lambda path: not {"\\", "/", "."} & set(path)).map(lambda name: f"wav/{name}.wav")
+_SPLIT = st.sampled_from(["train", "validation", "test"])
+
+
+def _utterances(split: st.SearchStrategy[str]) -> st.SearchStrategy[Utterance]:
+    return st.builds(
+        Utterance,
+        corpus=_WORD,
+        file=_PATH,
+        emotion=st.sampled_from(["anger", "neutral"]),
+        labels_raw=_WORD,
+        speaker=st.just("") | _WORD,
+        sex=st.sampled_from(["", "female", "male"]),
+        language=st.just("") | _WORD,
+        text=st.just("") | _WORD | st.just('Nein!\nDoch, "ja".'),
+        start_s=st.none() | st.floats(0, 1e4),
+        end_s=st.none() | st.floats(1.1e4, 2e4),
+        split=split,
+    )
 
 
 def test_columns_are_the_fields_of_an_utterance() -> None:
     assert set(COLUMNS) == set(Utterance._fields)
 
 
-@given(st.lists(_UTTERANCE, min_size=1, max_size=5))
+@given(
+    st.sampled_from([st.just(""), _SPLIT]).flatmap(lambda split: st.lists(_utterances(split), min_size=1, max_size=5))
+)
 def test_read_manifest_of_a_written_csv_returns_the_same_utterances(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Utterance]
 ) -> None:
@@ -42,7 +55,7 @@ def test_read_manifest_of_a_written_csv_returns_the_same_utterances(
 def test_read_manifest_of_a_written_parquet_returns_the_same_utterances(tmp_path: Path) -> None:
     rows = [
         Utterance("c", "ü b.wav", "anger", "Wut", "s1", "male", "de", "Nein!\nDoch.", 0.5, 1.25, "train"),
-        Utterance("c", "c.wav", "neutral", "N"),
+        Utterance("c", "c.wav", "neutral", "N", split="test"),
     ]
     write_manifest(tmp_path / "m.parquet", rows)
     assert list(read_manifest(tmp_path / "m.parquet").utterances) == rows
@@ -59,3 +72,9 @@ def test_relabel_maps_emotions_before_it_selects_them() -> None:
     selected = manifest.relabel({"calm": "neutral"}, ["neutral"])
     assert [row.file for row in selected.utterances] == ["calm.wav", "neutral.wav"]
     assert selected.audio_path(rows[1]) == Path("root/calm.wav")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_write_manifest_name_that_is_not_utf8_is_refused(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(CorpusError, match=r"the file name 'sad/caf.*' is not UTF-8"):
+        write_manifest(tmp_path / f"m.{suffix}", [Utterance("c", os.fsdecode(b"sad/caf\xe9.wav"), "sadness")])

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -333,3 +335,129 @@ def test_esd_real_part_is_read(corpora: Path) -> None:
     assert {row.speaker for row in rows} == {"0019"}
     assert all(row.text for row in rows)
     assert not check_corpus("esd", corpora / "esd").ok
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "copies"),
+    [
+        ("crema-d", "AudioWAV/1001_DFA_ANG_XX.wav", ["AudioMP3/1001_DFA_ANG_XX.mp3"]),
+        (
+            "ravdess",
+            "Actor_01/03-01-05-01-02-01-01.wav",
+            ["audio_speech_actors_01-24/Actor_01/03-01-05-01-02-01-01.wav"],
+        ),
+        (
+            "ravdess",
+            "Actor_01/03-01-05-01-02-01-01.wav",
+            ["Video/01-01-05-01-02-01-01.wav", "Actor_01/02-01-05-01-02-01-01.wav"],
+        ),
+        ("savee", "AudioData/DC/sa03.wav", ["AudioData/ALL/copy/DC_sa03.wav"]),
+        ("tess", "OAF_Fear/OAF_back_fear.wav", ["TESS/OAF_Fear/OAF_back_fear.wav"]),
+        ("emodb", "wav/03a01Fa.wav", ["mp3/03a01Fa.ogg", "backup/wav/03a01Fa.wav"]),
+        ("esd", "0011/Angry/0011_000351.wav", ["0011/Angry/train/0011_000351.wav"]),
+        ("turev", "Sound Source/Sad/1157_hl_acik.wav", ["copy/Sound Source/Sad/1157_hl_acik.wav"]),
+        ("mesd", "Anger_C_A_abajo.wav", ["Mexican/Anger_C_A_abajo.wav"]),
+    ],
+)
+def test_read_corpus_copies_are_read_once(tmp_path: Path, name: str, file: str, copies: list[str]) -> None:
+    corpora_fixtures.write_clips(tmp_path, *copies, file)
+    assert [row.file for row in read_corpus(name, tmp_path).utterances] == [file]
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("nemo", corpora_fixtures.make_nemo),
+        ("esd", corpora_fixtures.make_esd),
+        ("studies", corpora_fixtures.make_studies),
+        ("iemocap", corpora_fixtures.make_iemocap),
+        ("ravdess", lambda root: corpora_fixtures.make_ravdess(root, actors=2)),
+        ("own", corpora_fixtures.make_emotion_folders),
+    ],
+)
+def test_read_corpus_second_copy_in_the_folder_is_not_counted(
+    tmp_path: Path, name: str, make: Callable[[Path], Path]
+) -> None:
+    root = make(tmp_path / "corpus")
+    before = read_corpus(name, root).utterances
+    shutil.copytree(root, tmp_path / "copy")
+    shutil.move(tmp_path / "copy", root / "second copy")
+    assert read_corpus(name, root).utterances == before
+
+
+def test_turev_same_name_in_two_emotions_is_two_utterances(tmp_path: Path) -> None:
+    corpora_fixtures.write_clips(tmp_path, "Sad/1157_hl_acik.wav", "Angry/1157_hl_acik.wav")
+    assert {row.emotion for row in read_corpus("turev", tmp_path).utterances} == {"sadness", "anger"}
+
+
+def test_esd_recording_in_two_emotions_is_refused(tmp_path: Path) -> None:
+    corpora_fixtures.write_clips(tmp_path, "0011/Angry/0011_000351.wav", "0011/Sad/0011_000351.wav")
+    with pytest.raises(CorpusError, match="in the folder Sad, but also in the folder Angry"):
+        read_corpus("esd", tmp_path)
+
+
+def test_own_equal_names_with_other_content_are_all_read(tmp_path: Path) -> None:
+    corpora_fixtures.write_clips(tmp_path, "angry/a.wav", "kim/angry/a.wav", "lee/angry/a.wav")
+    assert [row.speaker for row in read_corpus("own", tmp_path).utterances] == ["", "kim", "lee"]
+
+
+def test_own_hidden_folders_and_archives_of_macos_are_skipped(tmp_path: Path) -> None:
+    skipped = (
+        "angry/.ipynb_checkpoints/a-checkpoint.wav",
+        "__MACOSX/angry/a.wav",
+        ".Trash/angry/b.wav",
+        "angry/._a.wav",
+    )
+    corpora_fixtures.write_clips(tmp_path, "angry/a.wav", "sad/b.wav", *skipped)
+    assert [row.file for row in read_corpus("own", tmp_path).utterances] == ["angry/a.wav", "sad/b.wav"]
+
+
+def test_own_speakers_and_labels_are_nfc_and_files_as_on_disk(tmp_path: Path) -> None:
+    file = unicodedata.normalize("NFD", "김/슬픔/가.wav")
+    corpora_fixtures.write_clips(tmp_path, file)
+    (row,) = read_corpus("own", tmp_path).utterances
+    assert (row.file, row.speaker, row.labels_raw, row.emotion) == (file, "김", "슬픔", "sadness")
+
+
+def test_own_parts_of_a_split_are_no_speakers(tmp_path: Path) -> None:
+    corpora_fixtures.write_clips(tmp_path, "train/angry/1.wav", "dev/sad/kim/1.wav", "test/sad/1.wav")
+    rows = read_corpus("own", tmp_path).utterances
+    assert {(row.split, row.speaker) for row in rows} == {("train", ""), ("validation", "kim"), ("test", "")}
+
+
+def test_own_speaker_named_like_an_emotion_is_read_where_one_level_decides(tmp_path: Path) -> None:
+    corpora_fixtures.write_clips(tmp_path, "joy/angry/1.wav", "kim/sad/1.wav")
+    assert {(row.speaker, row.emotion) for row in read_corpus("own", tmp_path).utterances} == {
+        ("joy", "anger"),
+        ("kim", "sadness"),
+    }
+
+
+def test_own_folders_of_two_emotions_are_refused(tmp_path: Path) -> None:
+    corpora_fixtures.write_clips(tmp_path, "angry/normal/1.wav", "sad/strong/1.wav")
+    rows = read_corpus("own", tmp_path).utterances
+    assert {(row.emotion, row.speaker) for row in rows} == {("anger", "normal"), ("sadness", "strong")}
+    corpora_fixtures.write_clips(tmp_path, "sad/calm/1.wav", "kim/angry/1.wav")
+    with pytest.raises(CorpusError, match="the folders angry and normal are named after different emotions"):
+        read_corpus("own", tmp_path)
+
+
+def test_aihub_unknown_sex_names_the_row(tmp_path: Path) -> None:
+    table = corpora_fixtures.make_aihub(tmp_path, "utf-8") / "4차년도.csv"
+    table.write_text(table.read_text().replace(",남\n", ",x\n", 1))
+    with pytest.raises(CorpusError, match="4차년도.csv:2: sex is 'x'; expected female or male"):
+        read_corpus("aihub", tmp_path)
+
+
+def test_meld_text_with_an_unquoted_comma_names_the_row(tmp_path: Path) -> None:
+    table = corpora_fixtures.make_meld(tmp_path) / "train_sent_emo.csv"
+    table.write_bytes(table.read_bytes().replace(b"Gone.", b"Gone, I"))
+    with pytest.raises(CorpusError, match="train_sent_emo.csv:3: 12 cells, but the header has 11"):
+        read_corpus("meld", tmp_path)
+
+
+def test_nemo_table_that_is_a_git_lfs_pointer_is_named(tmp_path: Path) -> None:
+    table = corpora_fixtures.make_nemo(tmp_path) / "data.tsv"
+    table.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(CorpusError, match="data.tsv: a Git LFS pointer, not the file itself; run 'git lfs pull'"):
+        read_corpus("nemo", tmp_path)

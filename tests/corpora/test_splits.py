@@ -1,20 +1,27 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import itertools
+import subprocess
+import sys
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kanjo.corpora import Utterance, read_corpus
 from kanjo.corpora.leakage import check_leakage
 from kanjo.corpora.protocols import PROTOCOLS
-from kanjo.corpora.splits import make_folds
-from kanjo.errors import CorpusError
+from kanjo.corpora.splits import Fold, make_folds
+from kanjo.errors import CorpusError, KanjoError
 from tests.corpora.utterances import EMOTIONS, make_utterances
 
 
+@settings(deadline=None)  # the first example imports scikit-learn
 @given(
     n_speakers=st.integers(4, 12),
     n_folds=st.integers(2, 4),
@@ -83,6 +90,10 @@ def test_make_folds_manifest_with_a_speaker_in_train_and_test_is_refused() -> No
         ("loso", make_utterances(1), "only one speaker"),
         ("speaker_kfold", make_utterances(3), "n_folds is 5; expected 2 to 3"),
         ("emobox", make_utterances(3), "only the folds of RAVDESS are built in"),
+        ("loso", [Utterance("c", "a.wav", "anger")], "--set split.protocol=speaker_dependent"),
+        ("loso", make_utterances(1), "--set split.protocol=speaker_dependent"),
+        ("speaker_kfold", make_utterances(3), "--set split.n_folds=3"),
+        ("speaker_dependent", make_utterances(1)[:3], "n_folds is 5; expected 2 to 3, the number of utterances"),
         ("manifest", make_utterances(3), "the split column contains"),
         ("leave_one_corpus_out", make_utterances(5), "only one corpus"),
         ("nonsense", make_utterances(3), "unknown protocol 'nonsense'; expected one of"),
@@ -178,3 +189,162 @@ def test_make_folds_invalid_train_only_is_refused() -> None:
         make_folds(rows, "loso", train_only=[True] * len(rows))
     with pytest.raises(CorpusError, match="must not be in both training and test"):
         make_folds(rows, "loso", train_only=[i % 2 == 0 for i in range(len(rows))])
+
+
+def test_make_folds_manifest_leaves_out_utterances_without_a_split_word() -> None:
+    rows = _with_split(make_utterances(5), {"s0": "train", "s1": "train", "s2": "Development", "s3": "test", "s4": ""})
+    (fold,) = make_folds(rows, "manifest")
+    assert {rows[i].speaker for i in fold.train} == {"s0", "s1"}
+    assert {rows[i].speaker for i in fold.validation} == {"s2"}
+    assert {rows[i].speaker for i in fold.test} == {"s3"}
+
+
+def test_make_folds_manifest_with_an_unknown_split_word_is_refused() -> None:
+    rows = _with_split(make_utterances(4), {"s0": "train", "s1": "train", "s2": "exclude", "s3": "test"})
+    with pytest.raises(CorpusError, match=r"the split of 2-anger-0\.wav is 'exclude'"):
+        make_folds(rows, "manifest")
+
+
+def _unbalanced_utterances(n_speakers: int, n_clips: int = 12) -> list[Utterance]:
+    """Speakers with different numbers of clips of different emotions, the same on every machine."""
+    return [
+        Utterance("c", f"{speaker}-{clip}.wav", "abcd"[(speaker * clip + clip // 3) % 4], speaker=f"s{speaker}")
+        for speaker in range(n_speakers)
+        for clip in range(n_clips - speaker % 5)
+    ]
+
+
+def _digest(folds: list[Fold]) -> str:
+    return hashlib.sha256(repr([(fold.train, fold.validation, fold.test) for fold in folds]).encode()).hexdigest()[:12]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "digest"),
+    [("speaker_kfold", "bdcfe60a7c68"), ("speaker_dependent", "399ce17093f6"), ("loso", "37e4a5942344")],
+)
+def test_make_folds_are_the_same_on_every_machine(protocol: str, digest: str) -> None:
+    # A change here changes every score that is measured on these folds.
+    assert _digest(make_folds(_unbalanced_utterances(13), protocol, n_folds=4, seed=3)) == digest
+
+
+def test_make_folds_speaker_kfold_is_stratified_by_corpus_and_emotion() -> None:
+    rows = [*make_utterances(9, corpus="a"), *make_utterances(6, n_texts=5, corpus="b")]
+    for fold in make_folds(rows, "speaker_kfold", n_folds=3):
+        assert Counter((rows[i].corpus, rows[i].emotion) for i in fold.test) == {
+            **{("a", emotion): 6 for emotion in EMOTIONS},
+            **{("b", emotion): 10 for emotion in EMOTIONS},
+        }
+
+
+def test_make_folds_speakers_with_one_emotion_each_have_all_emotions_in_all_parts() -> None:
+    rows = [
+        Utterance("c", f"{k}-{clip}.wav", "abcd"[k // 5], speaker=f"s{k:02}") for k in range(19) for clip in range(4)
+    ]
+    for fold in make_folds(rows, "speaker_kfold", n_folds=3):
+        for part in (fold.train, fold.validation, fold.test):
+            assert {rows[i].emotion for i in part} == set("abcd")
+
+
+@pytest.mark.parametrize("protocol", ["speaker_kfold", "speaker_dependent", "loso"])
+def test_make_folds_speakers_with_one_clip_each_have_all_emotions_in_training(protocol: str) -> None:
+    rows = [Utterance("c", f"{k}.wav", "abcd"[k * k % 4], speaker=f"s{k:02}") for k in range(24)]
+    every = {row.emotion for row in rows}
+    for fold in make_folds(rows, protocol, n_folds=3):
+        assert {rows[i].emotion for i in fold.train} == {rows[i].emotion for i in fold.validation} == every
+
+
+def _n_missing(fold_of_speaker: tuple[int, ...], classes: list[set[str]], n_folds: int) -> tuple[int, int]:
+    """How many classes are missing in the training sides and in the test sets of all folds."""
+    every = set().union(*classes)
+    missing_in_training = missing_in_test = 0
+    for fold in range(n_folds):
+        test = set().union(*(names for names, k in zip(classes, fold_of_speaker, strict=True) if k == fold))
+        train = set().union(*(names for names, k in zip(classes, fold_of_speaker, strict=True) if k != fold))
+        missing_in_training += len(every - train)
+        missing_in_test += len(every - test)
+    return missing_in_training, missing_in_test
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    classes=st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=3), min_size=4, max_size=7),
+    n_folds=st.integers(2, 3),
+)
+def test_make_folds_speaker_kfold_misses_no_class_that_another_choice_has(
+    classes: list[list[str]], n_folds: int
+) -> None:
+    rows = [
+        Utterance("c", f"{k}-{n}-{copy}.wav", name, speaker=f"s{k}")
+        for k, names in enumerate(classes)
+        for n, name in enumerate(names)
+        for copy in range(2)
+    ]
+    folds = make_folds(rows, "speaker_kfold", n_folds=n_folds)
+    of_speaker = {rows[i].speaker: fold.index - 1 for fold in folds for i in fold.test}
+    found = tuple(of_speaker[f"s{k}"] for k in range(len(classes)))
+    sets = [set(names) for names in classes]
+    choices = itertools.product(range(n_folds), repeat=len(classes))
+    best = min(_n_missing(choice, sets, n_folds) for choice in choices if len(set(choice)) == n_folds)
+    assert _n_missing(found, sets, n_folds) == best
+    for fold in folds:
+        assert {rows[i].emotion for i in fold.train} >= {rows[i].emotion for i in fold.validation}
+
+
+def test_make_folds_validation_speakers_are_searched_until_training_and_validation_have_every_class() -> None:
+    # Each choice of one validation speaker lacks a class in validation; two complementary speakers do not.
+    classes = ["ab", "ab", "cd", "cd", "ab", "cd"]
+    rows = [
+        Utterance("c", f"{k}-{name}-{n}.wav", name, speaker=f"s{k}")
+        for k, names in enumerate(classes)
+        for name in names
+        for n in range(3)
+    ]
+    for seed in range(5):
+        for fold in make_folds(rows, "speaker_kfold", n_folds=3, seed=seed, validation_fraction=0.2):
+            assert {rows[i].emotion for i in fold.train} == set("abcd")
+            assert not {rows[i].speaker for i in fold.train} & {rows[i].speaker for i in fold.validation}
+
+
+def test_make_folds_without_any_choice_of_validation_speakers_draws_utterances() -> None:
+    rows = [Utterance("c", f"{k}-{n}.wav", "abc"[k % 3], speaker=f"s{k}") for k in range(6) for n in range(6)]
+    (fold, _) = make_folds(rows, "speaker_kfold", n_folds=2)
+    train, validation, test = ({rows[i].speaker for i in part} for part in (fold.train, fold.validation, fold.test))
+    assert train == validation and not train & test
+    assert {rows[i].emotion for i in fold.validation} == set("abc")
+
+
+@pytest.mark.parametrize("n_rare", [1, 2])
+def test_make_folds_speaker_dependent_keeps_rare_classes_in_training(n_rare: int) -> None:
+    rows = [Utterance("c", f"{i}.wav", "rare" if i < n_rare else "ab"[i % 2]) for i in range(40)]
+    for fold in make_folds(rows, "speaker_dependent", n_folds=4):
+        outside = {rows[i].emotion for i in (*fold.train, *fold.validation)}
+        assert {rows[i].emotion for i in fold.train} == outside
+
+
+@pytest.mark.parametrize("protocol", ["speaker_kfold", "speaker_dependent"])
+def test_make_folds_of_ten_thousand_utterances_takes_seconds(protocol: str) -> None:
+    rows = [Utterance("c", f"{i}.wav", f"class {i * 7 % 50}", speaker=f"s{i % 400}") for i in range(10_000)]
+    started = time.monotonic()
+    make_folds(rows, protocol)
+    assert time.monotonic() - started < 20  # 0.5 s
+
+
+def test_make_folds_without_scikit_learn_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(KanjoError, match=r"splits need scikit-learn: pip install 'kanjo\[evaluation\]'"):
+        make_folds(make_utterances(6), "loso")
+
+
+def test_splits_import_loads_no_scikit_learn() -> None:
+    code = "import sys, kanjo.corpora.splits, kanjo.corpora.fold_classes; print('sklearn' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
+
+
+@pytest.mark.corpus
+def test_make_folds_speaker_kfold_of_real_corpora_has_every_emotion_everywhere(corpora: Path) -> None:
+    rows = [*read_corpus("ravdess", corpora / "ravdess").utterances, *read_corpus("nemo", corpora / "nemo").utterances]
+    every = {row.emotion for row in rows}
+    for fold in make_folds(rows, "speaker_kfold"):
+        for part in (fold.train, fold.validation, fold.test):
+            assert {rows[i].emotion for i in part} == every

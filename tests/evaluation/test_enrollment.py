@@ -13,6 +13,7 @@ import kanjo
 from kanjo.bundle import BundleMetadata
 from kanjo.corpora import read_corpus
 from kanjo.evaluation import evaluate as evaluation
+from kanjo.inference.options import InferenceOptions
 from kanjo.inference.speaker_profiles import EnrollmentClip, SpeakerProfile
 
 
@@ -40,10 +41,12 @@ def record(monkeypatch: pytest.MonkeyPatch) -> Record:
         rows: Sequence[Any],
         paths: Sequence[Path],
         indices: Sequence[int],
-        speaker: SpeakerProfile | None,
+        options: InferenceOptions,
     ) -> Iterator[kanjo.Prediction]:
-        record.predicted.append(({rows[i].file for i in indices}, speaker.name if speaker else None))
-        for prediction in predictions(recognizer, rows, paths, indices, speaker):
+        speaker = options.speaker
+        name = speaker.name if isinstance(speaker, SpeakerProfile) else None
+        record.predicted.append(({rows[i].file for i in indices}, name))
+        for prediction in predictions(recognizer, rows, paths, indices, options):
             yield replace(prediction, speech_s=1.0)
 
     def recorded_profile(name: str, metadata: BundleMetadata, clips: Sequence[EnrollmentClip]) -> SpeakerProfile:
@@ -73,3 +76,17 @@ def test_evaluate_with_enrollment_no_clip_is_in_the_profile_that_predicts_it(
         assert enrolled | predicted == {row.file for row in rows if row.speaker_key == speaker}
         assert not enrolled & predicted
     assert sum(len(predicted) for predicted, _ in halves) == len(rows)  # each clip is predicted once
+
+
+def test_evaluate_with_enrollment_max_clips_limits_the_profiles(tiny_corpora: Path, record: Record) -> None:
+    recognizer = kanjo.load()
+    manifest = read_corpus("ravdess", tiny_corpora / "ravdess")
+    rows = [row for row in manifest.utterances if row.speaker == "01" and row.emotion in recognizer.labels]
+    paths = [manifest.audio_path(row) for row in rows]
+    without_enrollment = evaluation.evaluate(recognizer, rows, paths)
+    one_clip = evaluation.evaluate_with_enrollment(recognizer, rows, paths, without_enrollment, max_clips=1)
+    assert [len(files) for files in record.enrolled] == [1, 1]
+    assert len(one_clip.utterances) == len(rows)
+    # One clip is no evidence: the predictions are those without a profile.
+    probabilities = {item.file: item.probabilities for item in without_enrollment.utterances}
+    assert {item.file: item.probabilities for item in one_clip.utterances} == probabilities

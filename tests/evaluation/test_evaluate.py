@@ -20,6 +20,13 @@ from tests.evaluation.utterances import LABELS, make_utterances
 from tests.shell import run_kanjo
 
 
+def write_clips(folder: Path, emotions: tuple[str, ...]) -> None:
+    """Write two clips of each emotion."""
+    for i, emotion in enumerate(emotions):
+        for n in range(2):
+            write_clip(folder / emotion / f"{n}.wav", 10 * i + n, seconds=0.5, hz=150.0 * (i + 1))
+
+
 def evaluate_manifest(run: Path, manifest: Manifest) -> evaluation.Evaluation:
     paths = [manifest.audio_path(row) for row in manifest.utterances]
     return evaluation.evaluate(kanjo.load(run), manifest.utterances, paths)
@@ -64,6 +71,45 @@ def test_evaluate_of_only_unknown_emotions_names_the_emotions(tiny_run: Path, tm
     write_clip(tmp_path / "boredom" / "1.wav", seconds=0.5)
     with pytest.raises(CorpusError, match=r"predicts anger.*emotions boredom"):
         evaluate_manifest(tiny_run, read_corpus("own", tmp_path))
+
+
+def test_evaluate_among_some_labels_restricts_predictions_and_utterances(tiny_run: Path, tmp_path: Path) -> None:
+    write_clips(tmp_path, ("angry", "sad", "neutral"))
+    manifest = read_corpus("own", tmp_path)
+    paths = [manifest.audio_path(row) for row in manifest.utterances]
+    result = evaluation.evaluate(kanjo.load(tiny_run), manifest.utterances, paths, labels="sad,anger")
+    assert result.labels == result.scores.labels == ("anger", "sadness")
+    assert result.scores.n == 4 and result.excluded_emotions == (("neutral", 2),)
+    for utterance in result.utterances:
+        assert utterance.predicted in result.labels and sum(utterance.probabilities) == pytest.approx(1)
+    assert len(result.scores.confusion_matrix) == 2
+
+
+def test_labels_in_data_are_those_that_occur_and_the_bundle_knows(tiny_run: Path, tmp_path: Path) -> None:
+    recognizer = kanjo.load(tiny_run)
+    write_clips(tmp_path, ("sad", "boredom", "angry"))
+    rows = read_corpus("own", tmp_path).utterances
+    assert evaluation.labels_in_data(recognizer, rows) == ("anger", "sadness")
+    one_emotion = [row for row in rows if row.emotion == "anger"]
+    assert evaluation.labels_in_data(recognizer, one_emotion) == recognizer.labels
+
+
+def test_evaluate_command_chooses_among_the_emotions_of_the_data(tiny_run: Path, tmp_path: Path) -> None:
+    write_clips(tmp_path, ("angry", "sad", "neutral"))
+    result = run_kanjo("evaluate", tiny_run, tmp_path)
+    line = (
+        "evaluated among 3 of the bundle's 8 emotions: anger, neutral, sadness; chance 33.3 %; --emotions all for all"
+    )
+    assert result.stdout.splitlines()[0] == line
+    result = run_kanjo("evaluate", tiny_run, tmp_path, "-f", "json", "-o", tmp_path / "report")
+    assert json.loads(result.stdout)["labels"] == ["anger", "neutral", "sadness"] and line in result.stderr
+    protocol = json.loads((tmp_path / "report" / "scores.json").read_text())["protocol"]
+    assert "evaluated among 3 of the bundle's 8 emotions" in protocol
+    result = run_kanjo("evaluate", tiny_run, tmp_path, "-f", "json", "--emotions", "all")
+    assert len(json.loads(result.stdout)["labels"]) == 8 and "evaluated among" not in result.stderr
+    result = run_kanjo("evaluate", tiny_run, tmp_path, "--emotions", "angry,sad")
+    assert "omitted: 2 utterances of neutral, which is not among --emotions" in result.stderr
+    assert "among 2 of the bundle's 8 emotions: anger, sadness; chance 50 %\n" in result.stdout
 
 
 def test_evaluate_of_parts_of_a_recording_scores_each_part(tiny_run: Path, tmp_path: Path) -> None:

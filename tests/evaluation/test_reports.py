@@ -19,9 +19,9 @@ import soundfile
 
 from kanjo.errors import KanjoError
 from kanjo.evaluation.evaluate import Evaluation
-from kanjo.evaluation.reports import embedding_projection, html, rendering, run_report, tuning_plots
+from kanjo.evaluation.reports import embedding_projection, figures, html, rendering, run_report, tuning_plots
 from kanjo.evaluation.reports.paths import ReportPaths
-from kanjo.evaluation.reports.run_info import RunInfo, environment_info
+from kanjo.evaluation.reports.run_info import OriginalModel, RunInfo, environment_info
 from tests.corpora_fixtures import write_clip
 from tests.evaluation.utterances import make_evaluation, make_utterances
 
@@ -94,6 +94,43 @@ def test_report_page_without_errors_or_failures_leaves_the_sections_out() -> Non
     evaluation = make_evaluation(make_utterances(30, 1.0, 0))
     page = html.render_run_page("title", replace(evaluation, failures=()), RunInfo(), {})
     assert "confident errors" not in page and "Not scored" not in page and "With enrollment" not in page
+
+
+def test_report_page_has_a_row_of_the_original_model(tmp_path: Path) -> None:
+    evaluation, other = (make_evaluation(make_utterances(60, accuracy, 0)) for accuracy in (0.8, 0.3))
+    original = OriginalModel("base <1>", other.scores, "It was trained on 2 of the 8 test speakers.")
+    page = write_report(tmp_path, "title", evaluation, RunInfo(original=original))
+    rows = re.findall(r"<tr><th>([^<]*model[^<]*)</th><td class=\"number\">([^<]*)</td>", page)
+    assert rows == [
+        ("this model", str(evaluation.scores.uar)),
+        ("original model: base &lt;1&gt;", str(other.scores.uar)),
+    ]
+    assert f"<p>{original.note}</p>" in page
+    content = json.loads((tmp_path / "scores.json").read_text(encoding="utf-8"))
+    assert content["original"]["name"] == "base <1>"
+    assert content["original"]["uar"]["value"] == other.scores.uar.value
+
+
+def test_report_page_without_original_model_has_no_such_row() -> None:
+    page = html.render_run_page("title", make_evaluation(make_utterances(9, 0.5, 0)), RunInfo(), {})
+    assert "original model" not in page and "this model" not in page
+
+
+def test_report_page_folds_the_recipe_away() -> None:
+    evaluation = make_evaluation(make_utterances(9, 0.5, 0))
+    page = html.render_run_page("title", evaluation, RunInfo(recipe="name: x"), {})
+    assert re.search(r"<details>\s*<summary>Recipe</summary>\s*<pre>name: x</pre>\s*</details>", page)
+    assert "<details" not in html.render_run_page("title", evaluation, RunInfo(), {})
+
+
+@pytest.mark.parametrize("n_epochs", [1, 4])
+def test_plot_learning_curves_marks_the_kept_epoch(n_epochs: int, tmp_path: Path) -> None:
+    lines = [f"{n},{1 / n},0.5,nan,{0.9 / n}" for n in range(1, n_epochs + 1)]
+    header = "epoch,train_loss,train_uar,validation_loss,validation_uar"
+    (tmp_path / "metrics.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
+    kept = figures.plot_learning_curves(tmp_path / "metrics.csv", n_epochs)  # not the best one by validation UAR
+    assert kept.svg.decode().count(f"<!-- kept: epoch {n_epochs} -->") == 2
+    assert b"kept" not in figures.plot_learning_curves(tmp_path / "metrics.csv").svg
 
 
 def test_scores_file_has_scores_info_and_failures(tmp_path: Path) -> None:

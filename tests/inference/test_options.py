@@ -17,6 +17,7 @@ def test_resolve_options_without_options_uses_the_bundle(random_bundle: Bundle) 
     resolved = resolve_options(InferenceOptions(), replace(random_bundle.metadata, min_confidence=0.4))
     assert (resolved.window_length, resolved.hop_length) == (16_000, 8_000)
     assert (resolved.min_confidence, resolved.language, resolved.speaker) == (0.4, "", None)
+    assert (resolved.emotions, resolved.emotion_indices) == (random_bundle.metadata.labels, None)
 
 
 def test_resolve_options_window_without_hop_halves_the_window(random_bundle: Bundle) -> None:
@@ -33,6 +34,7 @@ def test_resolve_options_window_without_hop_halves_the_window(random_bundle: Bun
         (InferenceOptions(hop_s=0.0), "hop of 0.0 s"),
         (InferenceOptions(min_confidence=2), "min_confidence of 2: expected 0 to 1"),
         (InferenceOptions(min_confidence=float("nan")), "min_confidence of nan"),
+        (InferenceOptions(emotions=("anger", "boredom")), "emotion 'boredom': the bundle has only anger"),
     ],
 )
 def test_resolve_options_out_of_range_raises(random_bundle: Bundle, options: InferenceOptions, message: str) -> None:
@@ -49,5 +51,7 @@ def test_resolve_options_with_profile_gives_the_speaker_input(random_bundle: Bun
 
 
 def test_as_keywords_contains_every_option() -> None:
-    options = InferenceOptions(window_s=1.0, hop_s=0.5, min_confidence=0.3, language="ko", speaker="ana")
+    options = InferenceOptions(
+        window_s=1.0, hop_s=0.5, min_confidence=0.3, language="ko", speaker="ana", emotions="anger,fear"
+    )
     assert InferenceOptions(**options.as_keywords()) == options

@@ -84,6 +84,13 @@ def test_ray_worker_returns_predictions_and_errors(random_bundle: Bundle, tmp_pa
     assert failed.file == "file:///missing.wav" and failed.label == "" and failed.error
 
 
+def test_ray_worker_with_emotions_chooses_among_them(random_bundle: Bundle, tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.wav", seconds=1.5)
+    worker = ray_inference.RayWorker(str(random_bundle.folder), InferenceOptions(emotions="angry,sad"))
+    (text,) = worker({"path": [f"file://{path}"]})["prediction"]
+    assert set(ray_inference._parse_prediction(text).probabilities) == {"anger", "sadness"}
+
+
 def test_parse_prediction_inverts_as_dict() -> None:
     segment = Segment(0.0, 1.0, "anger", 0.75, {"anger": 0.75, "neutral": 0.25})
     prediction = Prediction(

@@ -27,6 +27,7 @@ class Clip:
 
     embedding: np.ndarray | None
     speech_s: float
+    window_probabilities: np.ndarray | None = None
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def profiles_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def profile(recognizer: kanjo.Recognizer) -> SpeakerProfile:
-    return recognizer.enroll("ana", CLIPS)
+    return replace(recognizer.enroll("ana", CLIPS), weight=0.75)
 
 
 def test_build_profile_weighs_recordings_by_their_speech(random_bundle: Bundle) -> None:
@@ -83,7 +84,7 @@ def test_profile_file_is_small_and_contains_no_audio(recognizer: kanjo.Recognize
     mean = np.random.default_rng(0).normal(size=1536).astype(np.float32)
     path = speaker_profiles.write_profile(SpeakerProfile("ana", "default", "0" * 64, 5, 12.0, mean))
     assert path.stat().st_size < 20_000
-    keys = {"format_version", "name", "bundle", "sha256", "clips", "speech_s", "mean"}
+    keys = {"format_version", "name", "bundle", "sha256", "clips", "speech_s", "emotions", "variety", "weight", "mean"}
     assert set(json.loads(path.read_text())) == keys
 
 
@@ -141,12 +142,17 @@ def test_bundle_without_speaker_input_raises(random_bundle: Bundle, profile: Spe
     ("content", "message"),
     [
         ("[]", "not a speaker profile"),
-        ('{"format_version": 99}', "profile format 99, but this version of kanjo reads formats up to 1"),
+        ('{"format_version": 99}', "profile format 99, but this version of kanjo reads format 2; upgrade"),
+        (
+            '{"format_version": 1}',
+            "profile format 1, but this version of kanjo reads format 2; enroll the speaker again",
+        ),
         ("{", "not valid JSON"),
-        ('{"format_version": 1}', "damaged profile"),
-        ('{"format_version": 1, "mean": [null]}', "damaged profile"),
-        ('{"format_version": 1, "mean": []}', "damaged profile .mean is not a list of numbers"),
-        ('{"format_version": 1, "mean": "x"}', "damaged profile"),
+        ('{"format_version": 2}', "damaged profile"),
+        ('{"format_version": 2, "mean": [null]}', "damaged profile"),
+        ('{"format_version": 2, "mean": []}', "damaged profile .mean is not a list of numbers"),
+        ('{"format_version": 2, "mean": "x"}', "damaged profile"),
+        ('{"format_version": 2, "mean": [1], "weight": 2}', "damaged profile .weight is 2.0; expected 0 to 1"),
     ],
 )
 def test_read_profile_invalid_file_raises_one_line(tmp_path: Path, content: str, message: str) -> None:
@@ -172,10 +178,74 @@ def test_profile_path_invalid_name_raises(name: str) -> None:
 
 
 def test_default_bundle_accepts_profiles(default_recognizer: kanjo.Recognizer) -> None:
-    profile = default_recognizer.enroll("ana", CLIPS)
+    profile = replace(default_recognizer.enroll("ana", CLIPS), weight=0.5)
     assert profile.mean.shape == (default_recognizer.metadata.speaker_size,)
     assert profile.mean.size > EMBEDDING_SIZE
     without, with_profile = (
         default_recognizer.predict(CLIPS[0], speaker=speaker).probabilities for speaker in (None, profile)
     )
     assert without != with_profile
+
+
+def test_profile_of_one_recording_has_no_weight_and_changes_nothing(default_recognizer: kanjo.Recognizer) -> None:
+    clip = next(path for path in CLIPS if path.name == "loud-high.flac")  # shorter than a window
+    profile = default_recognizer.enroll("ana", [clip])
+    assert profile.weight == 0
+    without, with_profile = (default_recognizer.predict(CLIPS[0], speaker=speaker) for speaker in (None, profile))
+    assert without == with_profile
+    np.testing.assert_array_equal(without.embedding, with_profile.embedding)
+
+
+def test_profile_weight_interpolates_between_both_heads(default_recognizer: kanjo.Recognizer) -> None:
+    full = replace(default_recognizer.enroll("ana", CLIPS), weight=1.0)
+    speakers = (None, replace(full, weight=0.5), full)
+    without, half, with_profile = (
+        np.log(list(default_recognizer.predict(CLIPS[1], speaker=speaker).probabilities.values()))
+        for speaker in speakers
+    )
+    centered = [logits - logits.mean() for logits in (without, half, with_profile)]
+    weights, *_ = np.linalg.lstsq(np.stack([centered[0], centered[2]], 1), centered[1], rcond=None)
+    assert (weights > 0.2).all()
+    np.testing.assert_allclose(np.stack([centered[0], centered[2]], 1) @ weights, centered[1], atol=1e-4)
+
+
+def test_build_profile_varied_predictions_have_more_weight_than_one_emotion(random_bundle: Bundle) -> None:
+    labels = random_bundle.metadata.labels
+    certain = 0.05 / (len(labels) - 1) + (0.95 - 0.05 / (len(labels) - 1)) * np.eye(len(labels), dtype=np.float32)
+    rng = np.random.default_rng(0)
+    embeddings = rng.normal(size=(12, 16))
+
+    def weight_of(classes: list[int]) -> float:
+        clips = [Clip(embeddings[i], 1.0, certain[[c]]) for i, c in enumerate(classes)]
+        return speaker_profiles.build_profile("ana", random_bundle.metadata, clips).weight
+
+    assert weight_of([0] * 12) == 0
+    assert 0 < weight_of([0, 1]) < weight_of([0, 1, 2, 0]) < weight_of([0, 1, 2] * 4) < 1
+
+
+def test_describe_shortcomings_says_what_to_add(random_bundle: Bundle) -> None:
+    profile = SpeakerProfile("ana", "random", "0" * 64, 12, 40.0, np.zeros(16, np.float32))
+    one_emotion = replace(profile, emotions={"anger": 0.92, "neutral": 0.08}, variety=0.02)
+    assert speaker_profiles.describe_shortcomings(one_emotion) == [
+        "mostly one emotion (anger, 92 % of the predictions); add calm recordings"
+    ]
+    neutral = replace(one_emotion, emotions={"anger": 0.2, "neutral": 0.8})
+    assert speaker_profiles.describe_shortcomings(neutral) == [
+        "mostly one emotion (neutral, 80 % of the predictions); add recordings with other emotions"
+    ]
+    mixed = replace(one_emotion, emotions={"anger": 0.5, "neutral": 0.5})
+    assert "differ little in emotion" in speaker_profiles.describe_shortcomings(mixed)[0]
+    few = replace(profile, clips=2, speech_s=3.1, variety=1.0)
+    assert speaker_profiles.describe_shortcomings(few) == [
+        "2 recordings with 3.1 s of speech; 5 to 20 recordings with at least 10 s are better"
+    ]
+    assert speaker_profiles.describe_shortcomings(replace(few, clips=5, speech_s=12.0)) == []
+
+
+def test_profile_does_not_depend_on_the_requested_emotions(recognizer: kanjo.Recognizer) -> None:
+    some = recognizer.labels[:2]
+    expected = speaker_profiles.build_profile("ana", recognizer.metadata, list(recognizer.predict_many(CLIPS)))
+    predictions = list(recognizer.predict_many(CLIPS, emotions=some))
+    profile = speaker_profiles.build_profile("ana", recognizer.metadata, predictions)
+    assert (profile.weight, profile.variety) == pytest.approx((expected.weight, expected.variety))
+    assert profile.emotions == pytest.approx(expected.emotions)

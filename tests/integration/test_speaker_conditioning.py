@@ -127,7 +127,7 @@ def test_profile_of_the_trained_model_changes_predictions(run: RunFolder, tiny_c
     with pytest.raises(KanjoError, match="no speech detected"):  # the clips are tones
         recognizer.enroll("tone", clips)
     recordings = sorted((Path(__file__).parents[2] / "examples" / "recordings").glob("*.flac"))
-    profile = recognizer.enroll("ana", recordings)
+    profile = replace(recognizer.enroll("ana", recordings), weight=1.0)
     without, with_profile = recognizer.predict(clips[0]), recognizer.predict(clips[0], speaker=profile)
     assert without.probabilities != with_profile.probabilities
     assert without.ood_score == with_profile.ood_score

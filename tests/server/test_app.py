@@ -2,23 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import httpx
 import pytest
 
 import kanjo
-from tests.server_fixtures import CLIP
+from kanjo.errors import KanjoError
+from kanjo.server.app import create_app
+from kanjo.server.settings import Settings
+from tests.server_fixtures import CLIP, open_stream, start_service
 
 
 def test_models_describe_the_bundle(client: httpx.Client) -> None:
     (model,) = client.get("/v1/models").json()["models"]
     metadata = kanjo.load().metadata
     assert model["name"] == metadata.name
-    assert model["labels"] == list(metadata.labels)
+    assert model["labels"] == model["emotions"] == list(metadata.labels)
     assert model["license"] == metadata.license
     assert model["n_parameters"] == metadata.n_parameters
     assert model["supports_enrollment"] is True
+
+
+def test_service_with_emotions_uses_them_unless_a_request_names_others() -> None:
+    recognizer = kanjo.load(threads=1)
+    emotions = ("anger", "happiness", "neutral", "sadness")
+    parameters: list[dict[str, str]] = [{}, {"emotions": "fear,sad"}, {"emotions": "all"}]
+    with start_service(emotions=emotions) as service, httpx.Client(base_url=service.url, timeout=30) as client:
+        (model,) = client.get("/v1/models").json()["models"]
+        responses = [client.post("/v1/predict", content=CLIP.read_bytes(), params=params) for params in parameters]
+        with open_stream(service, {"sample_rate": 16000}) as connection:
+            assert json.loads(connection.recv())["labels"] == list(emotions)
+    assert model["emotions"] == list(emotions) and model["labels"] == list(recognizer.labels)
+    chosen = [tuple(response.json()["predictions"][0]["probabilities"]) for response in responses]
+    assert chosen == [emotions, ("fear", "sadness"), recognizer.labels]
+
+
+def test_service_with_unknown_emotions_is_not_created() -> None:
+    with pytest.raises(KanjoError, match="'boredom': the bundle has only"):
+        create_app(kanjo.load(threads=1), Settings(emotions="anger,boredom"))
 
 
 def test_healthz_returns_ok(client: httpx.Client) -> None:

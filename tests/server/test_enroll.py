@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -20,12 +21,15 @@ from tests.server_fixtures import (
 
 CLIP_FILES = [("files", (CLIP.name, CLIP.read_bytes()))]
 PROFILE_OF_OTHER_BUNDLE = {
-    "format_version": 1,
+    "format_version": 2,
     "name": "a",
     "bundle": "b",
     "sha256": "c",
     "clips": 1,
     "speech_s": 1,
+    "emotions": {},
+    "variety": 1,
+    "weight": 1,
     "mean": [1.0],
 }
 
@@ -41,6 +45,10 @@ def test_enroll_profile_matches_recognizer_in_predict_and_stream(service: Servic
     profile = response.json()["speaker"]
     assert (profile["name"], profile["clips"]) == ("ana", len(clips))
     assert profile["mean"] == pytest.approx(reference.mean.tolist(), abs=1e-4)
+    assert profile["emotions"] == pytest.approx(reference.emotions, abs=1e-3)
+    assert profile["weight"] == pytest.approx(reference.weight, abs=1e-3)
+    profile["weight"] = 0.5  # the synthetic recordings differ too little for a weight
+    reference = replace(reference, weight=0.5)
 
     expected = recognizer.predict(CLIP, speaker=reference)
     assert expected.probabilities != recognizer.predict(CLIP).probabilities
@@ -65,7 +73,8 @@ def test_predict_after_enroll_does_not_use_profile(client: httpx.Client) -> None
         ("{", "not JSON"),
         ("[" * 5000, "not JSON"),
         ("[]", "profile"),
-        ('{"format_version": 1, "mean": []}', "damaged"),
+        ('{"format_version": 1}', "enroll the speaker again"),
+        ('{"format_version": 2, "mean": []}', "damaged"),
         (json.dumps(PROFILE_OF_OTHER_BUNDLE), "bundle"),
     ],
 )

@@ -51,9 +51,10 @@ def test_predict_with_body_or_pcm_matches_recognizer(client: httpx.Client) -> No
 
 
 def test_predict_with_options_matches_recognizer(client: httpx.Client) -> None:
-    params: dict[str, Any] = {"hop_s": 2.0, "min_confidence": 0.9, "language": "ko"}
+    params: dict[str, Any] = {"hop_s": 2.0, "min_confidence": 0.9, "language": "ko", "emotions": "anger,sad,fear"}
     response = client.post("/v1/predict", files=upload((CLIP.name, CLIP.read_bytes())), params=params)
-    expected = kanjo.load().predict(CLIP, hop_s=2.0, min_confidence=0.9, language="ko")
+    emotions = ("anger", "fear", "sadness")
+    expected = kanjo.load().predict(CLIP, hop_s=2.0, min_confidence=0.9, language="ko", emotions=emotions)
     assert_same_prediction(first_prediction(response), expected)
 
 
@@ -115,6 +116,8 @@ def test_predict_with_bad_file_returns_error(client: httpx.Client, files: Any, c
         ({"format": "s16le"}, b"ab", "bad_parameter", "needs sample_rate"),
         ({"format": "s16le", "sample_rate": 3}, b"ab", "bad_parameter", "3 Hz"),
         ({"hop_s": 99}, b"ab", "bad_parameter", "hop of 99"),
+        ({"emotions": "anger,hapy"}, b"ab", "bad_parameter", "did you mean happiness?"),
+        ({"emotions": "anger"}, b"ab", "bad_parameter", "at least two"),
         ({"min_confidence": "much"}, b"ab", "", "min_confidence"),
         (PCM_16_KHZ, b"a", "undecodable_audio", "no samples"),
         (PCM_16_KHZ | {"format": "f32le"}, b"\x00\x00\xc0\x7f" * 800, "undecodable_audio", "sample 0"),

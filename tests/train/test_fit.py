@@ -169,7 +169,7 @@ def test_fit_cnn_lstm_overfits_eight_clips(ravdess_clips: list[Path], tmp_path: 
 
 def test_validate_scores_logits_with_and_without_enrollment() -> None:
     labels = torch.tensor([0, 0, 1])
-    logits, enrolled_logits = torch.eye(4)[[0, 2, 1]] * 3, torch.eye(4)[[0, 0, 1]] * 3
+    logits, enrolled_logits = torch.eye(4)[[0, 1, 1]] * 3, torch.eye(4)[[0, 0, 1]] * 3
     result = validate(PredictedLogits(logits, labels, torch.tensor([0, 0, 1]), enrolled_logits))
     assert result.validation_uar == pytest.approx(0.75), "only emotions that occur count"
     assert result.enrolled is not None and result.enrolled.validation_uar == 1.0

@@ -1,6 +1,7 @@
 """Audio input and output: decode any format, resample, measure levels, write files."""
 
 from kanjo.audio.reader import (
+    LFS_POINTER_START,
     SUFFIXES,
     AudioReader,
     find_recordings,
@@ -22,6 +23,7 @@ from kanjo.audio.signals import (
 from kanjo.audio.writing import write
 
 __all__ = [
+    "LFS_POINTER_START",
     "MAX_RATE",
     "MIN_RATE",
     "SUFFIXES",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -27,6 +27,10 @@ _SOUNDFILE_SUFFIXES = frozenset(
 )
 #: Suffixes of the files that are taken for recordings in a folder.
 SUFFIXES = _SOUNDFILE_SUFFIXES | PYAV_SUFFIXES
+#: Folders with copies of recordings or deleted ones: those of macOS archives, Synology and Windows.
+_SKIPPED_FOLDERS = frozenset(["__MACOSX", "@eaDir", "$RECYCLE.BIN"])
+#: First bytes of the text that stands for a file in a repository cloned without Git LFS.
+LFS_POINTER_START = b"version https://git-lfs.github.com/spec/"
 
 _BLOCK_S = 10
 
@@ -216,10 +220,18 @@ def open_signal(signal: npt.ArrayLike, sample_rate: int, name: str) -> AudioRead
     return AudioReader(name, _ArrayDecoder(samples, sample_rate))
 
 
-def find_recordings(folder: Path) -> Iterator[Path]:
-    """Yield the recordings below a folder, sorted. Links to folders are not followed, because they can form a loop."""
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
+def find_recordings(folder: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
+    """Yield the recordings below a folder, sorted.
+
+    Hidden files and folders (``._a.wav``, ``.ipynb_checkpoints``) and the copies in ``__MACOSX`` are skipped. Links to
+    folders are not followed, because they can form a loop.
+
+    Args:
+        folder: The folder; its own name does not matter.
+        on_error: Called for each folder that can't be read; None skips it.
+    """
+    for parent, folders, names in os.walk(folder, onerror=on_error):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _SKIPPED_FOLDERS)
         for name in sorted(names):
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
                 yield Path(parent) / name
@@ -227,6 +239,9 @@ def find_recordings(folder: Path) -> Iterator[Path]:
 
 def _open_decoder(stream: BinaryIO, name: str, path: Path | None = None) -> Decoder:
     """Open a decoder for the content of ``stream``; ``path`` is the path of the same file, if it has one."""
+    if stream.read(len(LFS_POINTER_START)) == LFS_POINTER_START:
+        raise AudioError(f"{name}: a Git LFS pointer, not the recording; run 'git lfs pull' in its repository")
+    stream.seek(0)
     if path is not None and path.suffix.lower() in PYAV_SUFFIXES:
         return PyAvDecoder(stream, name)
     try:

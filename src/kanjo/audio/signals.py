@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ Signal = npt.NDArray[np.float32]
 
 #: Range of sample rates in Hz that are accepted.
 MIN_RATE, MAX_RATE = 4_000, 768_000
+#: An array with more columns than rows, and more than this, has the shape (channels, N) by mistake.
+_MAX_SHORT_CHANNELS = 8
 
 
 def to_sample_matrix(signal: npt.ArrayLike, name: str) -> npt.NDArray[np.floating[Any]]:
@@ -24,7 +27,7 @@ def to_sample_matrix(signal: npt.ArrayLike, name: str) -> npt.NDArray[np.floatin
         name: Name of the recording in messages.
 
     Raises:
-        AudioError: The array has another type or shape.
+        AudioError: The array has another type or shape, such as (channels, N).
 
     Shape:
         - signal: (N,) or (N, channels)
@@ -39,6 +42,11 @@ def to_sample_matrix(signal: npt.ArrayLike, name: str) -> npt.NDArray[np.floatin
         raise AudioError(
             f"{name}: array of shape {np.shape(signal)} and type {samples.dtype}; "
             "expected float or int16 samples (N,) or (N, channels)"
+        )
+    if samples.shape[1] > max(_MAX_SHORT_CHANNELS, samples.shape[0]):
+        raise AudioError(
+            f"{name}: shape {np.shape(signal)} is {samples.shape[1]} channels of {samples.shape[0]} samples; expected "
+            "(N,) or (N, channels). Transpose an array of shape (channels, N)"
         )
     return samples
 
@@ -77,11 +85,12 @@ def slice_signal(signal: Signal, rate: int, start_s: float | None, end_s: float 
         name: Name of the recording in messages.
 
     Raises:
-        AudioError: The part is empty, or lies outside the signal by more than 10 ms.
+        AudioError: The part is empty, a time is NaN or infinite, or the part lies outside the signal by over 10 ms.
     """
     if start_s is None and end_s is None:
         return signal
-    start, end = round((start_s or 0.0) * rate), len(signal) if end_s is None else round(end_s * rate)
+    start_s, end_s = start_s or 0.0, len(signal) / rate if end_s is None else end_s
+    start, end = (round(value * rate) if math.isfinite(value) else -1 for value in (start_s, end_s))
     if not 0 <= start < end <= len(signal) + rate // 100:
         duration_s = len(signal) / rate
         raise AudioError(f"{name}: part from {start_s} s to {end_s} s; expected a part within 0 to {duration_s:.2f} s")

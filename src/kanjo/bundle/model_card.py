@@ -131,6 +131,14 @@ def _group_lines(scores: Mapping[str, Any]) -> list[str]:
     """Describe the recall of each emotion and the UAR by sex and by speaker."""
     recalls = ", ".join(f"{name} {100 * value:.0f} %" for name, value in scores["recalls"].items() if value is not None)
     lines = [f"- Recall: {recalls}"]
+    missing = [name for name, value in scores["recalls"].items() if value is None]
+    if missing:
+        n_labels = len(scores["recalls"])
+        n_present = n_labels - len(missing)
+        lines.append(
+            f"- UAR over {n_present} of {n_labels} classes (no test utterance of {', '.join(missing)}), "
+            f"chance {100 / n_present:.1f} %"
+        )
     if scores["uar_by_sex"]:
         by_sex = ", ".join(f"{name} {100 * value:.1f} %" for name, value in scores["uar_by_sex"].items())
         lines.append(f"- UAR by sex: {by_sex}")

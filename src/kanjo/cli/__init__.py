@@ -16,11 +16,13 @@ import typer
 from kanjo.cli import (
     ablate,
     baseline,
+    benchmark,
     compare,
     corpus,
     embed,
     enroll,
     evaluate,
+    finetune,
     info,
     listen,
     plot,
@@ -52,6 +54,7 @@ _PREDICT_COMMANDS: tuple[Callable[..., None], ...] = (
     serve.serve,
 )
 _TRAIN_COMMANDS: tuple[Callable[..., None], ...] = (
+    finetune.finetune,
     train.train,
     train.crossval,
     compare.compare,
@@ -59,6 +62,7 @@ _TRAIN_COMMANDS: tuple[Callable[..., None], ...] = (
     ablate.ablate,
     tune.tune,
     evaluate.evaluate,
+    benchmark.benchmark,
     evaluate.export,
     baseline.baseline,
 )

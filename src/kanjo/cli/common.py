@@ -47,6 +47,14 @@ MinConfidence = Annotated[
     float | None,
     typer.Option(metavar="0..1", help='Lower confidences get the label "unsure" (default: the bundle\'s).'),
 ]
+Emotions = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="Choose the label among these emotions only, as anger,happiness,neutral (default: all of the bundle).",
+        show_default=False,
+    ),
+]
 Speaker = Annotated[
     str | None,
     typer.Option(help="Name of an enrolled speaker (see 'kanjo enroll'), or a profile file.", show_default=False),
@@ -138,6 +146,22 @@ def load_recipe(name: str, overrides: Sequence[str] | None, corpus_root: str | N
     except ImportError as error:
         raise KanjoError(f"this command needs the extra 'train': pip install 'kanjo[train]' ({error})") from error
     return load_fold_recipe(name, overrides, corpus_root, fold)
+
+
+def check_split(recipe: Recipe, corpus_root: str | None, *, all_folds: bool = False) -> None:
+    """Refuse a recipe whose corpora can't be split, before PyTorch is imported and a run folder is made.
+
+    Args:
+        recipe: The recipe.
+        corpus_root: The folder of the corpora.
+        all_folds: Check all folds (else: the recipe's fold).
+
+    Raises:
+        KanjoError: A corpus can't be read or split, or a fold can't be trained and scored.
+    """
+    from kanjo.train.data.utterances import read_manifests, split_utterances
+
+    split_utterances(recipe, read_manifests(recipe, corpus_root), all_folds=all_folds)
 
 
 def check_format(value: str, allowed: Sequence[str] = ("table", "json")) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,8 @@ import typer
 
 from kanjo.cli.common import ConsoleReporter, Format, check_format, print_message
 from kanjo.corpora import manifest_to_csv, read_corpus, write_manifest
+from kanjo.corpora.protocols import SPLIT_BY_CLIP
+from kanjo.errors import CorpusError
 from kanjo.labels import parse_label_map
 
 Name = Annotated[str, typer.Argument(help="A corpus of 'kanjo corpus list', or 'own' for your own table or folder.")]
@@ -66,7 +70,8 @@ def filelists(
         raise typer.BadParameter(f"protocol {protocol!r}: expected one of {', '.join(FILELIST_PROTOCOLS)}")
     selected = [canonical_emotion(word) for word in emotions.split(",")] if emotions else None
     corpus = read_corpus(name, folder, parse_label_map(label_map or [])).relabel({}, selected)
-    n = write_filelists(corpus, name, protocol, output)
+    with _options_of_this_command("--protocol all"):
+        n = write_filelists(corpus, name, protocol, output)
     write_text(output / "ids.json", json.dumps({"emotion": EMOTION_IDS, "language": LANGUAGE_IDS}, indent=2) + "\n")
     dependent = FILELIST_PROTOCOLS[protocol] == "speaker_dependent"
     split = (
@@ -93,7 +98,7 @@ def leakage(
     label_map: LabelMap = None,
     silent: Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")] = False,
 ) -> None:
-    """Report what training and test of a split share: speakers, texts, identical recordings.
+    """Report what training and test of a split share: speakers, texts, identical recordings; and emotions they lack.
 
     Example: kanjo corpus leakage ravdess corpora/ravdess --protocol emobox
     """
@@ -101,10 +106,34 @@ def leakage(
 
     check_format(form)
     corpus = read_corpus(name, folder, parse_label_map(label_map or []))
-    reports = report_leakage(corpus, protocol, n_folds, folds_file, ConsoleReporter(silent))
+    with _options_of_this_command("--protocol speaker_dependent"):
+        reports = report_leakage(corpus, protocol, n_folds, folds_file, ConsoleReporter(silent))
     if form == "json":
-        rows = [{"fold": fold.name, **vars(report)} for fold, report in reports]
+        rows = [
+            {
+                "fold": fold.name,
+                **vars(report),
+                "missing_in_training": classes.untrained,
+                "missing_in_validation": classes.missing_in_validation,
+                "missing_in_test": classes.missing_in_test,
+            }
+            for fold, report, classes in reports
+        ]
         print(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    for fold, report in reports:
-        print(f"fold {fold.index}, {fold.name}: " + "; ".join(report.describe()))
+    for fold, report, classes in reports:
+        print(f"fold {fold.index}, {fold.name}: " + "; ".join([*report.describe(), *classes.describe()]))
+
+
+@contextmanager
+def _options_of_this_command(split_by_clip: str) -> Iterator[None]:
+    """Name the options of these commands in errors about a split, instead of the keys of a recipe.
+
+    Args:
+        split_by_clip: The option that splits without speakers.
+    """
+    try:
+        yield
+    except CorpusError as error:
+        text = str(error).replace(SPLIT_BY_CLIP, split_by_clip).replace("--set split.n_folds=", "--folds ")
+        raise CorpusError(text) from error

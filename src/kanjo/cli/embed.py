@@ -11,11 +11,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from kanjo.cli.common import Jobs, Model, Silent, print_message, progress_bar
+from kanjo.cli.common import Emotions, Jobs, Model, Silent, print_message, progress_bar
 from kanjo.cli.inputs import find_inputs, predict_inputs
 from kanjo.errors import KanjoError
 from kanjo.files import atomic_write
-from kanjo.inference.options import InferenceOptions
+from kanjo.inference.options import InferenceOptions, resolve_options
 from kanjo.inference.prediction import Prediction
 from kanjo.inference.recognizer import Recognizer, load
 
@@ -27,6 +27,7 @@ def embed(
     paths: Annotated[list[str], typer.Argument(help="Recordings, folders (with subfolders), or patterns.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="A .parquet or .npy file.")],
     model: Model = "default",
+    emotions: Emotions = None,
     jobs: Jobs = 0,
     silent: Silent = False,
 ) -> None:
@@ -42,24 +43,28 @@ def embed(
     if write_vectors is None:
         raise typer.BadParameter(f"{output}: expected a name that ends in .parquet or .npy")
     recognizer = load(model)
+    options = InferenceOptions(emotions=emotions)
+    labels = resolve_options(options, recognizer.metadata).emotions
     inputs = find_inputs(paths)
     n_failed = 0
     with progress_bar("embedding", silent) as progress:
 
         def watch() -> Iterator[Prediction]:
             nonlocal n_failed
-            for done, prediction in enumerate(predict_inputs(recognizer, inputs, InferenceOptions(), jobs), 1):
+            for done, prediction in enumerate(predict_inputs(recognizer, inputs, options, jobs), 1):
                 n_failed += bool(prediction.error)
                 progress(done, len(inputs))
                 yield prediction
 
-        write_vectors(output, watch(), recognizer, len(inputs))
+        write_vectors(output, watch(), recognizer, labels, len(inputs))
     if n_failed:
         print_message(f"kanjo: {n_failed} of {len(inputs)} recordings failed")
         raise typer.Exit(1)
 
 
-def _write_parquet(output: Path, predictions: Iterable[Prediction], recognizer: Recognizer, n: int) -> None:
+def _write_parquet(
+    output: Path, predictions: Iterable[Prediction], recognizer: Recognizer, labels: Sequence[str], n: int
+) -> None:
     try:
         import pyarrow
         import pyarrow.parquet
@@ -76,13 +81,13 @@ def _write_parquet(output: Path, predictions: Iterable[Prediction], recognizer: 
             "error": pyarrow.string(),
         },
         metadata={
-            "labels": " ".join(recognizer.labels),
+            "labels": " ".join(labels),
             "bundle": f"{recognizer.metadata.name} {recognizer.metadata.sha256}",
         },
     )
     remaining = iter(predictions)
     with atomic_write(output) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
-        while rows := [_parquet_row(item, recognizer.labels) for item in islice(remaining, _ROWS_PER_GROUP)]:
+        while rows := [_parquet_row(item, labels) for item in islice(remaining, _ROWS_PER_GROUP)]:
             writer.write_table(pyarrow.Table.from_pylist(rows, schema))
 
 
@@ -97,8 +102,9 @@ def _parquet_row(prediction: Prediction, labels: Sequence[str]) -> dict[str, Any
     }
 
 
-def _write_npy(output: Path, predictions: Iterable[Prediction], recognizer: Recognizer, n: int) -> None:
-    labels = recognizer.labels
+def _write_npy(
+    output: Path, predictions: Iterable[Prediction], recognizer: Recognizer, labels: Sequence[str], n: int
+) -> None:
     width = len(labels) + len(recognizer.embed_signal(np.zeros(1, np.float32)))
     with atomic_write(output.with_suffix(".csv")) as names, atomic_write(output) as temporary:
         vectors = np.lib.format.open_memmap(temporary, "w+", np.float32, (n, width))

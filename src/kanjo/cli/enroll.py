@@ -35,7 +35,8 @@ def enroll(
     """Make a profile of a speaker; predictions with a profile are more accurate.
 
     Five to twenty recordings of a few seconds each, with different emotions, are enough; labels are not needed.
-    A profile is a few kilobytes of numbers; it contains no audio.
+    The weight, 0 to 1, says how far predictions rely on the profile: it grows with the number of recordings and with
+    the variety of their emotions. A profile is a few kilobytes of numbers; it contains no audio.
 
     Example: kanjo enroll ana ana/*.wav
     """
@@ -55,18 +56,20 @@ def enroll(
     predictions = _predict(recognizer, paths, jobs, silent)
     profile = speaker_profiles.build_profile(name, recognizer.metadata, predictions)
     path = speaker_profiles.write_profile(profile, output)
-    print(f"{name}: {profile.clips} recordings, {profile.speech_s:.1f} s of speech: {path}")
-    if profile.clips < speaker_profiles.RECOMMENDED_CLIPS or profile.speech_s < speaker_profiles.RECOMMENDED_SPEECH_S:
-        print_message(
-            f"kanjo: this is little speech; use at least {speaker_profiles.RECOMMENDED_CLIPS} recordings with "
-            "different emotions, so that the profile describes the voice and not one emotion"
-        )
+    print(
+        f"{name}: {profile.clips} recordings, {profile.speech_s:.1f} s of speech, weight {profile.weight:.2f}: {path}"
+    )
+    for shortcoming in speaker_profiles.describe_shortcomings(profile):
+        print_message(f"kanjo: {shortcoming}")
+    if not profile.weight:
+        print_message("kanjo: the profile has no weight yet: predictions with it equal predictions without it")
 
 
 def _print_speakers() -> None:
     for name in speaker_profiles.list_profiles():
         profile = speaker_profiles.read_profile(name)
-        print(f"{name:<24}{profile.clips:>5} recordings{profile.speech_s:>8.0f} s of speech   {profile.bundle}")
+        amount = f"{profile.clips:>5} recordings{profile.speech_s:>8.0f} s of speech   weight {profile.weight:.2f}"
+        print(f"{name:<24}{amount}   {profile.bundle}")
 
 
 def _remove(name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +15,26 @@ from kanjo.cli.results import print_scores
 from kanjo.errors import BundleError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from kanjo.bundle import Bundle
     from kanjo.corpora import Manifest
     from kanjo.experiments.scoring import BundleScores
+
+Emotions = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="Choose labels among these emotions, as anger,neutral; all: all of the bundle "
+        "(default: those that occur in the data).",
+        show_default=False,
+    ),
+]
+
+EnrollmentClips = Annotated[
+    int,
+    typer.Option(min=0, metavar="N", help="With enrollment from at most N clips of a speaker (0: half of the clips)."),
+]
 
 
 def evaluate(
@@ -38,6 +56,8 @@ def evaluate(
             help="Also score with enrolled speakers: each half of a speaker's clips enrolls for the other half.",
         ),
     ] = False,
+    enrollment_clips: EnrollmentClips = 0,
+    emotions: Emotions = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the report (default: no report).")
     ] = None,
@@ -56,25 +76,21 @@ def evaluate(
     if output:
         require_report_packages()  # report that matplotlib is missing before the recordings are scored
     recognizer = load(model)
-    if with_enrollment:
+    if with_enrollment or enrollment_clips:
         recognizer.check_enrollment()
     scores = evaluate_on_manifest(
         recognizer,
         _read_labeled(data, corpus),
         ConsoleReporter(silent),
         include_training_speakers=include_training_speakers,
-        with_enrollment=with_enrollment,
+        with_enrollment=with_enrollment or enrollment_clips > 0,
+        enrollment_clips=enrollment_clips,
+        emotions=emotions,
     )
-    if scores.n_omitted:
-        print_message(
-            f"omitted: {scores.n_omitted} utterances of speakers that the bundle was trained on "
-            "(--include-training-speakers scores them)"
-        )
-    for emotion, n in scores.plain.excluded_emotions:
-        print_message(f"omitted: {n} utterances of {emotion}, which is not a label of the bundle")
+    _print_omitted(scores, recognizer.labels)
     if output:
         _write_report(output, f"{recognizer.metadata.name} on {data.name}", scores)
-    _print(scores, form)
+    _print(scores, form, recognizer.labels, is_default=emotions is None)
     if scores.plain.failures:
         file, error = scores.plain.failures[0]
         print_message(f"kanjo: {len(scores.plain.failures)} recordings failed, the first: {file}: {error}")
@@ -147,7 +163,26 @@ def _write_report(output: Path, title: str, scores: BundleScores) -> None:
         write_enrolled_scores(paths, scores.enrolled)
 
 
-def _print(scores: BundleScores, form: str) -> None:
+def _print_omitted(scores: BundleScores, bundle_labels: Sequence[str]) -> None:
+    """Say which utterances were not scored, and why."""
+    if scores.n_omitted:
+        print_message(
+            f"omitted: {scores.n_omitted} utterances of speakers that the bundle was trained on "
+            "(--include-training-speakers scores them)"
+        )
+    for emotion, n in scores.plain.excluded_emotions:
+        reason = "is not among --emotions" if emotion in bundle_labels else "is not a label of the bundle"
+        print_message(f"omitted: {n} utterances of {emotion}, which {reason}")
+
+
+def _print(scores: BundleScores, form: str, bundle_labels: Sequence[str], is_default: bool) -> None:
+    """Print the scores, and among which emotions the labels were chosen if these are not all of the bundle's."""
+    from kanjo.evaluation.evaluate import describe_labels
+
+    if len(scores.plain.labels) < len(bundle_labels):
+        hint = "; --emotions all for all" if is_default else ""
+        line = describe_labels(scores.plain, bundle_labels) + hint
+        print(line, file=sys.stdout if form == "table" else sys.stderr)
     if form == "table":
         print_scores(scores.plain, scores.enrolled)
         return

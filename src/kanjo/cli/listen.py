@@ -15,9 +15,10 @@ import numpy.typing as npt
 import typer
 
 from kanjo import audio
-from kanjo.cli.common import Hop, MinConfidence, Model, Speaker, check_format, print_message
+from kanjo.cli.common import Emotions, Hop, MinConfidence, Model, Speaker, check_format, print_message
 from kanjo.errors import KanjoError
 from kanjo.inference import writers
+from kanjo.inference.options import InferenceOptions, resolve_options
 from kanjo.inference.prediction import Segment
 from kanjo.inference.recognizer import load
 from kanjo.inference.streaming import Stream
@@ -39,6 +40,7 @@ def listen(
     hop: Hop = None,
     min_confidence: MinConfidence = None,
     speaker: Speaker = None,
+    emotions: Emotions = None,
     form: Annotated[str, typer.Option("--format", "-f", help="table, or jsonl: one object per prediction.")] = "table",
 ) -> None:
     """Predict the emotion at the microphone while someone speaks; at the end, print the timeline.
@@ -50,9 +52,11 @@ def listen(
         print(_list_devices())
         return
     recognizer = load(model)
+    options = InferenceOptions(hop_s=hop, min_confidence=min_confidence, speaker=speaker, emotions=emotions)
+    labels = resolve_options(options, recognizer.metadata).emotions  # fails before the microphone is opened
     with _open_file(source) if source else _open_microphone(device) as (sample_rate, chunks):
         name = str(source or "microphone")
-        stream = Stream(recognizer, sample_rate, name=name, hop_s=hop, min_confidence=min_confidence, speaker=speaker)
+        stream = Stream(recognizer, sample_rate, name=name, **options.as_keywords())
         print_message(
             f"listening ({sample_rate} Hz); the first prediction comes after {recognizer.metadata.window_s:g} s"
             + ("" if source else "; stop with Ctrl-C")
@@ -61,7 +65,7 @@ def listen(
             _feed(stream, chunks, form, seconds)
     if sys.stderr.isatty():
         sys.stderr.write("\r" + " " * _LINE_WIDTH + "\r")
-    for text in writers.render(form, [stream.finish()], recognizer.labels):
+    for text in writers.render(form, [stream.finish()], labels):
         sys.stdout.write(text)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli.common import Hop, MinConfidence, Model, Speaker, print_message, progress_bar
+from kanjo.cli.common import Emotions, Hop, MinConfidence, Model, Speaker, print_message, progress_bar
 from kanjo.cli.inputs import (
     STDIN_NAME,
     Input,
@@ -81,6 +81,7 @@ def predict(
     min_confidence: MinConfidence = None,
     language: Language = None,
     speaker: Speaker = None,
+    emotions: Emotions = None,
     plot: Plot = None,
     jobs: DecodeJobs = 0,
     engine: Engine = "local",
@@ -97,18 +98,18 @@ def predict(
     form = _resolve_format(form, output)
     _check_usage(paths, form, output, resume, engine)
     profile = speaker_profiles.read_profile(speaker) if speaker else None
-    options = InferenceOptions(window, hop, min_confidence, language, profile)
+    options = InferenceOptions(window, hop, min_confidence, language, profile, emotions)
     recognizer = load(model)
-    resolve_options(options, recognizer.metadata)  # report invalid options before a file is opened
+    labels = resolve_options(options, recognizer.metadata).emotions  # fails before a file is opened
     if not paths:
-        _prompt(recognizer, form, options)
+        _prompt(recognizer, form, options, labels)
         return
     inputs = find_inputs(paths) if engine == "local" else find_cluster_inputs(paths)
     if len(inputs) != 1 and (plot or form in writers.SUBTITLE_FORMATS):
         raise typer.BadParameter(f"{len(inputs)} recordings; {'--plot' if plot else form} needs exactly one")
     writer = None
     if output and form in RESUMABLE_FORMATS:
-        writer = ResumableWriter(output, form, recognizer.labels, resume)
+        writer = ResumableWriter(output, form, labels, resume)
         inputs = _skip_finished(inputs, writer)
     if engine == "local":
         predictions = predict_inputs(recognizer, inputs, options, jobs)
@@ -120,7 +121,7 @@ def predict(
         if writer:
             writer.write_all(watched)
         else:
-            _write(form, watched, recognizer.labels, output)
+            _write(form, watched, labels, output)
     if failed:
         print_message(f"kanjo: {len(failed)} of {len(inputs)} recordings failed")
         raise typer.Exit(1)
@@ -191,9 +192,9 @@ def _write(form: str, predictions: Iterable[Prediction], labels: tuple[str, ...]
             stream.write(chunk)
 
 
-def _prompt(recognizer: Recognizer, form: str, options: InferenceOptions) -> None:
+def _prompt(recognizer: Recognizer, form: str, options: InferenceOptions, labels: tuple[str, ...]) -> None:
     """Ask for paths on the terminal, and print the prediction of each."""
-    print_message(f"{recognizer.metadata.name}: {', '.join(recognizer.labels)}. One path per line; q quits.")
+    print_message(f"{recognizer.metadata.name}: {', '.join(labels)}. One path per line; q quits.")
     while True:
         try:
             line = input("path> ").strip().strip("'\"")
@@ -208,5 +209,5 @@ def _prompt(recognizer: Recognizer, form: str, options: InferenceOptions) -> Non
         except KanjoError as error:
             print_message(f"kanjo: {error}")
             continue
-        lines = list(writers.FORMATS[form]([prediction], recognizer.labels))
+        lines = list(writers.FORMATS[form]([prediction], labels))
         print("\n".join(lines[1:] if form == "table" else lines))

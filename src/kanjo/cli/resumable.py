@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from kanjo.errors import KanjoError
 from kanjo.files import os_error_message
@@ -27,7 +27,7 @@ class ResumableWriter:
     Args:
         output: The output file.
         form: "csv" or "jsonl".
-        labels: The emotions.
+        labels: The emotions of the predictions.
         resume: Whether to continue the ``.part`` file of an interrupted command, or else the output file.
 
     Attributes:
@@ -113,8 +113,11 @@ class ResumableWriter:
         """Where the last complete line ends."""
         end = 0
         for offset, record in _read_records(stream, quoted=False):
-            file = _file_of_line(record)
-            self._check_content(bool(file))
+            content = _parse_line(record)
+            file = str(content.get("file", ""))
+            probabilities = content.get("probabilities")
+            self._check_content(bool(file) and isinstance(probabilities, dict))
+            self._check_content(not probabilities or set(probabilities) == set(self.labels))  # a failure has none
             self.finished_files.add(file)
             end = offset + len(record)
         return end
@@ -122,7 +125,7 @@ class ResumableWriter:
     def _check_content(self, valid: bool) -> None:
         if not valid:
             raise KanjoError(
-                f"{self.part} does not contain predictions of this bundle as {self.form}; "
+                f"{self.part} does not contain predictions of this bundle as {self.form}, or has other emotions; "
                 "remove it, or choose another output file"
             )
 
@@ -140,10 +143,10 @@ def _read_records(stream: BinaryIO, quoted: bool) -> Iterator[tuple[int, bytes]]
         offset, record = offset + len(record), b""
 
 
-def _file_of_line(record: bytes) -> str:
-    """The recording of a JSON line, "" for other content."""
+def _parse_line(record: bytes) -> dict[str, Any]:
+    """The content of a JSON line, an empty dictionary for other content."""
     try:
         content = json.loads(record)
     except ValueError:
-        return ""
-    return str(content.get("file", "")) if isinstance(content, dict) else ""
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli.common import Model, print_message
+from kanjo.cli.common import Emotions, Model, print_message
 from kanjo.errors import KanjoError
 
 
 def serve(
     model: Model = "default",
+    emotions: Emotions = None,
     host: Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1 accepts this machine only.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free port.")] = 8000,
     token: Annotated[
@@ -36,6 +37,7 @@ def serve(
         raise KanjoError(
             f"the service needs the extra 'serve' ({error.name} is missing): pip install 'kanjo[serve]'"
         ) from error
+    from kanjo.inference.emotion_selection import select_emotions
     from kanjo.inference.recognizer import load
     from kanjo.server.settings import Settings
 
@@ -43,6 +45,7 @@ def serve(
     settings = Settings(
         host=host,
         port=port,
+        emotions=emotions,
         token=token,
         queue_capacity=capacity or 2 * cores,
         decode_threads=max(2, cores),
@@ -51,6 +54,7 @@ def serve(
         max_duration_s=max_seconds,
     )
     recognizer = load(model, threads=max(1, cores // 2))  # the other cores decode
+    select_emotions(emotions, recognizer.labels)  # fails before the service starts
     if not settings.is_loopback and not token:
         print_message(f"kanjo: other machines can reach {host}, and no --token is required")
     settings = replace(settings, port=find_port(host, port))

@@ -16,6 +16,7 @@ from kanjo.cli.common import (
     RecipeName,
     Silent,
     Threads,
+    check_split,
     load_recipe,
     print_message,
     resumable,
@@ -62,6 +63,7 @@ def train(
     loaded = load_recipe(recipe, [*(overrides or []), *start], corpus_root, fold)
     if stage == "stage1" and loaded.stage1 is None:
         raise RecipeError(f"{loaded.name} has no first stage: its recipe has no section 'stage1'")
+    check_split(loaded, corpus_root)
     reporter = ConsoleReporter(silent)
     if dry_run:
         from kanjo.experiments.preview import preview_run
@@ -100,6 +102,7 @@ def crossval(
     Example: kanjo crossval cnn-lstm-2d-long --corpus-root corpora
     """
     loaded = load_recipe(recipe, overrides, corpus_root)
+    check_split(loaded, corpus_root, all_folds=True)
     from kanjo.experiments.crossval import cross_validate
     from kanjo.experiments.recipes import resolve_recipe
     from kanjo.experiments.run_folder import choose_run_folder

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any
 
 from kanjo import audio
 from kanjo.audio.levels import LevelMeter
+from kanjo.corpora.formats.times import check_times
 from kanjo.corpora.manifest import Manifest, Utterance
 from kanjo.corpora.registry import OWN_CORPUS, get_corpus, read_corpus
 from kanjo.errors import AudioError
@@ -64,7 +66,7 @@ class CheckReport:
 
     Attributes:
         duration_s: Total duration, seconds.
-        unusable: Recordings that can't be used, and why.
+        unusable: Recordings, or parts of recordings, that can't be used, and why.
         duplicates: Groups of recordings with the same samples.
         extra: Recordings in the folder that are not part of the corpus.
         missing_emotions: Speakers, and the emotions that most other speakers have and they lack.
@@ -116,11 +118,14 @@ def check_corpus(name: str, root: Path, decode: bool = True, progress: Progress 
     Raises:
         CorpusError: There are no utterances at ``root``.
     """
-    manifest = read_corpus(name, root)
+    manifest = read_corpus(name, root, validate_times=False)
     utterances = manifest.utterances
     files = check_files(manifest.root, list(dict.fromkeys(row.file for row in utterances)), decode, progress)
     missing = _list_missing(name, root)
-    unusable = tuple((item.file, item.problem) for item in files if item.problem)
+    unusable = (
+        *((item.file, item.problem) for item in files if item.problem),
+        *_find_invalid_parts(utterances, files),
+    )
     duplicates, extra = _find_duplicates(files), _find_extra_recordings(manifest)
     missing_emotions = _find_missing_emotions(utterances)
     lines = [*_count_lines(name, root, utterances), *_audio_lines(name, files)]
@@ -186,6 +191,16 @@ def _check_file(root: Path, file: str, decode: bool) -> FileCheck:
     )
 
 
+def _find_invalid_parts(utterances: Sequence[Utterance], files: Sequence[FileCheck]) -> Iterator[tuple[str, str]]:
+    """Yield the recordings with a part that is empty or not within the recording, and why."""
+    durations = {item.file: None if item.problem else item.duration_s for item in files}
+    for row in utterances:
+        if row.start_s is None and row.end_s is None:
+            continue
+        if problem := check_times(row.start_s, row.end_s, durations[row.file]):
+            yield row.file, problem
+
+
 def _list_missing(name: str, root: Path) -> tuple[str, ...]:
     list_missing = None if name == OWN_CORPUS else get_corpus(name).list_missing
     return tuple(list_missing(root)) if list_missing else ()
@@ -202,9 +217,11 @@ def _find_duplicates(files: Sequence[FileCheck]) -> tuple[tuple[str, ...], ...]:
 def _find_extra_recordings(manifest: Manifest) -> tuple[str, ...]:
     if not manifest.root.is_dir():
         return ()
-    listed = {manifest.audio_path(row) for row in manifest.utterances}
+    listed = {os.path.normpath(manifest.audio_path(row).absolute()) for row in manifest.utterances}
     paths = audio.find_recordings(manifest.root)
-    return tuple(path.relative_to(manifest.root).as_posix() for path in paths if path not in listed)
+    return tuple(
+        path.relative_to(manifest.root).as_posix() for path in paths if os.path.normpath(path.absolute()) not in listed
+    )
 
 
 def _find_missing_emotions(utterances: Sequence[Utterance]) -> tuple[tuple[str, str], ...]:

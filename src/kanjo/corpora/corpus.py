@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kanjo import audio
 from kanjo.corpora.manifest import Utterance
+from kanjo.corpora.text_files import UTF8, extra_cells_error, open_table, read_records
+from kanjo.corpora.words import normalize
 from kanjo.errors import CorpusError
 from kanjo.files import os_error_message
 from kanjo.labels import canonical_emotion
 
 Reader = Callable[[Path], Iterator[Utterance]]
 
-UTF8 = ("utf-8-sig",)
 #: The sex that a letter in file names and tables stands for.
 SEX_BY_LETTER = {"f": "female", "m": "male"}
+#: Formats that lose nothing; of two copies of a recording, kanjo reads the one in such a format.
+_LOSSLESS_SUFFIXES = frozenset([".wav", ".flac", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"])
 
 
 @dataclass(frozen=True)
@@ -89,21 +90,32 @@ class Corpus:
 
 @dataclass(frozen=True)
 class ParsedName:
-    """What the name and folder of a recording state; ``label`` is the corpus's own word."""
+    """What the name and folder of a recording state.
+
+    Attributes:
+        label: The corpus's own word for the emotion.
+        recording: Identifies the recording among those with the same label and speaker; "" for the stem of the file.
+            Two files with the same label, speaker and recording are copies, and one of them is read.
+    """
 
     label: str
     speaker: str = ""
     sex: str = ""
     text: str = ""
     language: str = ""
+    recording: str = ""
 
 
 def list_recordings(root: Path, corpus: str) -> list[Path]:
     """List all recordings under ``root``, sorted.
 
     Raises:
-        CorpusError: ``root`` is not a folder or can't be read.
+        CorpusError: ``root`` is not a folder, or it or a folder below it can't be read.
     """
+
+    def refuse(error: OSError) -> None:
+        raise CorpusError(f"{corpus}: can't read {error.filename}: {os_error_message(error)}") from error
+
     try:
         if not root.is_dir():
             problem = "this is a file; expected the folder of the corpus" if root.exists() else "no such folder"
@@ -111,7 +123,26 @@ def list_recordings(root: Path, corpus: str) -> list[Path]:
         next(root.iterdir(), None)
     except OSError as error:
         raise CorpusError(f"{corpus}: can't read {root}: {os_error_message(error)}") from error
-    return list(audio.find_recordings(root))
+    return list(audio.find_recordings(root, refuse))
+
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+def without_copies(recordings: Iterable[tuple[_Key, Path]]) -> dict[_Key, Path]:
+    """Return one path for each key: lossless formats first, then the fewest folders, then the first path.
+
+    Published corpora contain second copies: CREMA-D as WAV and MP3, RAVDESS and TESS in a nested folder.
+    """
+    chosen: dict[_Key, Path] = {}
+    for key, path in recordings:
+        if key not in chosen or _preference(path) < _preference(chosen[key]):
+            chosen[key] = path
+    return chosen
+
+
+def _preference(path: Path) -> tuple[bool, int, Path]:
+    return path.suffix.lower() not in _LOSSLESS_SUFFIXES, len(path.parts), path
 
 
 def read_by_file_name(
@@ -123,13 +154,13 @@ def read_by_file_name(
     example: str,
     emotions: Mapping[str, str] | None = None,
 ) -> Iterator[Utterance]:
-    """Yield the utterances of a corpus whose file names state speaker and emotion.
+    """Yield the utterances of a corpus whose file names state speaker and emotion; of copies, the one to prefer.
 
     Args:
         root: Folder of the corpus.
         corpus: Name of the corpus.
         language: Language of utterances for which ``parse`` states none.
-        pattern: Must match the stem of a recording; other recordings are skipped.
+        pattern: Must match the stem of a recording in Unicode form NFC; other recordings are skipped.
         parse: Interprets the match and the path relative to ``root``; None skips the recording.
         example: A path of the corpus, for the error message.
         emotions: Emotion of each label that the vocabulary does not contain.
@@ -138,14 +169,21 @@ def read_by_file_name(
         CorpusError: No recording matches.
     """
     emotions = emotions or {}
-    n_utterances = 0
+    parsed_names: dict[Path, ParsedName] = {}
+    keys: list[tuple[tuple[str, str, str], Path]] = []
     for path in list_recordings(root, corpus):
-        relative = path.relative_to(root)
-        match = pattern.fullmatch(path.stem)
+        relative, stem = path.relative_to(root), normalize(path.stem)
+        match = pattern.fullmatch(stem)
         parsed = parse(match, relative) if match else None
-        if parsed is None:
+        if parsed is not None:
+            parsed_names[relative] = parsed
+            keys.append(((parsed.label, parsed.speaker, parsed.recording or stem), relative))
+    if not keys:
+        raise no_utterances_error(corpus, root, f"files such as {example}")
+    kept = set(without_copies(keys).values())
+    for relative, parsed in parsed_names.items():
+        if relative not in kept:
             continue
-        n_utterances += 1
         yield Utterance(
             corpus=corpus,
             file=relative.as_posix(),
@@ -154,10 +192,8 @@ def read_by_file_name(
             speaker=parsed.speaker,
             sex=parsed.sex,
             language=parsed.language or language,
-            text=parsed.text,
+            text=normalize(parsed.text),
         )
-    if not n_utterances:
-        raise no_utterances_error(corpus, root, f"files such as {example}")
 
 
 def no_utterances_error(corpus: str, root: Path, expected: str) -> CorpusError:
@@ -170,36 +206,6 @@ def first_existing_file(*paths: Path) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def read_text(path: Path, corpus: str, encodings: Sequence[str] = UTF8) -> str:
-    """Read a text file in the first encoding that fits; UTF-16 is recognized by its byte order mark.
-
-    Raises:
-        CorpusError: The file can't be read, or no encoding fits.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CorpusError(f"{corpus}: can't read {path}: {os_error_message(error)}") from error
-    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        encodings = ("utf-16",)
-    for encoding in encodings:
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise CorpusError(f"{corpus}: {path} is not text in {' or '.join(encodings)}; convert the file to UTF-8")
-
-
-def read_lines(path: Path, corpus: str, encodings: Sequence[str] = UTF8) -> list[str]:
-    """Read the lines of a text file; only a line feed ends a line, because texts may contain other Unicode breaks."""
-    return [line.rstrip("\r") for line in read_text(path, corpus, encodings).rstrip("\r\n").split("\n")]
-
-
-def open_table(path: Path, corpus: str, encodings: Sequence[str] = UTF8) -> io.StringIO:
-    """Open a text file for the csv module, which needs the original line ends."""
-    return io.StringIO(read_text(path, corpus, encodings), newline="")
-
-
 def read_table_rows(
     path: Path, corpus: str, columns: Sequence[str], encodings: Sequence[str] = UTF8, **csv_options: Any
 ) -> Iterator[dict[str, str]]:
@@ -210,16 +216,20 @@ def read_table_rows(
         corpus: Name of the corpus, for error messages.
         columns: Required columns.
         encodings: Tried in this order.
-        csv_options: Passed to ``csv.DictReader``.
+        csv_options: Passed to ``csv.reader``.
 
     Raises:
-        CorpusError: The file can't be read, or a required column is missing.
+        CorpusError: The file can't be read, a required column is missing, or a row has too many cells.
     """
-    reader = csv.DictReader(open_table(path, corpus, encodings), restval="", **csv_options)
-    header = reader.fieldnames or ()
+    records = read_records(open_table(path, corpus, encodings), path, **csv_options)
+    _, header = next(records, (1, []))
     missing = sorted(set(columns) - set(header))
     if missing:
         raise CorpusError(
             f"{corpus}: {path}:1: missing column {', '.join(missing)}; the header is {', '.join(header) or 'empty'}"
         )
-    yield from reader
+    for number, cells in records:
+        if any(cells[len(header) :]):
+            raise extra_cells_error(path, number, len(cells), header)
+        if cells:
+            yield dict(zip(header, cells + [""] * (len(header) - len(cells)), strict=False))

@@ -37,7 +37,7 @@ class LeakageReport:
     def describe(self) -> list[str]:
         """Return the report as short sentences."""
         return [
-            "{} training, {} validation, {} test utterances".format(*self.utterances),
+            "{} utterances train, {} validate, {} test".format(*self.utterances),
             self._describe_speakers(),
             self._describe_texts(),
             f"LEAK: {self.shared_recordings} test recordings are identical to training recordings"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kanjo import files
+from kanjo.errors import CorpusError
 
 
 class Utterance(NamedTuple):
@@ -63,6 +64,10 @@ class Manifest:
         """Return the path of the recording of an utterance."""
         return self.root / utterance.file
 
+    def path(self, utterance: Utterance) -> Path:
+        """Do the same as :meth:`audio_path`, under its earlier name."""
+        return self.audio_path(utterance)
+
     def relabel(self, mapping: dict[str, str], include: Sequence[str] | None) -> Manifest:
         """Replace emotions by ``mapping``, then keep only the utterances with an emotion in ``include`` (None: all)."""
         rows = (row._replace(emotion=mapping.get(row.emotion, row.emotion)) for row in self.utterances)
@@ -73,22 +78,36 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
     """Write a manifest atomically: Parquet if the file name ends in .parquet, else CSV (UTF-8, RFC 4180).
 
     Raises:
+        CorpusError: The name of a recording is not UTF-8.
         KanjoError: The file can't be written.
     """
     if path.suffix.lower() == ".parquet":
         from kanjo.corpora.formats.parquet import write_rows
 
         rows = list(utterances)
+        for row in rows:
+            _refuse_other_encodings(row.file)
         write_rows(path, {name: [getattr(row, name) for row in rows] for name in COLUMNS})
     else:
         files.write_text(path, manifest_to_csv(utterances))
 
 
 def manifest_to_csv(utterances: Iterable[Utterance]) -> str:
-    """Return the manifest as CSV text."""
+    """Return the manifest as CSV text.
+
+    Raises:
+        CorpusError: The name of a recording is not UTF-8.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in utterances:
+        _refuse_other_encodings(row.file)
         writer.writerow(["" if (value := getattr(row, name)) is None else value for name in COLUMNS])
     return buffer.getvalue()
+
+
+def _refuse_other_encodings(file: str) -> None:
+    """Raise CorpusError for a name whose bytes on disk are not UTF-8; Python reads them as lone surrogates."""
+    if not file.isascii() and any("\ud800" <= character <= "\udfff" for character in file):
+        raise CorpusError(f"the file name {file!r} is not UTF-8, so a manifest can't contain it; rename the file")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kanjo.corpora.manifest import Utterance
+from kanjo.corpora.splitters import leave_one_group_out, stratified_kfold, stratified_speaker_folds
+from kanjo.corpora.words import SPLIT_WORDS
 from kanjo.errors import CorpusError
 from kanjo.files import os_error_message
 
@@ -39,9 +41,12 @@ class SplitOptions:
 
 Protocol = Callable[[Utterances, SplitOptions], TestSets]
 
-TRAIN_WORDS = frozenset(["train", "training"])
-VALIDATION_WORDS = frozenset(["validation", "valid", "val", "dev"])
-TEST_WORDS = frozenset(["test", "eval", "evaluation"])
+TRAIN_WORDS, VALIDATION_WORDS, TEST_WORDS = (SPLIT_WORDS[part] for part in ("train", "validation", "test"))
+_SPLIT_WORDS = TRAIN_WORDS | VALIDATION_WORDS | TEST_WORDS | {""}
+
+#: What a user writes to split without speakers.
+SPLIT_BY_CLIP = "--set split.protocol=speaker_dependent"
+_MAX_NAMES = 10
 
 #: EmoBox's folds (Ma et al. 2024, arXiv 2406.07162) for RAVDESS: the test actors of each fold.
 RAVDESS_FOLDS: tuple[tuple[str, ...], ...] = (
@@ -57,20 +62,28 @@ RAVDESS_FOLDS: tuple[tuple[str, ...], ...] = (
 def leave_one_speaker_out(utterances: Utterances, options: SplitOptions) -> TestSets:
     """Test on each speaker in turn."""
     speakers = require_speakers(utterances, "loso")
-    return [(speaker, {i for i, row in enumerate(utterances) if row.speaker_key == speaker}) for speaker in speakers]
+    number = {key: k for k, key in enumerate(speakers)}
+    test_sets = leave_one_group_out([number[row.speaker_key] for row in utterances])
+    return list(zip(speakers, test_sets, strict=True))
 
 
 def speaker_kfold(utterances: Utterances, options: SplitOptions) -> TestSets:
-    """Test on ``n_folds`` groups of whole speakers; corpora and sexes are spread evenly over the groups."""
+    """Test on ``n_folds`` groups of whole speakers, stratified by corpus and emotion.
+
+    Speakers are moved between the groups if a class is then in more test sets, or in more training sets.
+    """
     speakers = require_speakers(utterances, "speaker_kfold")
     n_folds = options.n_folds
     if not 2 <= n_folds <= len(speakers):
-        raise CorpusError(f"speaker_kfold: n_folds is {n_folds}; expected 2 to {len(speakers)}, the number of speakers")
+        raise CorpusError(
+            f"speaker_kfold: n_folds is {n_folds}; expected 2 to {len(speakers)}, the number of speakers: "
+            f"--set split.n_folds={len(speakers)}, or split by clip with {SPLIT_BY_CLIP}"
+        )
     ordered = [key for group in _shuffle_speaker_groups(utterances, speakers, options.seed) for key in group]
-    groups = [set(ordered[k::n_folds]) for k in range(n_folds)]
+    fold_of_speaker = stratified_speaker_folds(utterances, ordered, n_folds, options.seed)
     return [
-        (f"{k} of {n_folds}", {i for i, row in enumerate(utterances) if row.speaker_key in group})
-        for k, group in enumerate(groups, 1)
+        (f"{k + 1} of {n_folds}", {i for i, row in enumerate(utterances) if fold_of_speaker[row.speaker_key] == k})
+        for k in range(n_folds)
     ]
 
 
@@ -97,17 +110,23 @@ def speaker_dependent(utterances: Utterances, options: SplitOptions) -> TestSets
         raise CorpusError(
             f"speaker_dependent: n_folds is {n_folds}; expected 2 to {len(utterances)}, the number of utterances"
         )
-    order = stratified_order(utterances, range(len(utterances)), options.seed)
-    return [(f"{k + 1} of {n_folds}, speaker-dependent", set(order[k::n_folds])) for k in range(n_folds)]
+    test_sets = stratified_kfold([row.emotion for row in utterances], n_folds, options.seed)
+    return [(f"{k} of {n_folds}, speaker-dependent", test) for k, test in enumerate(test_sets, 1)]
 
 
 def manifest(utterances: Utterances, options: SplitOptions) -> TestSets:
     """Test on the utterances that the ``split`` column of the manifest names."""
     words = Counter(row.split.casefold() for row in utterances)
     if not words.keys() & TRAIN_WORDS or not words.keys() & TEST_WORDS:
-        existing = ", ".join(word or "(empty)" for word in words)
+        existing = ", ".join(word or "(empty)" for word in list(words)[:_MAX_NAMES])
         raise CorpusError(
             f"manifest: the split column contains {existing}; expected train, test and, optionally, validation"
+        )
+    unknown = next((row for row in utterances if row.split.casefold() not in _SPLIT_WORDS), None)
+    if unknown:
+        raise CorpusError(
+            f"manifest: the split of {unknown.file} is {unknown.split!r}; expected train, validation, test, or "
+            "nothing for an utterance that is left out"
         )
     return [("manifest", {i for i, row in enumerate(utterances) if row.split.casefold() in TEST_WORDS})]
 
@@ -117,7 +136,9 @@ def leave_one_corpus_out(utterances: Utterances, options: SplitOptions) -> TestS
     corpora = list(dict.fromkeys(row.corpus for row in utterances))
     if len(corpora) < 2:
         raise CorpusError(f"leave_one_corpus_out: only one corpus ({', '.join(corpora)}); expected at least 2")
-    return [(f"tests on {name}", {i for i, row in enumerate(utterances) if row.corpus == name}) for name in corpora]
+    number = {name: k for k, name in enumerate(corpora)}
+    test_sets = leave_one_group_out([number[row.corpus] for row in utterances])
+    return [(f"tests on {name}", test) for name, test in zip(corpora, test_sets, strict=True)]
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -160,11 +181,14 @@ def require_speakers(utterances: Utterances, protocol: str) -> list[str]:
     if n_without:
         raise CorpusError(
             f"{protocol}: {n_without} of {len(utterances)} utterances have no speaker; name the speakers in the "
-            "manifest, or use protocol speaker_dependent"
+            f"table, or split by clip with {SPLIT_BY_CLIP} (its scores are speaker-dependent)"
         )
     speakers = sorted({row.speaker_key for row in utterances})
     if len(speakers) < 2:
-        raise CorpusError(f"{protocol}: only one speaker ({speakers[0]}); expected at least 2")
+        raise CorpusError(
+            f"{protocol}: only one speaker ({', '.join(speakers)}); expected at least 2, or split by clip with "
+            f"{SPLIT_BY_CLIP} (its scores are speaker-dependent)"
+        )
     return speakers
 
 

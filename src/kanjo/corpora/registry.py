@@ -102,7 +102,9 @@ def find_root(name: str, corpora_root: Path) -> Path:
     )
 
 
-def read_corpus(name: str, path: Path, label_map: Mapping[str, str] | None = None) -> Manifest:
+def read_corpus(
+    name: str, path: Path, label_map: Mapping[str, str] | None = None, *, validate_times: bool = True
+) -> Manifest:
     """Read all utterances of a corpus, in the order of its files.
 
     Args:
@@ -111,6 +113,8 @@ def read_corpus(name: str, path: Path, label_map: Mapping[str, str] | None = Non
             path.
         label_map: Emotion for each label of own data that the vocabulary does not contain, or that it maps
             differently.
+        validate_times: Refuse infinite, negative and reversed times in own data; False leaves them to
+            ``kanjo corpus check``.
 
     Raises:
         CorpusError: The corpus is unknown, has no utterances at ``path``, or has an unknown label.
@@ -118,5 +122,5 @@ def read_corpus(name: str, path: Path, label_map: Mapping[str, str] | None = Non
     if name != OWN_CORPUS:
         return Manifest(path, tuple(get_corpus(name).read(path)))
     if path.is_file():
-        return read_manifest(path, label_map=label_map)
-    return Manifest(path, tuple(read_folder(path, path.resolve().name, label_map or {})))
+        return read_manifest(path, label_map=label_map, validate_times=validate_times)
+    return Manifest(path, tuple(read_folder(path, path.resolve().name, label_map or {}, validate_times)))

@@ -2,7 +2,8 @@
 
 Test speakers are never used to select anything. Validation utterances always come from the training part of a fold,
 as whole speakers. They are drawn by utterance only where training and test share speakers (protocol
-``speaker_dependent``, EmoBox's folds of EmoDB) or where speakers are unknown.
+``speaker_dependent``, EmoBox's folds of EmoDB), where speakers are unknown, or where every choice of speakers would
+leave a class out of training. ``kanjo.corpora.fold_classes`` reports the classes that a fold lacks.
 """
 
 from __future__ import annotations
@@ -11,20 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kanjo.corpora.protocols import (
-    VALIDATION_WORDS,
-    SplitOptions,
-    Utterances,
-    balanced_speaker_order,
-    get_protocol,
-    stratified_order,
-)
+from kanjo.corpora.protocols import VALIDATION_WORDS, SplitOptions, Utterances, get_protocol
+from kanjo.corpora.validation import draw_validation_speakers, draw_validation_utterances
 from kanjo.errors import CorpusError
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One split: disjoint indices of the utterances. ``index`` counts from 1."""
+    """One split: disjoint indices of the utterances. ``index`` counts from 1.
+
+    Utterances of a manifest without a word in the split column are in no part.
+    """
 
     index: int
     name: str
@@ -59,6 +57,7 @@ def make_folds(
 
     Raises:
         CorpusError: The protocol is unknown, or the utterances can't be split by it.
+        KanjoError: scikit-learn is not installed.
     """
     options = SplitOptions(n_folds, seed, validation_fraction, folds_file, allow_shared_speakers)
     if any(train_only):
@@ -70,7 +69,7 @@ def _make_folds(utterances: Utterances, protocol: str, options: SplitOptions) ->
     test_sets = get_protocol(protocol)(utterances, options)
     folds = []
     for index, (name, test) in enumerate(test_sets, 1):
-        rest = [i for i in range(len(utterances)) if i not in test]
+        rest = [i for i, row in enumerate(utterances) if i not in test and (row.split or protocol != "manifest")]
         if not test or not rest:
             raise CorpusError(
                 f"{protocol}, fold {index} ({name}): {len(test)} test and {len(rest)} training utterances; "
@@ -132,16 +131,12 @@ def _draw_validation(
     utterances: Utterances, rest: list[int], test: set[int], protocol: str, options: SplitOptions, seed: int
 ) -> set[int]:
     """Draw the validation utterances from ``rest``: whole speakers where speakers are known and not in test."""
-    fraction = options.validation_fraction
-    speakers = sorted({utterances[i].speaker_key for i in rest})
-    test_speakers = {utterances[i].speaker_key for i in test}
-    shares_speakers = bool(test_speakers & set(speakers))
-    if protocol == "speaker_dependent" or shares_speakers or "" in speakers or len(speakers) < 2:
-        step = max(2, round(1 / fraction))
-        return set(stratified_order(utterances, rest, seed)[::step])
-    n_speakers = min(max(1, round(fraction * len(speakers))), len(speakers) - 1)
-    validation_speakers = set(balanced_speaker_order(utterances, speakers, seed)[:n_speakers])
-    return {i for i in rest if utterances[i].speaker_key in validation_speakers}
+    speakers = {utterances[i].speaker_key for i in rest}
+    shares_speakers = bool({utterances[i].speaker_key for i in test} & speakers)
+    fraction, drawn = options.validation_fraction, set[int]()
+    if protocol != "speaker_dependent" and not shares_speakers and "" not in speakers and len(speakers) > 1:
+        drawn = draw_validation_speakers(utterances, rest, fraction, seed)
+    return drawn or draw_validation_utterances(utterances, rest, fraction, seed)
 
 
 def _refuse_shared_speakers(utterances: Utterances, rest: Sequence[int], test: set[int]) -> None:

@@ -16,9 +16,11 @@ from kanjo import audio
 from kanjo.corpora import Utterance
 from kanjo.errors import AudioError, CorpusError, KanjoError
 from kanjo.evaluation.metrics import Scores, require_scikit_learn, score_predictions
+from kanjo.inference.emotion_selection import select_emotions
+from kanjo.inference.options import InferenceOptions
 from kanjo.inference.prediction import Prediction
 from kanjo.inference.recognizer import Recognizer
-from kanjo.inference.speaker_profiles import SpeakerProfile, build_profile
+from kanjo.inference.speaker_profiles import build_profile
 from kanjo.labels import UNSURE
 
 #: Called with the number of finished utterances and their total.
@@ -39,6 +41,7 @@ class ScoredUtterance:
         probabilities: Probability of each emotion (E).
         path: Path of the recording; "" if the utterance was read from a file of predictions.
         embedding: The model's embedding (D,), or None.
+        window_probabilities: Probabilities (W, E) of all of the bundle's emotions for each window with speech, or None.
         speech_s: Seconds of speech.
         index: Position among the utterances that were given for evaluation, -1 if unknown.
     """
@@ -52,6 +55,7 @@ class ScoredUtterance:
     probabilities: tuple[float, ...]
     path: str = ""
     embedding: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    window_probabilities: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     speech_s: float = 0.0
     index: int = -1
 
@@ -61,11 +65,11 @@ class Evaluation:
     """Predictions and scores on a set of utterances.
 
     Attributes:
-        labels: The emotions that the model predicts (E).
+        labels: The emotions among which the model's labels were chosen (E).
         utterances: The utterances with their predictions.
         scores: The scores of these utterances.
         failures: Path and error of each recording that could not be processed.
-        excluded_emotions: Emotions that the model does not predict, with their numbers of utterances.
+        excluded_emotions: True emotions that are not among ``labels``, with their numbers of utterances.
     """
 
     labels: tuple[str, ...]
@@ -76,7 +80,12 @@ class Evaluation:
 
 
 def evaluate(
-    recognizer: Recognizer, rows: Sequence[Utterance], paths: Sequence[Path], progress: Progress | None = None
+    recognizer: Recognizer,
+    rows: Sequence[Utterance],
+    paths: Sequence[Path],
+    progress: Progress | None = None,
+    *,
+    labels: Sequence[str] | str | None = None,
 ) -> Evaluation:
     """Predict the emotion of every utterance whose true emotion the model can predict, and score the predictions.
 
@@ -85,28 +94,32 @@ def evaluate(
         rows: The utterances.
         paths: The recording of each utterance.
         progress: Called after each utterance.
+        labels: The emotions among which the label is chosen (default: all of the bundle). Utterances with another
+            true emotion are left out.
 
     Raises:
         CorpusError: No utterance can be scored.
-        KanjoError: scikit-learn is not installed.
+        KanjoError: scikit-learn is not installed, or the labels are not emotions of the bundle.
     """
     require_scikit_learn()
+    labels = select_emotions(labels, recognizer.labels)
     emotions = reference_emotions(recognizer, rows)
-    indices = [i for i, emotion in enumerate(emotions) if emotion in recognizer.labels]
-    excluded = Counter(emotion for emotion in emotions if emotion not in recognizer.labels)
-    utterances, failures = _predict_utterances(recognizer, rows, paths, emotions, indices, None, progress)
+    indices = [i for i, emotion in enumerate(emotions) if emotion in labels]
+    excluded = Counter(emotion for emotion in emotions if emotion not in labels)
+    options = InferenceOptions(emotions=labels)
+    utterances, failures = _predict_utterances(recognizer, rows, paths, emotions, indices, options, progress)
     if not utterances:
         reason = (
             failures[0][1]
             if failures
-            else f"the bundle predicts {', '.join(recognizer.labels)}; "
+            else f"the bundle predicts {', '.join(labels)}; "
             f"the utterances have the emotions {', '.join(excluded) or '(none)'}"
         )
         raise CorpusError(f"nothing to score: {reason}")
     return Evaluation(
-        recognizer.labels,
+        labels,
         tuple(utterances),
-        compute_scores(recognizer.labels, utterances),
+        compute_scores(labels, utterances),
         tuple(failures),
         tuple(excluded.items()),
     )
@@ -130,18 +143,20 @@ def evaluate_with_enrollment(
         recognizer: The model.
         rows: The utterances.
         paths: The recording of each utterance.
-        without_enrollment: The result of :func:`evaluate` for the same utterances; its embeddings make the profiles.
+        without_enrollment: The result of :func:`evaluate` for the same utterances; its embeddings make the profiles,
+            and its labels are used.
         max_clips: Enroll each speaker with at most this many utterances (0: with the whole half).
         progress: Called with the number of finished utterances and their total.
 
     Raises:
         CorpusError: No utterance can be scored.
     """
+    labels = without_enrollment.labels
     emotions = reference_emotions(recognizer, rows)
     enrollment_clips = {utterance.index: utterance for utterance in without_enrollment.utterances}
     indices_by_speaker: dict[str, list[int]] = {}
     for i, emotion in enumerate(emotions):
-        if emotion in recognizer.labels:
+        if emotion in labels:
             indices_by_speaker.setdefault(rows[i].speaker_key, []).append(i)
     n_utterances = sum(map(len, indices_by_speaker.values()))
     utterances: list[ScoredUtterance] = []
@@ -153,15 +168,16 @@ def evaluate_with_enrollment(
             clips = [enrollment_clips[i] for i in enrollment[:limit] if i in enrollment_clips]
             with contextlib.suppress(KanjoError):  # the clips have no speech
                 profile = build_profile(speaker, recognizer.metadata, clips)
-            scored, failed = _predict_utterances(recognizer, rows, paths, emotions, test, profile)
+            options = InferenceOptions(speaker=profile, emotions=labels)
+            scored, failed = _predict_utterances(recognizer, rows, paths, emotions, test, options)
             utterances += scored
             failures += failed
             if progress:
                 progress(len(utterances) + len(failures), n_utterances)
     if not utterances:
         raise CorpusError("nothing to score: no utterance could be decoded")
-    scores = compute_scores(recognizer.labels, utterances)
-    return Evaluation(recognizer.labels, tuple(utterances), scores, tuple(failures))
+    scores = compute_scores(labels, utterances)
+    return Evaluation(labels, tuple(utterances), scores, tuple(failures))
 
 
 def reference_emotions(recognizer: Recognizer, rows: Sequence[Utterance]) -> list[str]:
@@ -170,6 +186,22 @@ def reference_emotions(recognizer: Recognizer, rows: Sequence[Utterance]) -> lis
     return [
         row.emotion if row.emotion in recognizer.labels else label_map.get(row.emotion, row.emotion) for row in rows
     ]
+
+
+def labels_in_data(recognizer: Recognizer, rows: Sequence[Utterance]) -> tuple[str, ...]:
+    """The bundle's emotions that occur in the data; all of the bundle's if fewer than two occur."""
+    occurring = set(reference_emotions(recognizer, rows))
+    labels = tuple(label for label in recognizer.labels if label in occurring)
+    return labels if len(labels) > 1 else recognizer.labels
+
+
+def describe_labels(evaluation: Evaluation, bundle_labels: Sequence[str]) -> str:
+    """Say among which of a bundle's emotions the labels were chosen, and the UAR of a random choice."""
+    n_present = sum(recall is not None for recall in evaluation.scores.recalls.values())
+    return (
+        f"evaluated among {len(evaluation.labels)} of the bundle's {len(bundle_labels)} emotions: "
+        f"{', '.join(evaluation.labels)}; chance {100 / n_present:.3g} %"
+    )
 
 
 def compute_scores(labels: Sequence[str], utterances: Sequence[ScoredUtterance]) -> Scores:
@@ -207,17 +239,18 @@ def _predict_utterances(
     paths: Sequence[Path],
     emotions: Sequence[str],
     indices: Sequence[int],
-    speaker: SpeakerProfile | None,
+    options: InferenceOptions,
     progress: Progress | None = None,
 ) -> tuple[list[ScoredUtterance], list[tuple[str, str]]]:
     """Predict the utterances at ``indices``: those that were processed, and path and error of the others."""
     utterances, failures = [], []
-    predictions = _predictions(recognizer, rows, paths, indices, speaker)
+    labels = select_emotions(options.emotions, recognizer.labels)
+    predictions = _predictions(recognizer, rows, paths, indices, options)
     for n_done, (i, prediction) in enumerate(zip(indices, predictions, strict=True), 1):
         if prediction.error:
             failures.append((str(paths[i]), prediction.error))
         else:
-            utterances.append(scored_utterance(rows[i], emotions[i], prediction, recognizer.labels, paths[i], i))
+            utterances.append(scored_utterance(rows[i], emotions[i], prediction, labels, paths[i], i))
         if progress:
             progress(n_done, len(indices))
     return utterances, failures
@@ -237,6 +270,7 @@ def scored_utterance(
         probabilities=tuple(prediction.probabilities[name] for name in labels),
         path=str(path),
         embedding=prediction.embedding,
+        window_probabilities=prediction.window_probabilities,
         speech_s=prediction.speech_s,
         index=index,
     )
@@ -247,17 +281,17 @@ def _predictions(
     rows: Sequence[Utterance],
     paths: Sequence[Path],
     indices: Sequence[int],
-    speaker: SpeakerProfile | None,
+    options: InferenceOptions,
 ) -> Iterator[Prediction]:
     """Predictions for the utterances at ``indices``, in this order."""
     if all(rows[i].start_s is None and rows[i].end_s is None for i in indices):
-        yield from recognizer.predict_many((paths[i] for i in indices), speaker=speaker)
+        yield from recognizer.predict_many((paths[i] for i in indices), **options.as_keywords())
         return
     for i in indices:  # utterances that are parts of longer recordings
         name = str(paths[i])
         try:
             signal, rate = read_utterance(rows[i], paths[i])
-            yield recognizer.predict_signal(signal, rate, name=name, speaker=speaker)
+            yield recognizer.predict_signal(signal, rate, name=name, **options.as_keywords())
         except AudioError as error:
             yield Prediction(name, "", 0.0, {}, error=str(error))
 

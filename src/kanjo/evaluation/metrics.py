@@ -1,7 +1,8 @@
 """Metrics of emotion recognition, with bootstrap intervals over speakers.
 
-The values are scikit-learn's. UAR (unweighted average recall) is the mean recall of the emotions: chance is 1 / E,
-however unbalanced the data are. An emotion without utterances has no recall and does not enter the mean.
+The values are scikit-learn's. UAR (unweighted average recall) is the mean recall of the emotions. An emotion without
+utterances has no recall and does not enter the mean: chance is 1 / the number of emotions that have utterances, however
+unbalanced they are.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kanjo.corpora.fold_classes import join_names
 from kanjo.errors import requires_extra
 
 Floats = npt.NDArray[np.float64]
@@ -85,10 +87,31 @@ class Scores:
     uar_by_speaker: dict[str, float]
     uar_by_sex: dict[str, float]
 
+    @property
+    def labels_present(self) -> tuple[str, ...]:
+        """The emotions that have utterances."""
+        return tuple(name for name in self.labels if self.recalls[name] is not None)
+
+    @property
+    def chance_uar(self) -> float:
+        """UAR of a random choice among the emotions that have utterances."""
+        return 1 / len(self.labels_present)
+
+    def describe_missing_labels(self) -> str:
+        """State which emotions have no utterances, and the chance level of the others; "" if all have some."""
+        missing = [name for name in self.labels if self.recalls[name] is None]
+        if not missing:
+            return ""
+        return (
+            f"UAR over {len(self.labels_present)} of {len(self.labels)} classes (no test utterance of "
+            f"{join_names(missing)}), chance {100 * self.chance_uar:.1f} %"
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """The content of ``scores.json``."""
         return {
             "n": self.n,
+            "chance_uar": self.chance_uar,
             **{name: vars(getattr(self, name)) for name in ("uar", "accuracy", "macro_f1")},
             "ece": self.ece,
             "labels": list(self.labels),
@@ -207,6 +230,21 @@ def score_predictions(
         uar_by_speaker=_uar_by_group(y_true, predicted, speakers, [name for name in speaker_names if name]),
         uar_by_sex=_uar_by_group(y_true, predicted, sexes or [], sorted(set(sexes or []) - {""})),
     )
+
+
+def uar_interval(y_true: Ints, y_pred: Ints, units: Sequence[str], n_classes: int, seed: int = 0) -> Interval:
+    """UAR with its 95 % interval by a bootstrap over units, such as speakers or utterances.
+
+    Args:
+        y_true: True classes (U,).
+        y_pred: Predicted classes (U,); ``n_classes`` is "unsure".
+        units: The unit of each utterance.
+        n_classes: Number of classes.
+        seed: Seed of the bootstrap.
+    """
+    resampled = uar_from_counts(_bootstrap(_count_by_group(y_true, y_pred, units, n_classes + 1), seed))
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return Interval(unweighted_average_recall(y_true, y_pred), float(low), float(high))
 
 
 def paired_bootstrap(

@@ -182,7 +182,8 @@ def _stage1_key(variant: Recipe, corpus_root: str | None, reporter: Reporter) ->
     if variant.stage1 is None:
         return variant.text()
     data = load_data(variant, corpus_root, reporter)
-    return stage1_key(data, data.fold(variant.split.fold))
+    fold = data.fold(variant.split.fold)
+    return stage1_key(data.for_fold(fold), fold)
 
 
 def _ablation_row(name: str, scores: dict[str, Any]) -> AblationRow:

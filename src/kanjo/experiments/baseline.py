@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kanjo import files
@@ -60,7 +60,7 @@ def run_baseline(
         speaker_normalization: Whether the features of each speaker are standardized, test speakers included.
         jobs: Processes that compute features; 0: one per core.
     """
-    data = load_data(recipe, corpus_root, reporter)
+    data = load_data(recipe, corpus_root, reporter, all_folds=fold is None)
     with reporter.progress("computing functionals") as progress:
         cache = get_cache_folder() / "functionals"
         features = baselines.opensmile_features(feature_set, data.utterances, data.paths, cache, jobs, progress)
@@ -70,7 +70,9 @@ def run_baseline(
     started = time.monotonic()
     utterances: list[ScoredUtterance] = []
     for test_fold in folds:
-        fitted = baselines.fit_svm(features, data.utterances, data.labels, data.emotions, test_fold)
+        trained = data.for_fold(test_fold).emotions
+        scored = replace(test_fold, test=tuple(i for i in test_fold.test if data.utterances[i].emotion in trained))
+        fitted = baselines.fit_svm(features, data.utterances, data.labels, data.emotions, scored)
         utterances += fitted.utterances
         uar = compute_scores(data.emotions, fitted.utterances).uar
         reporter.message(
@@ -96,5 +98,8 @@ def run_baseline(
 
 def _describe_leakage(data: ExperimentData, folds: list[int]) -> list[str]:
     return [
-        f"fold {index}: {sentence}" for index in folds for sentence in data.leakage_report(data.fold(index)).describe()
+        f"fold {index}: {sentence}"
+        for index in folds
+        for report in (data.leakage_report(data.fold(index)), data.classes_report(data.fold(index)))
+        for sentence in report.describe()
     ]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kanjo.corpora import write_filelist
 from kanjo.corpora.check import check_files
+from kanjo.corpora.fold_classes import check_classes
 from kanjo.corpora.leakage import check_leakage
 from kanjo.corpora.splits import make_folds
 from kanjo.errors import CorpusError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kanjo.corpora import Manifest, Utterance
+    from kanjo.corpora.fold_classes import FoldClasses
     from kanjo.corpora.leakage import LeakageReport
     from kanjo.corpora.splits import Fold
     from kanjo.experiments.reporter import Reporter
@@ -61,8 +63,8 @@ def write_filelists(manifest: Manifest, name: str, protocol: str, output: Path) 
 
 def report_leakage(
     manifest: Manifest, protocol: str, n_folds: int, folds_file: Path | None, reporter: Reporter
-) -> list[tuple[Fold, LeakageReport]]:
-    """Report which speakers, texts and recordings the parts of each fold share.
+) -> list[tuple[Fold, LeakageReport, FoldClasses]]:
+    """Report which speakers, texts and recordings the parts of each fold share, and which emotions they lack.
 
     Args:
         manifest: The utterances.
@@ -77,7 +79,8 @@ def report_leakage(
     with reporter.progress("reading") as progress:
         digests = {check.file: check.fingerprint for check in check_files(manifest.root, files, True, progress)}
     fingerprints = [f"{digests[row.file] or row.file}@{row.start_s}-{row.end_s}" for row in rows]
-    return [(fold, check_leakage(rows, fold, fingerprints)) for fold in folds]
+    leakage = [check_leakage(rows, fold, fingerprints) for fold in folds]
+    return list(zip(folds, leakage, check_classes(rows, folds), strict=True))
 
 
 def _folder_name(protocol: str, fold: Fold, rows: Sequence[Utterance]) -> str:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from kanjo import files
+from kanjo.bundle import read_bundle
 from kanjo.errors import KanjoError
 from kanjo.evaluation.evaluate import Evaluation, compute_scores
 from kanjo.evaluation.predictions_file import read_predictions
 from kanjo.evaluation.reports.run_info import RunInfo
 from kanjo.evaluation.reports.run_report import write_enrolled_scores, write_run_report
 from kanjo.experiments.leakage import describe_all_folds
+from kanjo.experiments.original_model import describe_original
 from kanjo.experiments.pipeline import describe_protocol, load_data
 from kanjo.experiments.subprocesses import TrainingJob, run_jobs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from kanjo.evaluation.evaluate import ScoredUtterance
@@ -60,7 +64,7 @@ def cross_validate(
     Raises:
         KanjoError: No fold could be trained.
     """
-    data = load_data(recipe, corpus_root, reporter)
+    data = load_data(recipe, corpus_root, reporter, all_folds=True)
     files.write_text(folder.recipe, recipe.text())
     jobs = [
         TrainingJob(
@@ -87,14 +91,22 @@ def pool_folds(folder: RunFolder, data: ExperimentData) -> CrossValidationResult
     if not finished:
         raise KanjoError(f"no fold was finished; see {folder.fold_logs}")
     plain = _pool(data, [run.predictions for run in finished])
+    plain = replace(
+        plain, excluded_emotions=_excluded_emotions(data, [index for index in runs if runs[index] in finished])
+    )
     enrolled_files = [run.predictions_enrolled for run in finished if run.predictions_enrolled.is_file()]
     enrolled = _pool(data, enrolled_files) if enrolled_files else None
+    original_files = [run.predictions_original for run in finished if run.predictions_original.is_file()]
+    original = None
+    if data.recipe.init_from and len(original_files) == len(finished):
+        original = describe_original(read_bundle(data.recipe.init_from).metadata, _pool(data, original_files))
     protocol = describe_protocol(data.recipe, f"{len(finished)} of {len(runs)} folds pooled")
     info = RunInfo(
         protocol=protocol,
         leakage=tuple(describe_all_folds(data)),
         recipe=data.recipe.text(),
         training_minutes=sum(_training_minutes(run) for run in finished),
+        original=original,
         scores_enrolled=enrolled.scores if enrolled else None,
     )
     if enrolled:
@@ -105,11 +117,27 @@ def pool_folds(folder: RunFolder, data: ExperimentData) -> CrossValidationResult
 
 
 def _pool(data: ExperimentData, predictions: list[Path]) -> Evaluation:
-    """The evaluation of several files of predictions together."""
+    """The evaluation of several files of predictions together.
+
+    The model of a fold without training utterances of an emotion does not have this emotion: its probability is 0.
+    """
     utterances: list[ScoredUtterance] = []
     for path in predictions:
-        utterances += read_predictions(path)[1]
+        labels, of_fold = read_predictions(path)
+        for utterance in of_fold:
+            by_label = dict(zip(labels, utterance.probabilities, strict=True))
+            probabilities = tuple(by_label.get(name, 0.0) for name in data.emotions)
+            utterances.append(replace(utterance, probabilities=probabilities))
     return Evaluation(data.emotions, tuple(utterances), compute_scores(data.emotions, utterances))
+
+
+def _excluded_emotions(data: ExperimentData, folds: Sequence[int]) -> tuple[tuple[str, int], ...]:
+    """Emotions that have no training utterance in a fold, with the numbers of their test utterances."""
+    counts: Counter[str] = Counter()
+    for fold in map(data.fold, folds):
+        trained = data.for_fold(fold).emotions
+        counts.update(data.utterances[i].emotion for i in fold.test if data.utterances[i].emotion not in trained)
+    return tuple(counts.items())
 
 
 def _training_minutes(run: RunFolder) -> float:

@@ -14,22 +14,30 @@ if TYPE_CHECKING:
 
 
 def describe_leakage(data: ExperimentData, fold: Fold) -> list[str]:
-    """Describe what training, validation and test share; includes the bundle that the training starts from."""
-    return [*data.leakage_report(fold).describe(), *_describe_source_bundles(data, fold)]
+    """Describe what training, validation and test share, and the emotions that they lack.
+
+    Includes the bundle that the training starts from.
+    """
+    return [*_describe_fold(data, fold), *_describe_source_bundles(data, fold), *data.notes]
 
 
 def describe_all_folds(data: ExperimentData) -> list[str]:
     """The leakage reports of all folds; sentences that several folds have are listed once."""
     folds_of_sentence: dict[str, list[int]] = {}
     for fold in data.folds:
-        for sentence in data.leakage_report(fold).describe():
+        for sentence in _describe_fold(data, fold):
             folds_of_sentence.setdefault(sentence, []).append(fold.index)
-    return [
+    sentences = [
         f"every fold: {sentence}"
         if len(indices) == len(data.folds)
         else f"fold {', '.join(map(str, indices))}: {sentence}"
         for sentence, indices in folds_of_sentence.items()
     ]
+    return [*sentences, *data.notes]
+
+
+def _describe_fold(data: ExperimentData, fold: Fold) -> list[str]:
+    return [*data.leakage_report(fold).describe(), *data.classes_report(fold).describe()]
 
 
 def split_metadata(data: ExperimentData, fold: Fold, leakage: Sequence[str]) -> dict[str, Any]:

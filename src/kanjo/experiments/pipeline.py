@@ -14,6 +14,7 @@ from kanjo import bundle as bundles
 from kanjo import files
 from kanjo.errors import RecipeError
 from kanjo.evaluation import metrics
+from kanjo.evaluation.predictions_file import write_predictions
 from kanjo.evaluation.reports.run_info import RunInfo
 from kanjo.evaluation.reports.run_report import (
     summarize,
@@ -23,6 +24,7 @@ from kanjo.evaluation.reports.run_report import (
 )
 from kanjo.evaluation.reports.signal_plots import plot_log_mels
 from kanjo.experiments.leakage import describe_leakage, split_metadata
+from kanjo.experiments.original_model import describe_original, evaluate_original
 from kanjo.experiments.reporter import NullReporter, run_log
 from kanjo.experiments.run_folder import STAGE1, STAGE2
 from kanjo.experiments.scoring import TestResult, evaluate_test_fold
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     from kanjo.corpora.splits import Fold
     from kanjo.evaluation.reports.rendering import RenderedFigure
+    from kanjo.evaluation.reports.run_info import OriginalModel
     from kanjo.experiments.reporter import Reporter
     from kanjo.experiments.run_folder import RunFolder
     from kanjo.train.config.schema import Recipe
@@ -58,12 +61,14 @@ class TrainOptions:
         resume: Whether the run continues from its last epoch.
         threads: Cores to use; 0: all.
         skip_test: Whether to stop after training, without test and bundle.
+        report: Whether the report of a tested fold is written.
     """
 
     stage: str = ""
     resume: bool = False
     threads: int = 0
     skip_test: bool = False
+    report: bool = True
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class FoldResult:
         training: Description of the training: best epoch, temperature, duration.
         validation: Validation scores, if the test was skipped.
         test: Evaluation on the test utterances.
+        model: The trained model.
     """
 
     folder: RunFolder
@@ -100,6 +106,7 @@ class FoldResult:
     training: str = ""
     validation: ValidationScores | None = None
     test: TestResult | None = None
+    model: TrainedModel | None = None
 
 
 def train_fold(
@@ -128,25 +135,51 @@ def train_fold(
         reporter = NullReporter()
     with run_log(folder.log if rank == 0 else None, reporter):
         data = load_data(recipe, corpus_root, reporter)
-        fold = data.fold(recipe.split.fold)
-        leakage = _write_split_and_leakage(data, fold, folder) if rank == 0 else []
-        stage1_weights = _stage1_weights(data, fold, folder, options, reporter)
-        if options.stage == STAGE1:
-            return FoldResult(folder, stage1_weights=stage1_weights)
-        model = _fit(data, fold, folder, stage1_weights, options, reporter)
-        if rank > 0:
-            return FoldResult(folder)
-        training = describe_training(model)
-        if options.skip_test:
-            return FoldResult(folder, training=training, validation=_write_validation(model, folder))
-        test = _export_and_test(data, fold, leakage, model, folder, options.threads, reporter)
-        return FoldResult(folder, training=training, test=test)
+        return train_loaded_fold(data, data.fold(recipe.split.fold), folder, options, reporter, rank)
 
 
-def load_data(recipe: Recipe, corpus_root: str | None, reporter: Reporter) -> ExperimentData:
-    """Read the corpora of a recipe, split them into folds, and decode their recordings."""
+def train_loaded_fold(
+    data: ExperimentData,
+    fold: Fold,
+    folder: RunFolder,
+    options: TrainOptions,
+    reporter: Reporter,
+    rank: int = 0,
+) -> FoldResult:
+    """Train, export and test a fold whose data are loaded; see :func:`train_fold`.
+
+    Args:
+        data: Utterances, labels, recipe and decoded audio.
+        fold: The fold.
+        folder: The run folder.
+        options: Which parts are done.
+        reporter: Receives progress and messages.
+        rank: Number of this process in a distributed run.
+    """
+    leakage = _write_split_and_leakage(data, fold, folder) if rank == 0 else []
+    data = data.for_fold(fold)
+    stage1_weights = _stage1_weights(data, fold, folder, options, reporter)
+    if options.stage == STAGE1:
+        return FoldResult(folder, stage1_weights=stage1_weights)
+    model = _fit(data, fold, folder, stage1_weights, options, reporter)
+    if rank > 0:
+        return FoldResult(folder)
+    training = describe_training(model)
+    if options.skip_test:
+        return FoldResult(folder, training=training, validation=_write_validation(model, folder))
+    test = _export_and_test(data, fold, leakage, model, folder, options, reporter)
+    return FoldResult(folder, training=training, test=test, model=model)
+
+
+def load_data(
+    recipe: Recipe, corpus_root: str | None, reporter: Reporter, *, all_folds: bool = False
+) -> ExperimentData:
+    """Read the corpora of a recipe, split them into folds, and decode their recordings.
+
+    Before decoding, it is checked that the recipe's fold (``all_folds``: every fold) can be scored.
+    """
     with reporter.progress("decoding") as progress:
-        return load_experiment_data(recipe, corpus_root, progress)
+        return load_experiment_data(recipe, corpus_root, progress, all_folds=all_folds)
 
 
 def describe_protocol(recipe: Recipe, folds: str) -> str:
@@ -218,7 +251,7 @@ def _write_stage1_report(data: ExperimentData, result: Stage1Result, folder: Run
     """Draw the confusion matrix of the validation segments, and the learning curves."""
     labels, probabilities = np.asarray(result.labels), np.asarray(result.probabilities)
     scores = metrics.score_predictions(data.emotions, labels, probabilities, result.speakers)
-    write_stage1_figures(folder.stage1.path, folder.stage1.metrics, scores)
+    write_stage1_figures(folder.stage1.path, folder.stage1.metrics, scores, result.best.epoch)
 
 
 def _fit(
@@ -264,14 +297,16 @@ def _export_and_test(
     leakage: list[str],
     model: TrainedModel,
     folder: RunFolder,
-    threads: int,
+    options: TrainOptions,
     reporter: Reporter,
 ) -> TestResult:
     """Export the bundle, test the exported bundle, write the report, and write the scores into the bundle."""
     exported = export_bundle(data, fold, model, folder.bundle, split_metadata(data, fold, leakage))
     difference = exported.metadata.export_check["largest_difference"]
     log.info("bundle written; outputs of PyTorch and ONNX Runtime differ by at most %.1e", difference)
-    result = evaluate_test_fold(exported, data, fold, threads, reporter)
+    result = evaluate_test_fold(exported, data, fold, options.threads, reporter)
+    if not options.report:
+        return result
     scores_enrolled = result.enrolled.scores if result.enrolled else None
     info = RunInfo(
         protocol=describe_protocol(data.recipe, fold.name),
@@ -279,6 +314,8 @@ def _export_and_test(
         recipe=data.recipe.text(),
         training=describe_training(model),
         training_minutes=model.minutes,
+        kept_epoch=model.best_epoch,
+        original=_test_original(data, fold, folder, options.threads, reporter),
         scores_enrolled=scores_enrolled,
         figures=_plot_test_examples(data, fold, model),
     )
@@ -289,6 +326,22 @@ def _export_and_test(
     for line in summarize(result.plain.scores, scores_enrolled):
         log.debug("test: %s", line)  # only the log file: the command prints these lines on stdout
     return result
+
+
+def _test_original(
+    data: ExperimentData, fold: Fold, folder: RunFolder, threads: int, reporter: Reporter
+) -> OriginalModel | None:
+    """Evaluate the bundle that the training started from, if any, and write its predictions."""
+    if not data.recipe.init_from:
+        return None
+    source = bundles.read_bundle(data.recipe.init_from)
+    test = [i for i in fold.test if data.utterances[i].emotion in data.emotions]
+    rows, paths = [data.utterances[i] for i in test], [data.paths[i] for i in test]
+    original = evaluate_original(source, data.emotions, rows, paths, threads, reporter)
+    if original is None:
+        return None
+    write_predictions(folder.predictions_original, original.labels, original.utterances)
+    return describe_original(source.metadata, original)
 
 
 def _plot_test_examples(data: ExperimentData, fold: Fold, model: TrainedModel) -> dict[str, RenderedFigure]:

@@ -46,5 +46,6 @@ def preview_run(recipe: Recipe, corpus_root: str | None, threads: int, reporter:
     recipe = without_pretrained_weights(recipe)
     data = load_data(recipe, corpus_root, reporter)
     fold = data.fold(recipe.split.fold)
+    leakage, data = describe_leakage(data, fold), data.for_fold(fold)
     cost = estimate_cost(data, fold, threads)
-    return RunPreview(recipe, data.emotions, tuple(describe_leakage(data, fold)), cost)
+    return RunPreview(recipe, data.emotions, tuple(leakage), cost)

@@ -79,4 +79,8 @@ def _weights(recipe: Recipe) -> str:
 
 
 def _comparable(recipe: Recipe) -> Recipe:
-    return recipe.model_copy(update=_IGNORED_ON_RESUME)
+    """The recipe without what a resumed run may change, and without what its data decide."""
+    model = recipe.model
+    if "speaker_conditioning" in type(model).model_fields:  # left out where the speakers don't support it
+        model = model.model_copy(update={"speaker_conditioning": False})
+    return recipe.model_copy(update={**_IGNORED_ON_RESUME, "model": model})

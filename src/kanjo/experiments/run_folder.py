@@ -137,6 +137,11 @@ class RunFolder:
         return self.path / "scores-enrolled.json"
 
     @property
+    def predictions_original(self) -> Path:
+        """The predictions of the bundle that the training started from, for the test utterances."""
+        return self.path / "predictions-original.csv"
+
+    @property
     def report(self) -> Path:
         """The HTML report."""
         return self.path / "report.html"
@@ -177,6 +182,21 @@ class RunFolder:
     def variant_recipe(self, name: str) -> Path:
         """The recipe of one recipe of a comparison, or of one variant of an ablation."""
         return self.path / f"{name.replace(' ', '-')}.yaml"
+
+    @property
+    def finetuning(self) -> Path:
+        """The result of a finished ``kanjo finetune``."""
+        return self.path / "finetune.json"
+
+    @property
+    def fold_temperatures(self) -> Path:
+        """Temperatures and epoch of a finished fold of ``kanjo finetune``."""
+        return self.path / "temperatures.json"
+
+    @property
+    def benchmark(self) -> Path:
+        """The scores of a bundle on many corpora. The predictions for each corpus are in its ``variant``."""
+        return self.path / "benchmark.json"
 
     @property
     def comparison(self) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kanjo.errors import CorpusError
 from kanjo.evaluation import evaluate as evaluation
 from kanjo.evaluation.robustness import evaluate_robustness
+from kanjo.inference.emotion_selection import select_emotions
 from kanjo.inference.recognizer import Recognizer
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def evaluate_on_manifest(
     *,
     include_training_speakers: bool = False,
     with_enrollment: bool = False,
+    enrollment_clips: int = 0,
+    emotions: Sequence[str] | str | None = None,
 ) -> BundleScores:
     """Evaluate a bundle on labeled recordings.
 
@@ -105,10 +108,16 @@ def evaluate_on_manifest(
         reporter: Receives the progress.
         include_training_speakers: Whether speakers that the bundle was trained on are scored too.
         with_enrollment: Whether the recordings are also scored with enrolled speakers.
+        enrollment_clips: Enroll each speaker with at most this many recordings (0: with half of them).
+        emotions: The emotions among which the label is chosen; "all" for all of the bundle (default: those of the
+            bundle's that occur in the manifest).
 
     Raises:
         CorpusError: No utterance can be scored.
+        KanjoError: The bundle does not have an emotion.
     """
+    requested = evaluation.labels_in_data(recognizer, manifest.utterances) if emotions is None else emotions
+    labels = select_emotions(requested, recognizer.labels)
     train_speakers = set(recognizer.metadata.split.get("train_speakers", ()))
     rows: Sequence[Utterance] = manifest.utterances
     if not include_training_speakers:
@@ -119,9 +128,11 @@ def evaluate_on_manifest(
             "--include-training-speakers scores them nevertheless"
         )
     paths = [manifest.audio_path(row) for row in rows]
-    plain, enrolled = _evaluate(recognizer, rows, paths, with_enrollment, reporter, "scoring")
+    plain, enrolled = _evaluate(recognizer, rows, paths, with_enrollment, reporter, "scoring", labels, enrollment_clips)
     held_out = bool(train_speakers) and not include_training_speakers
     description = "the bundle's own test speakers" if held_out else "all speakers of the corpus"
+    if len(labels) < len(recognizer.labels):
+        description += f"; {evaluation.describe_labels(plain, recognizer.labels)}"
     return BundleScores(plain, enrolled, len(manifest.utterances) - len(rows), description)
 
 
@@ -132,11 +143,14 @@ def _evaluate(
     with_enrollment: bool,
     reporter: Reporter,
     task: str,
+    labels: Sequence[str] | None = None,
+    enrollment_clips: int = 0,
 ) -> tuple[Evaluation, Evaluation | None]:
-    """Evaluate utterances without and (optionally) with enrolled speakers."""
+    """Evaluate utterances without and (optionally) with enrolled speakers, among ``labels`` (default: all)."""
     with reporter.progress(task) as progress:
-        plain = evaluation.evaluate(recognizer, rows, paths, progress)
+        plain = evaluation.evaluate(recognizer, rows, paths, progress, labels=labels)
     if not with_enrollment:
         return plain, None
     with reporter.progress(f"{task} with enrolled speakers") as progress:
-        return plain, evaluation.evaluate_with_enrollment(recognizer, rows, paths, plain, progress=progress)
+        enrolled = evaluation.evaluate_with_enrollment(recognizer, rows, paths, plain, enrollment_clips, progress)
+    return plain, enrolled

@@ -122,6 +122,7 @@ def run_trials(
     """
     data = load_data(recipe, corpus_root, reporter)
     fold = data.fold(recipe.split.fold)
+    data = data.for_fold(fold)
     while count_trials(study) < n_trials:
         with explain_storage_errors(str(folder)):
             trial = study.ask()

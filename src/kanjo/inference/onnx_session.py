@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,7 +112,7 @@ class BundleGraph:
     def run(
         self, outputs: Sequence[str], signal: Signal, speaker: npt.NDArray[np.float32] | None = None
     ) -> list[npt.NDArray[np.float32]]:
-        """Run the graph once.
+        """Run the graph: once for all windows, or once for each window of an int8 graph.
 
         Args:
             outputs: Names of the outputs to compute.
@@ -127,8 +127,17 @@ class BundleGraph:
             - speaker: (B, D + 1)
         """
         inputs = {"signal": signal} if speaker is None else {"signal": signal, "speaker": speaker}
+        if self._batch_size == 1 and len(signal) > 1:
+            rows = [{name: value[i : i + 1] for name, value in inputs.items()} for i in range(len(signal))]
+            return [np.concatenate(values) for values in zip(*(self._run(outputs, row) for row in rows), strict=True)]
+        return self._run(outputs, inputs)
+
+    def _run(
+        self, outputs: Sequence[str], inputs: Mapping[str, npt.NDArray[np.float32]]
+    ) -> list[npt.NDArray[np.float32]]:
+        """Run the graph once."""
         try:
-            return list(self._session.run(list(outputs), inputs))
+            return list(self._session.run(list(outputs), dict(inputs)))
         except Exception as error:  # ONNX Runtime's exceptions have no other common base class
             raise KanjoError(f"ONNX Runtime failed: {str(error).splitlines()[0]}") from error
 

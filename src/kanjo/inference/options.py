@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from kanjo.bundle import BundleMetadata
 from kanjo.errors import KanjoError
+from kanjo.inference.emotion_selection import select_emotions
 from kanjo.inference.speaker_profiles import SpeakerProfile, speaker_vector
 
 #: Shortest window and shortest recording, in seconds, for which a label is predicted.
@@ -27,6 +29,7 @@ class InferenceKeywords(TypedDict, total=False):
     min_confidence: float | None
     language: str | None
     speaker: SpeakerProfile | str | Path | None
+    emotions: Sequence[str] | str | None
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class InferenceOptions:
         min_confidence: Confidence, 0 to 1, below which the label is "unsure".
         language: ISO 639-1 code ("ko") of the spoken language. A language without training data causes a warning.
         speaker: Profile of the speaker, the name of a stored profile, or the path of a profile file.
+        emotions: At least two emotions of the bundle, among which the label is chosen; their probabilities are
+            divided by their sum. Words such as "angry" are understood. One string with commas is possible, too.
     """
 
     window_s: float | None = None
@@ -46,6 +51,7 @@ class InferenceOptions:
     min_confidence: float | None = None
     language: str | None = None
     speaker: SpeakerProfile | str | Path | None = None
+    emotions: Sequence[str] | str | None = None
 
     def as_keywords(self) -> InferenceKeywords:
         """Return the options as keyword arguments for the public methods."""
@@ -55,6 +61,7 @@ class InferenceOptions:
             min_confidence=self.min_confidence,
             language=self.language,
             speaker=self.speaker,
+            emotions=self.emotions,
         )
 
 
@@ -66,6 +73,8 @@ class ResolvedOptions:
         window_length: Samples in a window, at the bundle's sample rate.
         hop_length: Samples between the starts of two windows.
         min_confidence: Confidence, 0 to 1, below which the label is "unsure".
+        emotions: The emotions among which the label is chosen, in the bundle's order.
+        emotion_indices: Their indices among the bundle's emotions, or None if they are all of them.
         language: Code of the spoken language, or "" if it is not given.
         speaker: Input ``speaker`` of the graph, shape (D + 1,), or None without a speaker profile.
     """
@@ -73,6 +82,8 @@ class ResolvedOptions:
     window_length: int
     hop_length: int
     min_confidence: float
+    emotions: tuple[str, ...]
+    emotion_indices: tuple[int, ...] | None = None
     language: str = ""
     speaker: npt.NDArray[np.float32] | None = field(default=None, compare=False)
 
@@ -88,7 +99,7 @@ def resolve_options(options: InferenceOptions, metadata: BundleMetadata) -> Reso
         The options in samples at the bundle's sample rate.
 
     Raises:
-        KanjoError: A value is out of range, or the bundle does not support the speaker profile.
+        KanjoError: A value is out of range, or the bundle does not support the speaker profile or an emotion.
     """
     window_s = metadata.window_s if options.window_s is None else options.window_s
     if not MIN_DURATION_S <= window_s <= metadata.window_s:
@@ -102,10 +113,14 @@ def resolve_options(options: InferenceOptions, metadata: BundleMetadata) -> Reso
     min_confidence = metadata.min_confidence if options.min_confidence is None else options.min_confidence
     if not 0 <= min_confidence <= 1:
         raise KanjoError(f"min_confidence of {min_confidence}: expected 0 to 1")
+    emotions = select_emotions(options.emotions, metadata.labels)
+    is_subset = len(emotions) < len(metadata.labels)
     return ResolvedOptions(
         window_length=round(window_s * metadata.sample_rate),
         hop_length=round(hop_s * metadata.sample_rate),
         min_confidence=min_confidence,
+        emotions=emotions,
+        emotion_indices=tuple(map(metadata.labels.index, emotions)) if is_subset else None,
         language=options.language or "",
         speaker=speaker_vector(options.speaker, metadata),
     )

@@ -20,7 +20,7 @@ class Segment:
         end_s: End in seconds.
         label: An emotion of the bundle, "unsure" or "silence".
         confidence: Largest probability, 0 to 1.
-        probabilities: Probability of each emotion; empty for "silence".
+        probabilities: Probability of each requested emotion; empty for "silence".
     """
 
     start_s: float
@@ -49,7 +49,7 @@ class Prediction:
         label: An emotion of the bundle; "unsure" for a recording that is silent or too short, or below
             ``min_confidence``; "" if there is an error.
         confidence: Largest probability, 0 to 1.
-        probabilities: Probability of each emotion; their sum is 1.
+        probabilities: Probability of each requested emotion (default: each of the bundle); their sum is 1.
         duration_s: Duration in seconds.
         speech_s: Seconds of speech.
         segments: Consecutive parts from start to end, each with one emotion or "silence".
@@ -60,6 +60,7 @@ class Prediction:
             None if the bundle does not compute it.
         embedding: Output (D,) of the layer before the classifier, the mean over the windows, weighted by seconds of
             speech.
+        window_probabilities: Probabilities (W, E) of all of the bundle's emotions for each window with speech, or None.
     """
 
     file: str
@@ -74,9 +75,10 @@ class Prediction:
     error: str = ""
     ood_score: float | None = None
     embedding: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    window_probabilities: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a dictionary for JSON, without the embedding; numbers are rounded as in :meth:`Segment.as_dict`."""
+        """Return a dictionary for JSON, without the arrays; numbers are rounded as in :meth:`Segment.as_dict`."""
         return {
             "file": self.file,
             "label": self.label,

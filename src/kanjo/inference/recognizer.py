@@ -72,7 +72,7 @@ class Recognizer:
         Args:
             path: Path of an audio file, or its content as bytes or as a binary stream.
             name: Name of the recording in the result and in messages (default: the path).
-            **options: ``window_s``, ``hop_s``, ``min_confidence``, ``language`` and ``speaker``,
+            **options: ``window_s``, ``hop_s``, ``min_confidence``, ``language``, ``speaker`` and ``emotions``,
                 see :class:`~kanjo.inference.options.InferenceOptions`.
 
         Raises:
@@ -174,7 +174,10 @@ class Recognizer:
         return np.asarray(self._graph.run(["embedding"], window[None])[0][0])
 
     def probabilities(self, batch: Signal) -> npt.NDArray[np.float32]:
-        """Compute the probabilities of windows at the bundle's sample rate, in one batch.
+        """Compute the probabilities of windows at the bundle's sample rate.
+
+        The windows run in one batch; those of an int8 bundle run one by one, because int8 layers scale their input by
+        the maximum of the batch.
 
         Shape:
             - batch: (B, N)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from kanjo.audio.levels import SILENCE_DBFS, LevelMeter
 from kanjo.bundle import BundleMetadata
 from kanjo.errors import AudioError, KanjoError
 from kanjo.inference import segmentation, vad, windowing
+from kanjo.inference.emotion_selection import restrict_probabilities
 from kanjo.inference.onnx_session import WindowOutput
 from kanjo.inference.options import MIN_DURATION_S, ResolvedOptions
 from kanjo.inference.prediction import Prediction, Segment
@@ -70,6 +71,7 @@ class RecordingSession:
         self._vad_future: Future[None] | None = None
         self._splitter = windowing.WindowSplitter(options.window_length, options.hop_length)
         self._outputs: list[WindowOutput] = []
+        self._bundle_probabilities: list[npt.NDArray[np.float32]] = []
         self._spans: list[tuple[int, int]] = []
         self._audible: list[bool] = []
         self._windows: list[Segment] = []
@@ -141,6 +143,9 @@ class RecordingSession:
 
         Results must be added in the order of the windows.
         """
+        self._bundle_probabilities.append(output.probabilities)
+        probabilities = restrict_probabilities(output.probabilities, self.options.emotion_indices)
+        output = replace(output, probabilities=probabilities)
         levels = LevelMeter()
         levels.feed(window.signal[: window.valid])
         self._audible.append(not levels.is_silent)
@@ -150,10 +155,10 @@ class RecordingSession:
         too_short = self.levels.n_samples < MIN_DURATION_S * self.metadata.sample_rate
         unsure = levels.is_silent or too_short
         row = self._uniform if unsure else np.asarray(output.probabilities, np.float64)
-        label, confidence, probabilities = self._decide_label(row, unsure)
+        label, confidence, by_emotion = self._decide_label(row, unsure)
         rate = self.metadata.sample_rate
         start_s, end_s = window.start / rate, (window.start + window.valid) / rate
-        self._windows.append(Segment(start_s, end_s, label, confidence, probabilities))
+        self._windows.append(Segment(start_s, end_s, label, confidence, by_emotion))
         return self._windows[-1]
 
     def finalize(self) -> Prediction:
@@ -176,12 +181,13 @@ class RecordingSession:
             hop_s = self.options.hop_length / self.metadata.sample_rate
             edges, posteriors = segmentation.time_step_posteriors(spans, rows, weights, hop_s, duration_s)
             segments = segmentation.build_segments(
-                edges, posteriors, speech, self.metadata.labels, self.options.min_confidence
+                edges, posteriors, speech, self.options.emotions, self.options.min_confidence
             )
-        embedding = None
+        embedding = window_probabilities = None
         if self._outputs:
             embeddings = [output.embedding for output in self._outputs]
             embedding = np.asarray(windowing.weighted_mean(embeddings, weights), np.float32)
+            window_probabilities = np.stack(self._bundle_probabilities)[weights > 0]
         return Prediction(
             file=self.file,
             label=label,
@@ -194,6 +200,7 @@ class RecordingSession:
             warnings=tuple(warnings),
             ood_score=ood_score,
             embedding=embedding,
+            window_probabilities=window_probabilities,
         )
 
     def _window_weights(self, speech: list[vad.TimeSpan], spans: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -227,12 +234,12 @@ class RecordingSession:
     @property
     def _uniform(self) -> npt.NDArray[np.float64]:
         """Equal probabilities (E,)."""
-        n_labels = len(self.metadata.labels)
+        n_labels = len(self.options.emotions)
         return np.full(n_labels, 1 / n_labels)
 
     def _decide_label(self, row: npt.NDArray[np.float64], unsure: bool) -> tuple[str, float, dict[str, float]]:
         """Return label, confidence and the probability of each emotion for probabilities (E,)."""
-        labels = self.metadata.labels
+        labels = self.options.emotions
         best = int(row.argmax())
         confidence = float(row[best])
         label = UNSURE if unsure or confidence < self.options.min_confidence else labels[best]

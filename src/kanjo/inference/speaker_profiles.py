@@ -1,7 +1,8 @@
 """Speaker profiles: adapt predictions to an enrolled speaker.
 
 A profile is the mean of the model's embeddings of a few recordings of one speaker, with any emotions and without
-labels. Audio can't be reconstructed from it, and only the bundle that computed it can use it.
+labels, and a weight that says how far a prediction relies on it (kanjo.inference.profile_weight). Audio can't be
+reconstructed from it, and only the bundle that computed it can use it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,10 +21,20 @@ import numpy.typing as npt
 from kanjo import files
 from kanjo.bundle import BundleMetadata
 from kanjo.errors import KanjoError
+from kanjo.inference.profile_weight import FULL_VARIETY, MIN_VARIETY, prediction_variety, profile_weight
 
-FORMAT_VERSION = 1
-#: With fewer recordings or less speech than this, a profile depends more on the emotions than on the speaker.
+FORMAT_VERSION = 2
+#: With fewer recordings or less speech than this, a profile has little weight.
 RECOMMENDED_CLIPS, RECOMMENDED_SPEECH_S = 5, 10.0
+#: More recordings than this do not make a profile better.
+ENOUGH_CLIPS = 20
+#: Variety (nats) below which a profile lacks emotions.
+_LOW_VARIETY = (MIN_VARIETY + FULL_VARIETY) / 2
+#: Fraction of the predictions from which one emotion is named as the one that dominates.
+_DOMINANT_FRACTION = 0.6
+
+#: If one of these dominates, calm recordings add most.
+_LIVELY_EMOTIONS = ("anger", "disgust", "fear", "happiness", "surprise")
 
 _NAME = re.compile(r"[^\W_][\w .@+-]{0,63}")
 
@@ -39,6 +50,9 @@ class SpeakerProfile:
         clips: Number of recordings.
         speech_s: Seconds of speech in these recordings.
         mean: Mean embedding, shape (D,).
+        emotions: Fraction of these recordings for which the bundle predicts each emotion, without a profile.
+        variety: How much these predictions differ, in nats, see :mod:`kanjo.inference.profile_weight`.
+        weight: Weight of the profile in predictions, from 0 (as without a profile) to 1.
     """
 
     name: str
@@ -47,6 +61,9 @@ class SpeakerProfile:
     clips: int
     speech_s: float
     mean: npt.NDArray[np.float32]
+    emotions: Mapping[str, float] = field(default_factory=dict)
+    variety: float = 0.0
+    weight: float = 1.0
 
     def as_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON."""
@@ -57,6 +74,9 @@ class SpeakerProfile:
             "sha256": self.sha256,
             "clips": self.clips,
             "speech_s": round(self.speech_s, 1),
+            "emotions": {emotion: round(fraction, 3) for emotion, fraction in self.emotions.items()},
+            "variety": round(self.variety, 4),
+            "weight": round(self.weight, 4),
             "mean": [round(float(value), 6) for value in self.mean],
         }
 
@@ -69,6 +89,10 @@ class EnrollmentClip(Protocol):
         """Embedding (D,)."""
 
     @property
+    def window_probabilities(self) -> npt.NDArray[np.float32] | None:
+        """Probabilities (W, E) of the bundle's emotions for each window with speech, without a profile."""
+
+    @property
     def speech_s(self) -> float:
         """Seconds of speech."""
 
@@ -79,7 +103,7 @@ def build_profile(name: str, metadata: BundleMetadata, clips: Sequence[Enrollmen
     Args:
         name: Name of the speaker.
         metadata: Metadata of the bundle that predicted the recordings.
-        clips: Predictions of the speaker's recordings.
+        clips: Predictions of the speaker's recordings, without a speaker profile.
 
     Raises:
         KanjoError: No recording contains speech.
@@ -91,6 +115,10 @@ def build_profile(name: str, metadata: BundleMetadata, clips: Sequence[Enrollmen
         )
     weights = np.asarray([max(1.0, clip.speech_s / metadata.window_s) for clip in usable])
     mean = weights @ np.stack([clip.embedding for clip in usable if clip.embedding is not None]) / weights.sum()
+    probabilities, window_weights = _window_predictions(usable, weights, len(metadata.labels))
+    n_clips = float(weights.sum())
+    variety = prediction_variety(probabilities, window_weights, n_clips)
+    fractions = np.bincount(probabilities.argmax(1), window_weights, len(metadata.labels)) / window_weights.sum()
     return SpeakerProfile(
         name=name,
         bundle=metadata.name,
@@ -98,7 +126,46 @@ def build_profile(name: str, metadata: BundleMetadata, clips: Sequence[Enrollmen
         clips=len(usable),
         speech_s=sum(clip.speech_s for clip in usable),
         mean=np.asarray(mean, np.float32),
+        emotions=dict(zip(metadata.labels, fractions.tolist(), strict=True)),
+        variety=variety,
+        weight=profile_weight(n_clips, variety),
     )
+
+
+def _window_predictions(
+    clips: Sequence[EnrollmentClip], weights: npt.NDArray[np.float64], n_emotions: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the predictions (P, E) of all windows and their weights (P,); the windows of a clip share its weight."""
+    rows: list[npt.NDArray[np.float64]] = []
+    row_weights: list[float] = []
+    for clip, weight in zip(clips, weights, strict=True):
+        windows = clip.window_probabilities
+        if windows is None or not len(windows):
+            windows = np.full((1, n_emotions), 1 / n_emotions, np.float32)
+        rows.append(np.asarray(windows, np.float64))
+        row_weights += [weight / len(windows)] * len(windows)
+    return np.concatenate(rows), np.asarray(row_weights)
+
+
+def describe_shortcomings(profile: SpeakerProfile) -> list[str]:
+    """Say what a profile lacks, each as a phrase with advice; an empty list for a good profile."""
+    shortcomings = []
+    if profile.clips < RECOMMENDED_CLIPS or profile.speech_s < RECOMMENDED_SPEECH_S:
+        recordings = f"{profile.clips} recording{'s' if profile.clips > 1 else ''}"
+        shortcomings.append(
+            f"{recordings} with {profile.speech_s:.1f} s of speech; {RECOMMENDED_CLIPS} to {ENOUGH_CLIPS} recordings "
+            f"with at least {RECOMMENDED_SPEECH_S:.0f} s are better"
+        )
+    if profile.clips > 1 and profile.variety < _LOW_VARIETY and profile.emotions:
+        emotion, fraction = max(profile.emotions.items(), key=lambda item: item[1])
+        if fraction >= _DOMINANT_FRACTION:
+            advice = "calm recordings" if emotion in _LIVELY_EMOTIONS else "recordings with other emotions"
+            shortcomings.append(
+                f"mostly one emotion ({emotion}, {100 * fraction:.0f} % of the predictions); add {advice}"
+            )
+        else:
+            shortcomings.append("the recordings differ little in emotion; add recordings with other emotions")
+    return shortcomings
 
 
 def parse_profile(content: Any, source: str) -> SpeakerProfile:
@@ -109,19 +176,27 @@ def parse_profile(content: Any, source: str) -> SpeakerProfile:
         source: Name of the input in messages.
 
     Raises:
-        KanjoError: The content is not a profile, is damaged, or has a newer format.
+        KanjoError: The content is not a profile, is damaged, or has another format.
     """
     if not isinstance(content, Mapping) or not isinstance(content.get("format_version"), int):
         raise KanjoError(f"{source}: not a speaker profile; create one with 'kanjo enroll'")
     if content["format_version"] > FORMAT_VERSION:
         raise KanjoError(
-            f"{source}: profile format {content['format_version']}, but this version of kanjo reads formats up to "
+            f"{source}: profile format {content['format_version']}, but this version of kanjo reads format "
             f"{FORMAT_VERSION}; upgrade with: pip install -U kanjo"
+        )
+    if content["format_version"] < FORMAT_VERSION:
+        raise KanjoError(
+            f"{source}: profile format {content['format_version']}, but this version of kanjo reads format "
+            f"{FORMAT_VERSION}; enroll the speaker again"
         )
     try:
         mean = np.asarray(content["mean"], np.float32)
         if mean.ndim != 1 or not mean.size or not np.isfinite(mean).all():
             raise ValueError("mean is not a list of numbers")
+        weight = float(content["weight"])
+        if not 0 <= weight <= 1:
+            raise ValueError(f"weight is {weight}; expected 0 to 1")
         return SpeakerProfile(
             name=str(content["name"]),
             bundle=str(content["bundle"]),
@@ -129,6 +204,9 @@ def parse_profile(content: Any, source: str) -> SpeakerProfile:
             clips=int(content["clips"]),
             speech_s=float(content["speech_s"]),
             mean=mean,
+            emotions={str(emotion): float(fraction) for emotion, fraction in dict(content["emotions"]).items()},
+            variety=float(content["variety"]),
+            weight=weight,
         )
     except KeyError as error:
         raise KanjoError(f"{source}: damaged profile (no {error}); enroll the speaker again") from error
@@ -213,14 +291,14 @@ def require_speaker_input(metadata: BundleMetadata) -> None:
 def speaker_vector(
     speaker: SpeakerProfile | str | Path | None, metadata: BundleMetadata
 ) -> npt.NDArray[np.float32] | None:
-    """Return the graph's speaker input for a profile: the mean embedding and a 1.
+    """Return the graph's speaker input for a profile: the mean embedding and the weight of the profile.
 
     Args:
         speaker: A profile, the name of an enrolled speaker, or the path of a profile; None for an unknown speaker.
         metadata: Metadata of the bundle.
 
     Returns:
-        The vector (D + 1,), or None for an unknown speaker.
+        The vector (D + 1,), or None for an unknown speaker or a profile without weight.
 
     Raises:
         KanjoError: The bundle does not support profiles, or another bundle computed this one.
@@ -234,4 +312,4 @@ def speaker_vector(
             f"speaker {profile.name} was enrolled with the bundle {profile.bundle} ({profile.sha256[:12]}), but this "
             f"bundle is {metadata.name} ({metadata.sha256[:12]}); enroll the speaker again"
         )
-    return np.append(profile.mean, np.float32(1))
+    return np.append(profile.mean, np.float32(profile.weight)) if profile.weight > 0 else None

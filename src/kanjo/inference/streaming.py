@@ -55,6 +55,11 @@ class Stream:
         self._n_samples = 0
         self._finished = False
 
+    @property
+    def emotions(self) -> tuple[str, ...]:
+        """The emotions among which the label is chosen."""
+        return self._session.options.emotions
+
     def feed(self, chunk: npt.ArrayLike) -> list[Segment]:
         """Add samples and return the predictions of the windows that they complete.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from kanjo.inference.prediction import Prediction, Segment
 from kanjo.labels import SILENCE
 
-#: Turns predictions and the bundle's labels into pieces of text.
+#: Turns predictions and their emotions into pieces of text.
 Formatter = Callable[[Iterable[Prediction], Sequence[str]], Iterator[str]]
 
 _FILE_WIDTH = 40
@@ -51,7 +51,8 @@ def csv_rows(prediction: Prediction, labels: Sequence[str]) -> Iterator[str]:
     """Yield the rows of one recording.
 
     Column ``part`` is "recording" in the first row. If the recording has several windows, a row for each "segment"
-    and each "window" follows.
+    and each "window" follows. A part with the times of an earlier row is left out: the index of an audformat table must
+    not contain an entry twice.
     """
     file = prediction.file
     if prediction.error:
@@ -60,14 +61,21 @@ def csv_rows(prediction: Prediction, labels: Sequence[str]) -> Iterator[str]:
     recording = Segment(0.0, prediction.duration_s, prediction.label, prediction.confidence, prediction.probabilities)
     yield _segment_row(file, "recording", recording, labels, "; ".join(prediction.warnings))
     if len(prediction.windows) > 1:
+        written = {_span(recording)}
         for part, segments in (("segment", prediction.segments), ("window", prediction.windows)):
             for segment in segments:
-                yield _segment_row(file, part, segment, labels)
+                if (span := _span(segment)) not in written:
+                    written.add(span)
+                    yield _segment_row(file, part, segment, labels)
+
+
+def _span(segment: Segment) -> tuple[str, str]:
+    return f"{segment.start_s:.3f}", f"{segment.end_s:.3f}"
 
 
 def _segment_row(file: str, part: str, segment: Segment, labels: Sequence[str], warnings: str = "") -> str:
     probabilities = [f"{segment.probabilities[name]:.6f}" if segment.probabilities else "" for name in labels]
-    span = (f"{segment.start_s:.3f}", f"{segment.end_s:.3f}")
+    span = _span(segment)
     return csv_row([file, *span, part, segment.label, f"{segment.confidence:.6f}", *probabilities, warnings, ""])
 
 
@@ -131,7 +139,7 @@ def render(name: str, predictions: Iterable[Prediction], labels: Sequence[str]) 
     Args:
         name: A key of :data:`FORMATS`.
         predictions: Predictions, which may be computed while the file is written.
-        labels: Emotions of the bundle.
+        labels: Emotions of the predictions.
     """
     separator = "" if name == "json" else "\n"
     for piece in FORMATS[name](predictions, labels):

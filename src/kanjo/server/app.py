@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response, WebSocket
@@ -15,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 import kanjo
 from kanjo.errors import KanjoError
+from kanjo.inference.emotion_selection import select_emotions
 from kanjo.inference.options import InferenceOptions, ResolvedOptions, resolve_options
 from kanjo.inference.prediction import Prediction, failed_prediction
 from kanjo.inference.recognizer import Recognizer
@@ -45,9 +47,13 @@ def create_app(recognizer: Recognizer, settings: Settings | None = None) -> Requ
 
     Args:
         recognizer: Makes the predictions.
-        settings: Token and limits (default: ``Settings()``).
+        settings: Emotions, token and limits (default: ``Settings()``).
+
+    Raises:
+        KanjoError: The bundle does not have the emotions of the settings.
     """
     settings = settings or Settings()
+    emotions = select_emotions(settings.emotions, recognizer.labels)
     metrics = ServiceMetrics()
     queue = InferenceQueue(
         recognizer,
@@ -72,7 +78,7 @@ def create_app(recognizer: Recognizer, settings: Settings | None = None) -> Requ
     )
     _add_predict_route(app, queue, settings)
     _add_enroll_route(app, queue, settings)
-    _add_info_routes(app, recognizer, metrics)
+    _add_info_routes(app, recognizer, metrics, emotions)
     _add_page_routes(app)
 
     @app.websocket("/v1/stream")
@@ -95,6 +101,7 @@ def _add_predict_route(app: FastAPI, queue: InferenceQueue, settings: Settings) 
         hop_s: float | None = None,
         min_confidence: float | None = None,
         language: str | None = None,
+        emotions: str | None = None,
         sample_rate: int | None = None,
         format: str | None = None,
         channels: int = 1,
@@ -103,17 +110,19 @@ def _add_predict_route(app: FastAPI, queue: InferenceQueue, settings: Settings) 
 
         Send files as multipart/form-data (field ``files``), or one recording as the request body: any format that the
         service can decode (WAV, FLAC, Ogg, MP3, webm, mp4, ...), or raw samples with ``format`` (s16le or f32le),
-        ``sample_rate`` and ``channels``. The other parameters are those of ``Recognizer.predict``.
+        ``sample_rate`` and ``channels``. The other parameters are those of ``Recognizer.predict``;
+        ``emotions`` has commas (``anger,neutral``).
         """
-        _resolve(queue, InferenceOptions(window_s, hop_s, min_confidence, language))  # Fail before the body is read.
+        options = InferenceOptions(window_s, hop_s, min_confidence, language, emotions=emotions or settings.emotions)
+        _resolve(queue, options)  # Fail before the body is read.
         uploads = await read_uploads(request, settings, PcmFormat(format, sample_rate, channels))
         try:
             speaker = await read_speaker_profile(request)
-            options = _resolve(queue, InferenceOptions(window_s, hop_s, min_confidence, language, speaker))
+            resolved = _resolve(queue, replace(options, speaker=speaker))
         except RequestError:
             close_uploads(uploads)
             raise
-        predictions = await _predict_uploads(queue, settings, uploads, options)
+        predictions = await _predict_uploads(queue, settings, uploads, resolved)
         if len(predictions) == 1 and predictions[0].error:
             raise RequestError(422, "undecodable_audio", f"{predictions[0].file}: {predictions[0].error}")
         content = {
@@ -149,7 +158,7 @@ def _add_enroll_route(app: FastAPI, queue: InferenceQueue, settings: Settings) -
         return JSONResponse({"speaker": profile.as_dict(), "request_id": request.state.request_id})
 
 
-def _add_info_routes(app: FastAPI, recognizer: Recognizer, metrics: ServiceMetrics) -> None:
+def _add_info_routes(app: FastAPI, recognizer: Recognizer, metrics: ServiceMetrics, emotions: tuple[str, ...]) -> None:
     @app.get("/v1/models", response_model=ModelsResponse)
     async def list_models() -> Response:
         """List the bundles that the service uses."""
@@ -158,6 +167,7 @@ def _add_info_routes(app: FastAPI, recognizer: Recognizer, metrics: ServiceMetri
             "name": metadata.name,
             "version": metadata.version,
             "labels": list(metadata.labels),
+            "emotions": list(emotions),
             "sample_rate": metadata.sample_rate,
             "window_s": metadata.window_s,
             "hop_s": metadata.hop_s,

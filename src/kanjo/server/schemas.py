@@ -42,7 +42,7 @@ class PredictResponse(BaseModel):
 
 
 class SpeakerProfileResponse(BaseModel):
-    """The profile of a speaker: the mean embedding of their recordings."""
+    """The profile of a speaker: the mean embedding of their recordings, and how far predictions rely on it."""
 
     format_version: int
     name: str = Field(examples=["ana"])
@@ -50,6 +50,11 @@ class SpeakerProfileResponse(BaseModel):
     sha256: str = Field(description="SHA-256 of the bundle's graph")
     clips: int = Field(examples=[12], description="number of recordings")
     speech_s: float = Field(examples=[31.5])
+    emotions: dict[str, float] = Field(
+        examples=[{"anger": 0.25, "happiness": 0.75}], description="fractions of the predictions for the recordings"
+    )
+    variety: float = Field(examples=[0.4], description="how much these predictions differ, in nats")
+    weight: float = Field(examples=[0.84], description="weight of the profile in predictions, 0 to 1")
     mean: list[float]
 
 
@@ -66,6 +71,7 @@ class ModelResponse(BaseModel):
     name: str
     version: str
     labels: list[str]
+    emotions: list[str] = Field(description="the labels among which predictions choose by default")
     sample_rate: int
     window_s: float
     hop_s: float

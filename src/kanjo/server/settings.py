@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -12,6 +13,7 @@ class Settings:
     Args:
         host: Address to listen on.
         port: Port to listen on.
+        emotions: Emotions among which labels are chosen if a request names none (default: all of the bundle).
         token: Bearer token that clients must send; "" accepts every client.
         queue_capacity: Requests that may be processed or wait at the same time; further ones get status 429.
         decode_threads: Threads that decode uploads, and as many again for streams.
@@ -29,6 +31,7 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    emotions: Sequence[str] | str | None = None
     token: str = ""
     queue_capacity: int = 4
     decode_threads: int = 2

@@ -3,8 +3,8 @@
 Messages of the client:
 
 1. JSON: ``{"sample_rate": 16000, "format": "s16le"}`` (or ``f32le``). Optional keys: ``window_s``, ``hop_s``,
-   ``min_confidence``, ``language``, ``speaker`` (a profile from ``/v1/enroll``), and ``token`` (if the service has
-   one).
+   ``min_confidence``, ``language``, ``emotions`` (a list, or a string with commas), ``speaker`` (a profile from
+   ``/v1/enroll``), and ``token`` (if the service has one).
 2. Binary messages with mono samples, of any length.
 3. JSON: ``{"end": true}``.
 
@@ -42,7 +42,9 @@ _OPTION_TYPES: dict[str, type | tuple[type, ...]] = {
     "hop_s": (int, float),
     "min_confidence": (int, float),
     "language": str,
+    "emotions": (str, list),
 }
+_OPTION_DESCRIPTIONS = {"language": "a string", "emotions": "a list of words, or a string with commas"}
 _MAX_TEXT_LENGTH = 1 << 16  # A speaker profile has some kilobytes.
 _LEVEL_INTERVAL_S = 0.25
 
@@ -107,7 +109,7 @@ class StreamSession:
             WebSocketDisconnect: The client has closed the connection, or reads nothing.
         """
         stream, sample_type = self._open_stream(await self._receive())
-        await self._send({"type": "ready", "labels": list(self.queue.recognizer.labels)})
+        await self._send({"type": "ready", "labels": list(stream.emotions)})
         remainder = b""  # A message may end within a sample.
         last_level_s = 0.0
         while (message := await self._receive()).get("text") is None:
@@ -161,9 +163,10 @@ class StreamSession:
         if not isinstance(sample_format, str) or sample_format not in _SAMPLE_TYPES:
             raise _parameter_error("format", sample_format, "s16le or f32le")
         options = {key: config[key] for key in _OPTION_TYPES if config.get(key) is not None}
+        options.setdefault("emotions", self.settings.emotions)
         for key, value in options.items():
-            if not isinstance(value, _OPTION_TYPES[key]):
-                raise _parameter_error(key, value, "a string" if key == "language" else "a number")
+            if value is not None and not isinstance(value, _OPTION_TYPES[key]):
+                raise _parameter_error(key, value, _OPTION_DESCRIPTIONS.get(key, "a number"))
         try:
             if config.get("speaker") is not None:
                 options["speaker"] = parse_profile(config["speaker"], "speaker")

@@ -166,7 +166,7 @@ def fit(
     _log_result(trained, "last" if keep_last_epoch else "best")
     if not refit:
         return trained
-    return _refit(trained, data, fold, paths, keeps_last_epoch=keep_last_epoch, resume=resume, progress=progress)
+    return refit_on_both(trained, data, fold, paths, keeps_last_epoch=keep_last_epoch, resume=resume, progress=progress)
 
 
 def fit_without_calibration(
@@ -226,7 +226,7 @@ def _calibrate_and_score(logits: Tensor, predicted: PredictedLogits) -> tuple[fl
     return temperature, unweighted_average_recall(predicted.labels.numpy(), logits.argmax(1).numpy())
 
 
-def _refit(
+def refit_on_both(
     first: TrainedModel,
     data: ExperimentData,
     fold: Fold,
@@ -241,6 +241,15 @@ def _refit(
     If the first training kept its last epoch, the second has as many epochs; else it ends at the first one's best
     epoch. So both are trained alike, and the first one's temperature is right for the second, unless the recipe
     calibrates on held-out groups.
+
+    Args:
+        first: The model that was trained without the validation utterances.
+        data: Utterances, labels and recipe.
+        fold: Indices of training and validation utterances.
+        paths: Where files are written.
+        keeps_last_epoch: Whether the first training kept its last epoch.
+        resume: Go on from the last checkpoint, if there is one.
+        progress: Show a progress bar.
     """
     training = data.recipe.training
     both = replace(fold, train=tuple(sorted((*fold.train, *fold.validation))))

@@ -17,6 +17,11 @@ def use_bf16(precision: str) -> bool:
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # in hardware, not emulated
 
 
+def set_threads(n_threads: int) -> None:
+    """Limit the CPU threads of PyTorch."""
+    torch.set_num_threads(n_threads)
+
+
 def keep_freed_memory() -> None:
     """Make glibc keep freed memory for the next allocation; without glibc, do nothing.
 

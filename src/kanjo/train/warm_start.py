@@ -33,9 +33,13 @@ log = logging.getLogger("kanjo")
 _MAX_DIFFERENCE_INT8 = 0.1
 #: About so many training utterances are used to restore batch norms and to compare probabilities.
 _N_UTTERANCES = 64
+#: An int8 graph runs one utterance at a time, so fewer are compared.
+_N_INT8_UTTERANCES = 16
 #: Layers with one row for each emotion.
 _CLASSIFIER_WEIGHTS = ("model.output.weight", "model.output.bias", "model.offset.weight")
 _FEATURE_EXTRACTOR = "feature_extractor."
+#: At most one model, by the digest of its graph and the recordings that it was checked on.
+_kept_models: dict[tuple[str, str], EmotionModel] = {}
 
 
 def initialize_from_bundle(model: EmotionModel, data: ExperimentData, fold: Fold) -> None:
@@ -54,25 +58,48 @@ def initialize_from_bundle(model: EmotionModel, data: ExperimentData, fold: Fold
     source = bundle.read_bundle(recipe.init_from)
     source_recipe = parse_recipe(source.metadata.recipe, str(source.folder))
     _check_same_architecture(recipe, source_recipe, source.metadata.name)
+    source_model = _load_source_model(source, source_recipe, data, fold)
+    _copy_weights(source_model, source.metadata.labels, model, data.emotions)
+    shared = [name for name in data.emotions if name in source.metadata.labels]
+    log.info("starts from the bundle %s; shared emotions: %s", source.metadata.name, ", ".join(shared) or "none")
+
+
+def _load_source_model(
+    source: bundle.Bundle, source_recipe: Recipe, data: ExperimentData, fold: Fold
+) -> EmotionModel:
+    """Load the model of a bundle, and check that its graph gives the same probabilities on training utterances.
+
+    The last model that was read from a graph is kept, because all folds of a run start from it; not if it has batch
+    norms, which depend on the fold.
+
+    Raises:
+        BundleError: The weights can't be read, or they don't belong to the bundle's graph.
+    """
+    key = (source.metadata.sha256, data.audio_cache.folder.name)
+    if key in _kept_models:
+        return _kept_models[key]
     indices = fold.train[:: max(1, len(fold.train) // _N_UTTERANCES)]
-    windows = WindowDataset(data.audio_cache, indices, data.labels, recipe.audio.window)
+    windows = WindowDataset(data.audio_cache, indices, data.labels, data.recipe.audio.window)
     signal = torch.cat([batch["signal"] for batch in build_data_loader(windows, 16, shuffle=False)])
     max_difference = MAX_DIFFERENCE
-    if (source.folder / bundle.WEIGHTS_FILE).is_file():
-        source_model = load_bundle_model(source)
+    has_weights = (source.folder / bundle.WEIGHTS_FILE).is_file()
+    if has_weights:
+        model = load_bundle_model(source)
     else:
-        source_model = build_emotion_model(source_recipe, len(source.metadata.labels)).eval()
-        if load_graph_weights(source_model, source.graph, signal):
+        model = build_emotion_model(source_recipe, len(source.metadata.labels)).eval()
+        if load_graph_weights(model, source.graph, signal):
             max_difference = _MAX_DIFFERENCE_INT8
-    difference = max_probability_difference(source_model, source.graph, source.metadata, [signal])
+            signal = signal[:: max(1, len(signal) // _N_INT8_UTTERANCES)]
+    difference = max_probability_difference(model, source.graph, source.metadata, [signal])
     if not difference <= max_difference:
         raise BundleError(
             f"{source.folder}: its weights and its graph give different probabilities (difference {difference:.1e}); "
             "the bundle is damaged, make it again"
         )
-    _copy_weights(source_model, source.metadata.labels, model, data.emotions)
-    shared = [name for name in data.emotions if name in source.metadata.labels]
-    log.info("starts from the bundle %s; shared emotions: %s", source.metadata.name, ", ".join(shared) or "none")
+    if not has_weights and not any(True for _ in conv_batch_norm_pairs(model)):
+        _kept_models.clear()
+        _kept_models[key] = model
+    return model
 
 
 def load_bundle_model(source: bundle.Bundle) -> EmotionModel:
@@ -152,7 +179,8 @@ def _architecture(recipe: Recipe) -> dict[str, Any]:
     content = recipe.model_dump(mode="json")
     audio = {f"audio.{key}": content["audio"][key] for key in ("sample_rate", "window_s")}
     features = {f"features.{key}": value for key, value in content["features"].items()}
-    layers = recipe.model.model_dump(mode="json", exclude={"dropout", "weights"})
+    # A model without speaker conditioning can start from one that has it: the second head is left out.
+    layers = recipe.model.model_dump(mode="json", exclude={"dropout", "weights", "speaker_conditioning"})
     return {**audio, **features, **{f"model.{key}": value for key, value in layers.items()}}
 
 
@@ -163,9 +191,10 @@ def _copy_weights(
     state, target_state = source.state_dict(), target.state_dict()
     shared = [label for label in target_labels if label in source_labels]
     for name in _CLASSIFIER_WEIGHTS:
+        old = state.pop(name, None)
         if name in target_state:
-            for label in shared:
-                target_state[name][target_labels.index(label)] = state[name][source_labels.index(label)]
+            for label in shared if old is not None else ():
+                target_state[name][target_labels.index(label)] = old[source_labels.index(label)]
             state[name] = target_state[name]
     target.load_state_dict(state)
 

@@ -67,3 +67,16 @@ def test_read_audformat_without_emotions_lists_the_tables(tmp_path: Path) -> Non
     (tmp_path / "db.files.csv").write_text("file,duration\na.wav,0 days 00:00:01\n")
     with pytest.raises(CorpusError, match=r"found db.files.csv: file, duration"):
         read_corpus("own", tmp_path)
+
+
+def test_read_audformat_missing_values_and_unclosed_quotes(tmp_path: Path) -> None:
+    (tmp_path / "db.yaml").write_text("name: mine\n")
+    (tmp_path / "db.emotion.csv").write_text("file,emotion\na.wav,anger\nb.wav,sadness\n")
+    (tmp_path / "db.files.csv").write_text("file,speaker\na.wav,nan\nb.wav,3\n")
+    assert [row.speaker for row in read_corpus("own", tmp_path).utterances] == ["", "3"]
+    (tmp_path / "db.files.csv").write_text('file,speaker,text\na.wav,1,"no\nb.wav,3,x\n')
+    with pytest.raises(CorpusError, match=r"db.files.csv:2: a cell of this row begins with a quotation mark"):
+        read_corpus("own", tmp_path)
+    (tmp_path / "db.files.csv").write_text("file,speaker\na.wav,1\nb.wav,3,x\n")
+    with pytest.raises(CorpusError, match=r"db.files.csv:3: 3 cells, but the header has 2"):
+        read_corpus("own", tmp_path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from kanjo.corpora import Utterance, read_corpus, write_filelist
 from kanjo.corpora.check import check_corpus
+from kanjo.corpora.words import parse_text
 from kanjo.errors import CorpusError
 from tests import corpora_fixtures
 
@@ -49,8 +51,43 @@ def test_write_filelist_any_text_and_speaker_keep_five_cells(
     tmp_path_factory: pytest.TempPathFactory, text: str, speaker: str
 ) -> None:
     path = tmp_path_factory.mktemp("list") / "a.txt"
-    row = Utterance("c", "a.wav", "fear", "fear", speaker=speaker.replace("|", ""), text=text, language="xx")
+    speaker = "" if speaker == "NA" else speaker.replace("|", "")
+    row = Utterance("c", "a.wav", "fear", "fear", speaker=speaker, text=text, language="xx")
     write_filelist(path, [row, row], Path("/d"))
     rows = read_corpus("own", path).utterances
     assert len(rows) == 2
-    assert rows[0].text == " ".join(text.replace("|", " ").split()) and rows[0].language == "xx"
+    assert rows[0].text == parse_text(" ".join(text.replace("|", " ").split())) and rows[0].language == "xx"
+
+
+def test_read_filelist_missing_speaker_backslashes_and_unicode_forms(tmp_path: Path) -> None:
+    corpora_fixtures.write_clip(tmp_path / "wav" / unicodedata.normalize("NFD", "가.wav"))
+    nfd = unicodedata.normalize("NFD", "김")
+    (tmp_path / "a.txt").write_text(f"wav\\가.wav|{nfd}|nan|3|0\nb.wav|nan|x|anger|0\n", encoding="utf-16")
+    manifest = read_corpus("own", tmp_path / "a.txt")
+    assert manifest.audio_path(manifest.utterances[0]).is_file()
+    assert [(row.speaker, row.text) for row in manifest.utterances] == [("김", ""), ("", "x")]
+
+
+def test_read_filelist_path_that_fits_two_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpora_fixtures.write_clips(tmp_path, "here/a.wav", "lists/a.wav", "here/b.wav")
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "lists" / "a.txt").write_text("b.wav|f01|x|3|0\na.wav|f01|x|3|0\n")
+    with pytest.raises(CorpusError, match="a.txt:2: a.wav exists in the working folder and beside the filelist"):
+        read_corpus("own", tmp_path / "lists" / "a.txt")
+
+
+_CELLS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+
+
+@given(st.lists(st.lists(_CELLS, min_size=4, max_size=6), max_size=4))
+def test_read_filelist_any_content_is_read_or_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[list[str]]
+) -> None:
+    path = tmp_path_factory.mktemp("list") / "a.txt"
+    path.write_text("\n".join(["a.wav|f01|x|3|0", *map("|".join, lines)]), encoding="utf-8", newline="")
+    try:
+        rows = read_corpus("own", path).utterances
+    except CorpusError as error:
+        assert str(path) in str(error) and len(str(error).split("\n")) == 1
+    else:
+        assert all(row.file and row.emotion for row in rows)

@@ -42,3 +42,19 @@ def test_read_parquet_missing_column_or_truncated_file_is_refused(tmp_path: Path
     path.write_bytes(content[: len(content) // 2])
     with pytest.raises(CorpusError, match=r"mine.parquet: .*(not a Parquet file|damaged)"):
         read_corpus("own", path)
+
+
+def test_read_rows_missing_speakers_and_whole_numbers(tmp_path: Path) -> None:
+    columns = {"file": ["a.wav", "b.wav", "c.wav"], "emotion": ["sad"] * 3, "speaker": [3.0, float("nan"), None]}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "t.parquet")
+    assert [row.speaker for row in read_corpus("own", tmp_path / "t.parquet").utterances] == ["3", "", ""]
+
+
+def test_read_table_parquet_object_in_a_used_column_is_refused(tmp_path: Path) -> None:
+    audio = [{"bytes": b"x", "path": "a.wav"}]
+    parquet.write_table(pyarrow.table({"audio": audio, "emotion": ["sad"]}), tmp_path / "t.parquet")
+    with pytest.raises(CorpusError, match="t.parquet: audio is an object; expected a text or a number"):
+        read_corpus("own", tmp_path / "t.parquet")
+    unused = pyarrow.table({"file": ["a.wav"], "audio": audio, "emotion": ["sad"]})
+    parquet.write_table(unused, tmp_path / "t.parquet")
+    assert read_corpus("own", tmp_path / "t.parquet").utterances[0].file == "a.wav"

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kanjo.corpora.corpus import open_table
 from kanjo.corpora.formats import parquet
-from kanjo.corpora.formats.rows import find_column, rows_to_utterances
+from kanjo.corpora.formats.rows import TableOptions, find_column, rows_to_utterances
 from kanjo.corpora.manifest import Utterance
+from kanjo.corpora.text_files import extra_cells_error, open_table, read_records
 from kanjo.errors import CorpusError
 
 HEADER = "db.yaml"
@@ -22,7 +21,7 @@ _JOINED_COLUMNS = ("speaker", "sex", "language", "text")
 class _Table:
     path: Path
     header: list[str]
-    rows: list[Sequence[str]]
+    rows: list[tuple[int, Sequence[str]]]  # line numbers and cells
 
     def column_index(self, column: str) -> int | None:
         """Return the index of a column of the manifest; None if the table lacks it."""
@@ -30,7 +29,7 @@ class _Table:
         return None if name is None else self.header.index(name)
 
 
-def read_audformat(root: Path, name: str, label_map: Mapping[str, str]) -> Iterator[Utterance]:
+def read_audformat(root: Path, options: TableOptions) -> Iterator[Utterance]:
     """Yield the utterances of the first table with files and emotions.
 
     Speaker, sex, language and text are joined from other tables.
@@ -38,16 +37,16 @@ def read_audformat(root: Path, name: str, label_map: Mapping[str, str]) -> Itera
     Raises:
         CorpusError: No table has both files and emotions, or a cell is invalid.
     """
-    tables = [_read_table(path, name) for path in sorted(root.glob("db.*")) if path.suffix in (".csv", ".parquet")]
+    tables = [_read_table(path) for path in sorted(root.glob("db.*")) if path.suffix in (".csv", ".parquet")]
     labeled = next((table for table in tables if _has_labels(table)), None)
     if labeled is None:
         existing = "; ".join(f"{table.path.name}: {', '.join(table.header)}" for table in tables) or "no table"
         raise CorpusError(
-            f"{name}: expected a table with the columns file and emotion in the folder of {root / HEADER}; "
+            f"{options.corpus}: expected a table with the columns file and emotion in the folder of {root / HEADER}; "
             f"found {existing}"
         )
     header = list(labeled.header)
-    rows = [list(row) for row in labeled.rows]
+    rows = [(number, list(row)) for number, row in labeled.rows]
     for column in _JOINED_COLUMNS:
         if find_column(column, header) is not None:
             continue
@@ -56,10 +55,10 @@ def read_audformat(root: Path, name: str, label_map: Mapping[str, str]) -> Itera
             key_name = find_column(key, header)
             if values and key_name is not None:
                 index = header.index(key_name)
-                rows = [[*row, values.get(row[index], "")] for row in rows]
+                rows = [(number, [*row, values.get(row[index], "")]) for number, row in rows]
                 header.append(column)
                 break
-    yield from rows_to_utterances(labeled.path, header, enumerate(rows, 2), name, label_map)
+    yield from rows_to_utterances(labeled.path, header, rows, options)
 
 
 def _has_labels(table: _Table) -> bool:
@@ -72,12 +71,20 @@ def _values_by_key(tables: Sequence[_Table], key: str, column: str) -> dict[str,
         key_index, value_index = table.column_index(key), table.column_index(column)
         is_per_segment = key == "file" and table.column_index("start_s") is not None  # not valid for the whole file
         if key_index == 0 and value_index is not None and not is_per_segment:
-            return {row[key_index]: row[value_index] for row in table.rows}
+            return {row[key_index]: row[value_index] for _, row in table.rows}
     return {}
 
 
-def _read_table(path: Path, name: str) -> _Table:
+def _read_table(path: Path) -> _Table:
+    """Read a table; every row gets as many cells as the header."""
     if path.suffix == ".parquet":
-        return _Table(path, parquet.read_column_names(path), list(parquet.read_rows(path)))
-    rows = csv.reader(open_table(path, name))
-    return _Table(path, next(rows, []), [row for row in rows if row])
+        return _Table(path, parquet.read_column_names(path), list(enumerate(parquet.read_rows(path), 1)))
+    records = read_records(open_table(path, "audformat"), path)
+    _, header = next(records, (1, []))
+    rows: list[tuple[int, Sequence[str]]] = []
+    for number, cells in records:
+        if len(cells) > len(header):
+            raise extra_cells_error(path, number, len(cells), header)
+        if cells:
+            rows.append((number, cells + [""] * (len(header) - len(cells))))
+    return _Table(path, header, rows)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from kanjo.corpora.formats.rows import rows_to_utterances
+from kanjo.corpora.formats.cells import cell_to_text
+from kanjo.corpora.formats.rows import COLUMN_ALIASES, TableOptions, rows_to_utterances
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
 
 
-def read_json_lines(path: Path, lines: Iterable[str], name: str, label_map: Mapping[str, str]) -> Iterator[Utterance]:
-    """Yield the utterances of a JSON lines file; the keys of the first object are the columns.
+def read_json_lines(path: Path, lines: Iterable[str], options: TableOptions) -> Iterator[Utterance]:
+    """Yield the utterances of a JSON lines file. A key that an object lacks is a missing value of this utterance.
 
     Raises:
         CorpusError: The file is empty, or a line is not a JSON object with a file and an emotion.
@@ -23,21 +23,44 @@ def read_json_lines(path: Path, lines: Iterable[str], name: str, label_map: Mapp
     first = next(records, None)
     if first is None:
         raise CorpusError(f"{path}: the file is empty; expected a JSON object on each line")
-    header = list(first[1])
-    rows = ((number, [_to_text(record.get(key)) for key in header]) for number, record in chain([first], records))
-    yield from rows_to_utterances(path, header, rows, name, label_map)
+
+    def rows() -> Iterator[tuple[int, list[str]]]:
+        yield first[0], _to_cells(path, *first)
+        for number, record in records:
+            yield number, _to_cells(path, number, record)
+
+    yield from rows_to_utterances(path, tuple(COLUMN_ALIASES), rows(), options)
 
 
-def _to_text(value: Any) -> str:
-    return "" if value is None else str(value)
+def _to_cells(path: Path, number: int, record: dict[str, Any]) -> list[str]:
+    """Return a cell for each column of the manifest; "" for missing keys and null."""
+    try:
+        return [
+            next((text for name in names if (text := cell_to_text(record.get(name), name))), "")
+            for names in COLUMN_ALIASES.values()
+        ]
+    except CorpusError as error:
+        raise CorpusError(f"{path}:{number}: {error}") from None
 
 
 def _parse_object(path: Path, number: int, line: str) -> dict[str, Any]:
+    """Return the object of a line, its keys casefolded."""
     try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise CorpusError(f"{path}:{number}: not JSON ({error}); expected a JSON object on each line") from error
-    if not isinstance(record, dict):
+        record = json.loads(line, object_pairs_hook=_Object)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise CorpusError(f"{path}:{number}: not JSON ({reason}); expected a JSON object on each line") from error
+    if not isinstance(record, _Object):
         kind = type(record).__name__
         raise CorpusError(f"{path}:{number}: a JSON {kind}; expected a JSON object with the file and its emotion")
+    if len(record) < record.n_pairs:
+        raise CorpusError(f"{path}:{number}: a key is in the object twice; remove one of the two")
     return record
+
+
+class _Object(dict[str, Any]):
+    """A JSON object with casefolded keys, and the number of its pairs, which may contain a key twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__((key.strip().casefold(), value) for key, value in pairs)
+        self.n_pairs = len(pairs)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kanjo.corpora.formats.cells import cell_to_text
 from kanjo.errors import CorpusError
 from kanjo.files import atomic_write, os_error_message
 
@@ -17,18 +18,25 @@ def read_column_names(path: Path) -> list[str]:
     return [str(name) for name in _open(path).schema_arrow.names]
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, ...]]:
-    """Yield the rows as text, one batch in memory at a time; "" for null, durations in seconds.
+def read_rows(path: Path, columns: Sequence[str] | None = None) -> Iterator[tuple[str, ...]]:
+    """Yield the rows as text, one batch in memory at a time; "" for null and NaN, durations in seconds.
+
+    Args:
+        path: The file.
+        columns: Names of the columns to read, in this order; None for all.
 
     Raises:
-        CorpusError: The file can't be read or is damaged.
+        CorpusError: The file can't be read or is damaged, or a value is a list, an object or bytes.
     """
     import pyarrow
 
     with _open(path) as file:
+        names = columns or [str(name) for name in file.schema_arrow.names]
         try:
-            for batch in file.iter_batches(_BATCH_ROWS):
-                yield from zip(*(_column_to_text(column) for column in batch.columns), strict=True)
+            for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
+                yield from zip(*(_column_to_text(batch.column(name), name) for name in names), strict=True)
+        except CorpusError as error:
+            raise CorpusError(f"{path}: {error}") from None
         except (pyarrow.ArrowException, OSError) as error:
             raise CorpusError(
                 f"{path}: the Parquet file is damaged ({_one_line(error)}); write or copy it again"
@@ -48,14 +56,14 @@ def write_rows(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
         parquet.write_table(table, temporary)
 
 
-def _column_to_text(column: Any) -> list[str]:
+def _column_to_text(column: Any, name: str) -> list[str]:
     import pyarrow
 
     values = column.to_pylist()
     if pyarrow.types.is_duration(column.type):
         nanoseconds = column.cast(pyarrow.duration("ns")).cast(pyarrow.int64()).to_pylist()
         values = [None if value is None else value / 1e9 for value in nanoseconds]
-    return ["" if value is None else str(value) for value in values]
+    return [cell_to_text(value, name) for value in values]
 
 
 def _open(path: Path) -> Any:

@@ -2,74 +2,149 @@
 
 from __future__ import annotations
 
-import csv
 import gc
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 from kanjo.corpora.formats import parquet
 from kanjo.corpora.formats.filelist import is_filelist, read_filelist
 from kanjo.corpora.formats.jsonl import read_json_lines
-from kanjo.corpora.formats.rows import rows_to_utterances
+from kanjo.corpora.formats.rows import TableOptions, column_indices, find_column, rows_to_utterances
 from kanjo.corpora.manifest import Manifest, Utterance
+from kanjo.corpora.text_files import decoding_error, detect_encoding, read_records
 from kanjo.errors import CorpusError
 from kanjo.files import os_error_message
+from kanjo.labels import map_emotion
 
 _DELIMITERS = "\t,;|"
+#: The first line of a CSV file of Excel may name the separator.
+_SEPARATOR_LINE = re.compile(r'"?sep=(?P<separator>.)"?\s*', re.IGNORECASE)
 
 
-def read_manifest(path: Path, root: Path | None = None, label_map: Mapping[str, str] | None = None) -> Manifest:
-    """Read a table of utterances. A million rows take two seconds.
+def read_manifest(
+    path: Path, root: Path | None = None, label_map: Mapping[str, str] | None = None, *, validate_times: bool = True
+) -> Manifest:
+    """Read a table of utterances. A million rows take two to three seconds.
 
     Args:
         path: The table.
-        root: The folder that its file paths are relative to; None for the folder of the table.
+        root: The folder that its file paths are relative to; None for the folder of the table or one of its parents.
         label_map: Emotion for each label that is not a word of the vocabulary.
+        validate_times: Refuse infinite, negative and reversed times; False leaves them to ``kanjo corpus check``.
 
     Raises:
         CorpusError: As :func:`read_table`.
     """
+    options = TableOptions(path.stem, label_map or {}, root or path.parent, root is None, validate_times)
     gc_was_enabled = gc.isenabled()
     gc.disable()  # utterances have no reference cycles; searching for some takes half of the time
     try:
-        return Manifest(root or path.parent, tuple(read_table(path, path.stem, label_map or {})))
+        return Manifest(options.root, tuple(read_table(path, options)))
     finally:
         if gc_was_enabled:
             gc.enable()
 
 
-def read_table(path: Path, name: str, label_map: Mapping[str, str]) -> Iterator[Utterance]:
+def read_table(path: Path, options: TableOptions) -> Iterator[Utterance]:
     """Yield the utterances of a table with at least the columns ``file`` and ``emotion``.
 
-    File paths are absolute, or relative to the folder of the table or to one of its parents (EmoBox).
+    File paths are absolute, or relative to the root or to one of its parents (EmoBox).
 
     Args:
         path: A CSV, TSV, Parquet or JSON lines file, or a filelist.
-        name: Corpus of rows that state none.
-        label_map: Emotion for each label that is not a word of the vocabulary.
+        options: How the rows become utterances.
 
     Raises:
         CorpusError: The file can't be read, a column is missing, or a cell is invalid; with the line number.
     """
     suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        rows = enumerate(parquet.read_rows(path), 1)
-        yield from rows_to_utterances(path, parquet.read_column_names(path), rows, name, label_map)
-        return
+    encoding = ""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        if suffix == ".parquet":
+            yield from _read_parquet(path, options)
+            return
+        encoding = detect_encoding(path)
+        with path.open(encoding=encoding, newline="") as stream:
             if suffix in (".jsonl", ".ndjson"):
-                yield from read_json_lines(path, stream, name, label_map)
-                return
-            first_line = stream.readline()
-            if is_filelist(first_line):
-                yield from read_filelist(path, name)
-                return
-            stream.seek(0)
-            reader = csv.reader(stream, delimiter=max(_DELIMITERS, key=first_line.count))
-            header = next(reader, [])
-            yield from rows_to_utterances(path, header, ((reader.line_num, row) for row in reader), name, label_map)
+                yield from read_json_lines(path, stream, options)
+            elif is_filelist(stream.readline()):
+                yield from read_filelist(path, options)
+            else:
+                yield from _read_delimited(path, stream, options)
     except OSError as error:
         raise CorpusError(f"can't read {path}: {os_error_message(error)}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CorpusError(f"{path}: not a text table ({error}); expected CSV, TSV or JSON lines in UTF-8") from error
+    except UnicodeError as error:
+        raise decoding_error(path, encoding) from error
+
+
+def _read_parquet(path: Path, options: TableOptions) -> Iterator[Utterance]:
+    header = parquet.read_column_names(path)
+    used = sorted({index for index in column_indices(header, path).values() if index < len(header)})
+    columns = [header[index] for index in used]
+    yield from rows_to_utterances(path, columns, enumerate(parquet.read_rows(path, columns), 1), options)
+
+
+def _read_delimited(path: Path, stream: TextIO, options: TableOptions) -> Iterator[Utterance]:
+    """Yield the utterances of a CSV or TSV file; the separator is the one that gives the required columns."""
+    stream.seek(0)
+    separator_line = _SEPARATOR_LINE.fullmatch(stream.readline().rstrip("\r\n"))
+    lines_before = 1 if separator_line else 0
+    delimiter = separator_line["separator"] if separator_line else _detect_delimiter(path, stream)
+    stream.seek(0)
+    header_records = read_records(islice(stream, lines_before, None), path, lines_before, delimiter=delimiter)
+    _, header = next(header_records, (1, []))
+    check = _SwallowedRowCheck(path, header, delimiter, options.label_map)
+    stream.seek(0)
+    records = read_records(islice(stream, lines_before, None), path, lines_before, check, delimiter=delimiter)
+    next(records, None)
+    yield from rows_to_utterances(path, header, records, replace(options, decimal_comma=delimiter == ";"))
+
+
+def _detect_delimiter(path: Path, stream: TextIO) -> str:
+    """Return the separator with which the header has a file and an emotion, else the one with the most cells."""
+    headers: dict[str, list[str]] = {}
+    error = None
+    for delimiter in _DELIMITERS:
+        stream.seek(0)
+        try:
+            _, headers[delimiter] = next(read_records(stream, path, delimiter=delimiter), (1, []))
+        except CorpusError as problem:
+            error = error or problem
+    if not headers:
+        raise error or CorpusError(f"{path}:1: no header; expected the names of the columns")
+    for delimiter, header in headers.items():
+        if find_column("file", header) and find_column("emotion", header):
+            return delimiter
+    return max(headers, key=lambda delimiter: len(headers[delimiter]))
+
+
+class _SwallowedRowCheck:
+    """Refuses a record of several lines if one of the later lines is a row by itself.
+
+    Two quotation marks that are not closed, in two rows, look like one quoted cell with a line break.
+    """
+
+    def __init__(self, path: Path, header: Sequence[str], delimiter: str, label_map: Mapping[str, str]) -> None:
+        self._path, self._delimiter, self._label_map = path, delimiter, label_map
+        self._n_columns, self._emotion = len(header), column_indices(header, path)["emotion"]
+
+    def __call__(self, first_line: int, last_line: int, cells: list[str]) -> None:
+        first, *others = (line.split(self._delimiter) for line in self._delimiter.join(cells).splitlines())
+        if len(first) > 1 and any(map(self._is_row, others)):
+            raise CorpusError(
+                f"{self._path}:{first_line}: a cell begins with a quotation mark and contains the rows up to line "
+                f"{last_line}; close the quotation mark, and write quotation marks in the cell twice"
+            )
+
+    def _is_row(self, cells: list[str]) -> bool:
+        """Return whether there are as many cells as columns, with a known emotion."""
+        if len(cells) != self._n_columns:
+            return False
+        try:
+            return bool(map_emotion(cells[self._emotion].strip(' "'), self._label_map))
+        except CorpusError:
+            return False

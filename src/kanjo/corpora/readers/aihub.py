@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kanjo.corpora.corpus import Corpus, list_recordings, no_utterances_error, open_table
+from kanjo.corpora.corpus import Corpus, list_recordings, no_utterances_error, without_copies
 from kanjo.corpora.manifest import Utterance
+from kanjo.corpora.text_files import extra_cells_error, open_table, read_records
+from kanjo.corpora.words import normalize, parse_sex
 from kanjo.errors import CorpusError
 from kanjo.labels import canonical_emotion
 
@@ -20,7 +21,6 @@ _COLUMN_ALIASES = {
     "text": ("발화문", "text", "utterance", "sentence"),
     "sex": ("성별", "gender", "sex"),
 }
-_SEXES = {"male": ("남", "남자", "남성", "male", "m"), "female": ("여", "여자", "여성", "female", "f")}
 _EMOTIONS = ("Angry", "Disgust", "Fear", "Happiness", "Neutral", "Sadness", "Surprise")
 
 
@@ -79,17 +79,24 @@ def _read_utterances(root: Path, choose_label: Callable[[tuple[str, ...]], str])
 
 def _read_tables(root: Path) -> Iterator[_RatedUtterance]:
     """Yield the rows of all tables that have at least one vote, with the paths of their recordings."""
-    paths_by_id = {path.stem: path for path in list_recordings(root, "aihub")}
+    paths_by_id = without_copies((normalize(path.stem), path) for path in list_recordings(root, "aihub"))
     for table in sorted(root.rglob("*.csv")):
-        reader = csv.reader(open_table(table, "aihub", ("utf-8-sig", "cp949")))
-        columns, vote_columns = _find_columns(next(reader, []), table)
-        for cells in reader:
+        records = read_records(open_table(table, "aihub", ("utf-8-sig", "cp949")), table)
+        _, header = next(records, (1, []))
+        columns, vote_columns = _find_columns(header, table)
+        for number, cells in records:
+            if any(cells[len(header) :]):
+                raise extra_cells_error(table, number, len(cells), header)
             values = {name: cells[i].strip() if i < len(cells) else "" for name, i in columns.items()}
             votes = tuple(cells[i].strip().capitalize() for i in vote_columns if i < len(cells) and cells[i].strip())
             if not votes:
                 continue
-            sex = next((sex for sex, words in _SEXES.items() if values.get("sex", "").casefold() in words), "")
-            yield _RatedUtterance(values["id"], paths_by_id.get(values["id"]), votes, sex, values.get("text", ""))
+            try:
+                sex = parse_sex(values.get("sex", ""))
+            except CorpusError as error:
+                raise CorpusError(f"{table}:{number}: {error}") from None
+            path = paths_by_id.get(normalize(values["id"]))
+            yield _RatedUtterance(values["id"], path, votes, sex, normalize(values.get("text", "")))
 
 
 def _find_columns(header: list[str], table: Path) -> tuple[dict[str, int], list[int]]:

@@ -18,6 +18,7 @@ from kanjo.corpora.corpus import (
     read_table_rows,
 )
 from kanjo.corpora.manifest import Utterance
+from kanjo.corpora.words import parse_sex
 
 _STEM = re.compile(r"(?P<actor>1\d{3})_(?P<sentence>[A-Z]{3})_(?P<emotion>ANG|DIS|FEA|HAP|NEU|SAD)_(?:LO|MD|HI|XX|X)")
 _REPOSITORY = "https://raw.githubusercontent.com/CheyneyComputerScience/CREMA-D/master"
@@ -41,10 +42,16 @@ _SENTENCES = {
 
 
 def read(root: Path) -> Iterator[Utterance]:
-    """Yield all utterances, with sexes if ``VideoDemographics.csv`` exists. Raises CorpusError if there are none."""
+    """Yield all utterances, with sexes if ``VideoDemographics.csv`` exists.
+
+    A clone of the repository has every recording twice, in AudioWAV/ and AudioMP3/; the WAV is read.
+
+    Raises:
+        CorpusError: There are no utterances, or a sex is unknown.
+    """
     table = first_existing_file(root / _ACTORS, root.parent / _ACTORS)
     actors = read_table_rows(table, "crema-d", ()) if table else ()
-    sexes = {row.get("ActorID", ""): row.get("Sex", "").strip().lower() for row in actors}
+    sexes = {row.get("ActorID", ""): parse_sex(row.get("Sex", "")) for row in actors}
 
     def parse(match: re.Match[str], path: Path) -> ParsedName:
         actor = match["actor"]

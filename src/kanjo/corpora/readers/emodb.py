@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora.corpus import Archive, Corpus, ParsedName, first_existing_file, read_by_file_name, read_lines
+from kanjo.corpora.corpus import Archive, Corpus, ParsedName, first_existing_file, read_by_file_name
 from kanjo.corpora.manifest import Utterance
+from kanjo.corpora.text_files import read_lines
 
 _STEM = re.compile(r"(?P<speaker>\d\d)(?P<text>[ab]\d\d)(?P<emotion>[WLEAFTN])[a-z]")
 _EMOTIONS = {

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora.corpus import SEX_BY_LETTER, Corpus, ParsedName, open_table, read_by_file_name
+from kanjo.corpora.corpus import Corpus, ParsedName, read_by_file_name
 from kanjo.corpora.manifest import Utterance
+from kanjo.corpora.text_files import open_table, read_records
+from kanjo.corpora.words import parse_sex
 
 _STEM = re.compile(r"(?P<language>DK|EN)_(?P<speaker>\d{3})_(?P<emotion>[ABHNS])_(?P<sentence>[1-5])")
 _EMOTIONS = {"A": "anger", "B": "boredom", "H": "happiness", "N": "neutral", "S": "sadness"}
@@ -29,7 +30,6 @@ _TEXTS = {
         "In seven hours it will be morning.",
     ),
 }
-_SEXES = {**SEX_BY_LETTER, "female": "female", "male": "male"}
 
 
 def read(root: Path) -> Iterator[Utterance]:
@@ -52,13 +52,13 @@ def _read_sexes(table: Path) -> dict[int, str]:
     """Return ``{speaker: sex}``: the first column is the speaker; the sex is in the column "sex" or "gender"."""
     if not table.is_file():
         return {}
-    rows = csv.reader(open_table(table, "emotale"))
-    header = [word.strip().casefold() for word in next(rows, [])]
+    records = read_records(open_table(table, "emotale"), table)
+    header = [word.strip().casefold() for word in next(records, (1, []))[1]]
     column = next((i for i, word in enumerate(header) if word in ("sex", "gender")), None)
     if column is None:
         return {}
-    cells = ((re.search(r"\d+", row[0]), row[column]) for row in rows if len(row) > column)
-    return {int(number[0]): _SEXES.get(word.strip().casefold(), "") for number, word in cells if number}
+    cells = ((re.search(r"\d+", row[0]), row[column]) for _, row in records if len(row) > column)
+    return {int(number[0]): parse_sex(word) for number, word in cells if number}
 
 
 EMOTALE = Corpus(

@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora.corpus import Corpus, first_existing_file, list_recordings, no_utterances_error, read_lines
+from kanjo.corpora.corpus import Corpus, first_existing_file, list_recordings, no_utterances_error, without_copies
 from kanjo.corpora.manifest import Utterance
+from kanjo.corpora.text_files import read_lines
+from kanjo.corpora.words import normalize
 from kanjo.errors import CorpusError
 from kanjo.labels import canonical_emotion
 
@@ -27,17 +29,24 @@ def read(root: Path) -> Iterator[Utterance]:
         CorpusError: There are no utterances, or a text file contradicts a folder: then one of the two was changed.
     """
     tables: dict[str, dict[str, tuple[str, str]]] = {}
-    n_utterances = 0
-    for path in list_recordings(root, "esd"):
-        match = _STEM.fullmatch(path.stem)
-        label = next((part for part in reversed(path.parts[:-1]) if part in _EMOTIONS), None)
-        if match is None or label is None:
-            continue
-        n_utterances += 1
-        speaker = match["speaker"]
+    recordings = [
+        ((label, path.stem), path)
+        for path in list_recordings(root, "esd")
+        if _STEM.fullmatch(path.stem) and (label := _label_of_folder(path))
+    ]
+    if not recordings:
+        raise no_utterances_error("esd", root, "files such as 0019/Angry/0019_000375.wav")
+    labels: dict[str, str] = {}
+    for (label, stem), path in without_copies(recordings).items():
+        if labels.setdefault(stem, label) != label:
+            raise CorpusError(
+                f"esd: {path} is in the folder {label}, but also in the folder {labels[stem]}; "
+                "unpack the original archive again"
+            )
+        speaker = stem.partition("_")[0]
         if speaker not in tables:
             tables[speaker] = _read_texts(root, path, speaker)
-        text, listed_label = tables[speaker].get(path.stem, ("", label))
+        text, listed_label = tables[speaker].get(stem, ("", label))
         if canonical_emotion(listed_label) != canonical_emotion(label):
             raise CorpusError(
                 f"esd: {path} is in the folder {label}, but {speaker}.txt labels it {listed_label}; "
@@ -51,10 +60,12 @@ def read(root: Path) -> Iterator[Utterance]:
             speaker=speaker,
             sex="female" if speaker in _FEMALE else "male",
             language="en" if int(speaker) > 10 else "zh",
-            text=text,
+            text=normalize(text),
         )
-    if not n_utterances:
-        raise no_utterances_error("esd", root, "files such as 0019/Angry/0019_000375.wav")
+
+
+def _label_of_folder(path: Path) -> str:
+    return next((part for part in reversed(path.parts[:-1]) if part in _EMOTIONS), "")
 
 
 def list_missing(root: Path) -> list[str]:

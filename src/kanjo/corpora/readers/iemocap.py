@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora.corpus import SEX_BY_LETTER, Corpus, ParsedName, list_recordings, read_by_file_name, read_text
+from kanjo.corpora.corpus import SEX_BY_LETTER, Corpus, ParsedName, list_recordings, read_by_file_name
 from kanjo.corpora.manifest import Utterance
+from kanjo.corpora.text_files import read_text
 from kanjo.errors import CorpusError
 
 _STEM = re.compile(r"(?P<session>Ses0[1-5])[FM]_(?:impro|script)\w+_(?P<sex>[FM])\w?\d\d\d")

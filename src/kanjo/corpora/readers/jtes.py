@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora.corpus import SEX_BY_LETTER, Corpus, ParsedName, read_by_file_name, read_lines
+from kanjo.corpora.corpus import SEX_BY_LETTER, Corpus, ParsedName, read_by_file_name
 from kanjo.corpora.manifest import Utterance
+from kanjo.corpora.text_files import read_lines
 
 _STEM = re.compile(r"(?P<speaker>(?P<sex>[fm])\d\d)_(?P<sentence>(?P<emotion>neu|joy|sad|ang)_\d\d)")
 _EMOTIONS = ("neu", "joy", "sad", "ang")

@@ -14,8 +14,10 @@ from kanjo.corpora.corpus import (
     list_recordings,
     no_utterances_error,
     read_table_rows,
+    without_copies,
 )
 from kanjo.corpora.manifest import Utterance
+from kanjo.corpora.words import normalize
 from kanjo.labels import canonical_emotion
 
 #: Each split: its table, and possible names of its folder of clips.
@@ -43,9 +45,9 @@ def read(root: Path) -> Iterator[Utterance]:
             file=path.relative_to(root).as_posix(),
             emotion=canonical_emotion(row["Emotion"]),
             labels_raw=row["Emotion"],
-            speaker=row["Speaker"].strip(),
+            speaker=normalize(row["Speaker"]),
             language="en",
-            text=row["Utterance"].replace("\x92", "'").strip(),
+            text=normalize(row["Utterance"].replace("\x92", "'")),
             split=split,
         )
     if not n_utterances:
@@ -61,9 +63,7 @@ def list_missing(root: Path) -> list[str]:
 
 def _read_tables(root: Path) -> Iterator[tuple[str, dict[str, str], Path | None]]:
     """Yield the split, the row of its table, and the clip (None if it does not exist)."""
-    clips: dict[tuple[str, str], Path] = {}
-    for clip in list_recordings(root, "meld"):
-        clips.setdefault((clip.parent.name, clip.stem), clip)
+    clips = without_copies(((clip.parent.name, clip.stem), clip) for clip in list_recordings(root, "meld"))
     for split, name, folders in _SPLITS:
         table = first_existing_file(root / name, root / "data" / "MELD" / name)
         if table is None:

@@ -6,8 +6,9 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora.corpus import Archive, Corpus, list_recordings, no_utterances_error, read_table_rows
+from kanjo.corpora.corpus import Archive, Corpus, list_recordings, no_utterances_error, read_table_rows, without_copies
 from kanjo.corpora.manifest import Utterance
+from kanjo.corpora.words import normalize, parse_sex, parse_word
 from kanjo.labels import canonical_emotion
 
 
@@ -17,7 +18,7 @@ def read(root: Path) -> Iterator[Utterance]:
     Raises:
         CorpusError: There are no utterances, or the table can't be read.
     """
-    paths_by_stem = {path.stem: path for path in list_recordings(root, "nemo")}
+    paths_by_stem = without_copies((normalize(path.stem), path) for path in list_recordings(root, "nemo"))
     n_utterances = 0
     for row in _read_table(root):
         path = paths_by_stem.get(_recording_stem(row))
@@ -29,10 +30,10 @@ def read(root: Path) -> Iterator[Utterance]:
             file=path.relative_to(root).as_posix(),
             emotion=canonical_emotion(row["emotion"]),
             labels_raw=row["emotion"].strip(),
-            speaker=row["speaker_id"].strip(),
-            sex=row.get("gender", "").strip(),
+            speaker=parse_word(row["speaker_id"]),
+            sex=parse_sex(row.get("gender", "")),
             language="pl",
-            text=row.get("raw_text", "").strip(),
+            text=normalize(row.get("raw_text", "")),
         )
     if not n_utterances:
         raise no_utterances_error("nemo", root, "data.tsv, and its recordings under samples/")
@@ -40,7 +41,7 @@ def read(root: Path) -> Iterator[Utterance]:
 
 def list_missing(root: Path) -> list[str]:
     """List the recordings in ``data.tsv`` that do not exist."""
-    existing = {path.stem for path in list_recordings(root, "nemo")}
+    existing = {normalize(path.stem) for path in list_recordings(root, "nemo")}
     return [row["file_id"] for row in _read_table(root) if _recording_stem(row) not in existing]
 
 
@@ -50,7 +51,7 @@ def _read_table(root: Path) -> Iterator[dict[str, str]]:
 
 
 def _recording_stem(row: dict[str, str]) -> str:
-    return Path(row["file_id"].strip()).stem
+    return normalize(Path(row["file_id"].strip()).stem)
 
 
 NEMO = Corpus(

@@ -1,6 +1,7 @@
 """RAVDESS, speech and song (Livingstone & Russo 2018, doi 10.1371/journal.pone.0196391), English.
 
 ``Actor_01/03-01-05-01-02-01-01.wav``: modality, vocal channel, emotion, intensity, statement, repetition, actor.
+Modality 01 (video with sound) has the same sound as 03 (sound only); 02 (video without sound) is skipped.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from kanjo.corpora.corpus import Archive, Corpus, ParsedName, read_by_file_name
 from kanjo.corpora.manifest import Utterance
 
-_STEM = re.compile(r"0[123]-(?P<channel>0[12])-(?P<emotion>0[1-8])-0[12]-(?P<statement>0[12])-0[12]-(?P<actor>\d\d)")
+_STEM = re.compile(r"0[13]-(?P<channel>0[12])-(?P<emotion>0[1-8])-0[12]-(?P<statement>0[12])-0[12]-(?P<actor>\d\d)")
 _EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 _STATEMENTS = {"01": "Kids are talking by the door.", "02": "Dogs are sitting by the door."}
 _ZENODO = "https://zenodo.org/records/1188976/files"
@@ -39,7 +40,8 @@ def _channel_parser(channel: str) -> Callable[[re.Match[str], Path], ParsedName 
             return None
         sex = "male" if int(match["actor"]) % 2 else "female"
         label = _EMOTIONS[int(match["emotion"]) - 1]
-        return ParsedName(label, match["actor"], sex, _STATEMENTS[match["statement"]])
+        recording = match.string[3:]  # without the modality
+        return ParsedName(label, match["actor"], sex, _STATEMENTS[match["statement"]], recording=recording)
 
     return parse
 

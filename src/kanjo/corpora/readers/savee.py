@@ -34,7 +34,7 @@ def _parse(match: re.Match[str], path: Path) -> ParsedName | None:
     label, number = match["emotion"], match["sentence"]
     # sentences 1 to 3 are the same in every emotion; the others belong to one emotion each
     sentence = number if int(number) <= 3 else f"{label}{number}"
-    return ParsedName(label, speaker, "male", f"sentence {sentence}")
+    return ParsedName(label, speaker, "male", f"sentence {sentence}", recording=number)
 
 
 SAVEE = Corpus(

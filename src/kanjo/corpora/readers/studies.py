@@ -9,8 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from kanjo.corpora.corpus import Corpus, list_recordings, no_utterances_error, read_lines
+from kanjo.corpora.corpus import Corpus, list_recordings, no_utterances_error
 from kanjo.corpora.manifest import Utterance
+from kanjo.corpora.text_files import read_lines
 from kanjo.errors import CorpusError
 from kanjo.labels import canonical_emotion
 
@@ -35,7 +36,12 @@ def read(root: Path) -> Iterator[Utterance]:
         raise no_utterances_error(
             "studies", root, "files such as ITA/Emotion100-Angry/wav/ITA-Emotion100-Teacher-Angry-001.wav"
         )
-    for folder, paths in sorted(recordings.items()):
+    seen: set[tuple[str, ...]] = set()
+    for folder, paths in sorted(recordings.items(), key=lambda item: (len(item[0].parts), item[0])):
+        names = tuple(path.stem for path in paths)
+        if names in seen:  # a second copy of the corpus, in a folder further down
+            continue
+        seen.add(names)
         lines = [line for table in sorted((folder / "txt").glob("*.txt")) for line in _read_teacher_lines(table)]
         if len(lines) != len(paths):
             raise CorpusError(

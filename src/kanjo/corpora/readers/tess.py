@@ -20,21 +20,13 @@ _EMOTIONS = ("angry", "disgust", "fear", "happy", "neutral", "ps", "sad")
 
 
 def read(root: Path) -> Iterator[Utterance]:
-    """Yield the utterances of both actresses, each once: the archive contains some files twice, in a nested folder.
+    """Yield the utterances of both actresses. Raises CorpusError if there are none."""
+    return read_by_file_name(root, "tess", "en", _STEM, _parse, "OAF_angry/OAF_back_angry.wav", {"ps": "surprise"})
 
-    Raises:
-        CorpusError: There are no utterances.
-    """
-    seen: set[str] = set()
 
-    def parse(match: re.Match[str], path: Path) -> ParsedName | None:
-        if path.stem in seen:
-            return None
-        seen.add(path.stem)
-        speaker = f"{match['speaker'][:2].upper()}F"
-        return ParsedName(match["emotion"].lower(), speaker, "female", f"Say the word {match['word'].lower()}.")
-
-    return read_by_file_name(root, "tess", "en", _STEM, parse, "OAF_angry/OAF_back_angry.wav", {"ps": "surprise"})
+def _parse(match: re.Match[str], path: Path) -> ParsedName:
+    speaker, word = f"{match['speaker'][:2].upper()}F", match["word"].lower()
+    return ParsedName(match["emotion"].lower(), speaker, "female", f"Say the word {word}.", recording=word)
 
 
 TESS = Corpus(

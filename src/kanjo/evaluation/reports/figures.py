@@ -51,8 +51,13 @@ def plot_confusion_matrix(scores: Scores, unit: str = "utterances") -> RenderedF
     return render(figure)
 
 
-def plot_learning_curves(metrics: Path) -> RenderedFigure:
-    """Plot loss and UAR of training and validation over the epochs of a ``metrics.csv``."""
+def plot_learning_curves(metrics: Path, kept_epoch: int | None = None) -> RenderedFigure:
+    """Plot loss and UAR of training and validation over the epochs of a ``metrics.csv``.
+
+    Args:
+        metrics: The metrics of each epoch.
+        kept_epoch: The epoch whose weights were kept; it is marked. None marks no epoch.
+    """
     with metrics.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     epochs = [int(float(row["epoch"])) for row in rows]
@@ -60,14 +65,16 @@ def plot_learning_curves(metrics: Path) -> RenderedFigure:
     for axes, metric, factor in ((loss_axes, "loss", 1), (uar_axes, "uar", 100)):
         for part, color, style in (("train", BLUE, "-"), ("validation", ORANGE, "--")):
             values = [factor * float(row[f"{part}_{metric}"]) for row in rows]
-            axes.plot(epochs, values, style, color=color, label=part)
+            axes.plot(epochs, values, style, color=color, label=part, marker="." if len(epochs) == 1 else "")
+            if kept_epoch in epochs:
+                axes.plot(kept_epoch, values[epochs.index(kept_epoch)], "o", color=color)
+        if kept_epoch in epochs:
+            axes.axvline(kept_epoch, color=GRAY, linewidth=1, linestyle=":", label=f"kept: epoch {kept_epoch}")
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
         axes.legend()
     loss_axes.set_ylabel("loss")
     uar_axes.set_ylabel("UAR, %")
-    best = int(np.argmax([float(row["validation_uar"]) for row in rows]))
-    uar_axes.axvline(epochs[best], color=GRAY, linewidth=1, linestyle=":")
     return render(figure)
 
 
@@ -80,7 +87,7 @@ def plot_uar_by_speaker(scores: Scores) -> RenderedFigure:
     sex_positions = [len(speakers) + 0.5 + n for n in range(len(sexes))]
     axes.bar(speaker_positions, [100 * value for _, value in speakers], color=BLUE)
     axes.bar(sex_positions, [100 * value for _, value in sexes], color=GREEN, hatch="//")
-    pooled, chance = 100 * scores.uar.value, 100 / len(scores.labels)
+    pooled, chance = 100 * scores.uar.value, 100 * scores.chance_uar
     axes.axhline(pooled, color=ORANGE, linestyle="--", label=f"pooled {pooled:.1f} %")
     axes.axhline(chance, color=GRAY, linestyle=":", label=f"chance {chance:.1f} %")
     names = [name for name, _ in (*speakers, *sexes)]
@@ -145,7 +152,7 @@ def _scatter_by_class(axes: Any, points: npt.NDArray[np.float64], classes: Seque
     axes.set_title(title, fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])
-    if len(names) <= _MAX_LEGEND_ENTRIES:
+    if any(names) and len(names) <= _MAX_LEGEND_ENTRIES:  # "" is an unknown speaker
         axes.legend(fontsize=7, markerscale=2)
 
 

@@ -24,7 +24,7 @@ from kanjo.evaluation.reports.run_info import RunInfo
 
 _CAPTIONS = {
     "confusion_matrix": "Confusion matrix: rows are true, columns predicted emotions",
-    "learning_curves": "Learning curves; the dotted line is the epoch with the best validation UAR",
+    "learning_curves": "Learning curves (dotted line: the epoch that was kept)",
     "speakers": "UAR of each test speaker and of each sex",
     "reliability": "Calibration: accuracy of the predictions by confidence",
     "embeddings": "Embeddings of the test utterances",

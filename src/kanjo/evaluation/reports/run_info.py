@@ -32,6 +32,21 @@ def environment_info() -> dict[str, str]:
 
 
 @dataclass(frozen=True)
+class OriginalModel:
+    """The bundle that a training started from, evaluated on the test utterances of the run.
+
+    Attributes:
+        name: Name of the bundle.
+        scores: Its scores.
+        note: What the reader must know to compare these scores with those of the run, or "".
+    """
+
+    name: str
+    scores: Scores
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class RunInfo:
     """What a report shows about a run besides its scores.
 
@@ -41,6 +56,8 @@ class RunInfo:
         recipe: The recipe as YAML.
         training: One sentence about the training.
         training_minutes: Duration of the training, or None.
+        kept_epoch: The epoch whose weights were kept, from 1; None without training.
+        original: The bundle that the training started from; None if it started without one.
         scores_enrolled: Scores with enrolled speakers, or None.
         figures: Further figures by name.
         environment: Versions and hardware.
@@ -51,6 +68,8 @@ class RunInfo:
     recipe: str = ""
     training: str = ""
     training_minutes: float | None = None
+    kept_epoch: int | None = None
+    original: OriginalModel | None = None
     scores_enrolled: Scores | None = None
     figures: Mapping[str, RenderedFigure] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=environment_info)

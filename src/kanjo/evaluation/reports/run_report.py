@@ -38,7 +38,7 @@ def write_run_report(paths: ReportPaths, title: str, evaluation: Evaluation, inf
     """
     write_predictions(paths.predictions, evaluation.labels, evaluation.utterances)
     _write_json(paths.scores, scores_content(evaluation, info))
-    drawn = draw_figures(evaluation, paths.metrics) | dict(info.figures)
+    drawn = draw_figures(evaluation, paths.metrics, info.kept_epoch) | dict(info.figures)
     write_figures(paths.figures, drawn)
     files.write_text(paths.page, render_run_page(title, evaluation, info, drawn))
 
@@ -49,17 +49,18 @@ def write_enrolled_scores(paths: ReportPaths, evaluation: Evaluation) -> None:
     _write_json(paths.scores_enrolled, evaluation.scores.as_dict())
 
 
-def write_stage1_figures(folder: Path, metrics: Path, scores: Scores) -> None:
+def write_stage1_figures(folder: Path, metrics: Path, scores: Scores, kept_epoch: int) -> None:
     """Draw the confusion matrix of the validation segments and the learning curves of a first training stage.
 
     Args:
         folder: Where the figures are written.
         metrics: CSV of the metrics of each epoch.
         scores: Scores of the validation segments.
+        kept_epoch: The epoch whose weights were kept.
     """
     drawn = {
         "confusion_matrix": figures.plot_confusion_matrix(scores, "validation segments"),
-        "learning_curves": figures.plot_learning_curves(metrics),
+        "learning_curves": figures.plot_learning_curves(metrics, kept_epoch),
     }
     write_figures(folder, drawn)
 
@@ -75,15 +76,17 @@ def scores_content(evaluation: Evaluation, info: RunInfo) -> dict[str, Any]:
         "excluded_emotions": dict(evaluation.excluded_emotions),
         "scores_by_corpus": {name: scores.as_dict() for name, scores in by_corpus.items()},
         "training_minutes": info.training_minutes,
+        "kept_epoch": info.kept_epoch,
+        "original": info.original and {"name": info.original.name, **info.original.scores.as_dict()},
     }
 
 
-def draw_figures(evaluation: Evaluation, metrics: Path) -> dict[str, RenderedFigure]:
+def draw_figures(evaluation: Evaluation, metrics: Path, kept_epoch: int | None = None) -> dict[str, RenderedFigure]:
     """Draw the figures of a run by name; learning curves only if the file ``metrics`` exists."""
     scores, utterances = evaluation.scores, evaluation.utterances
     drawn = {"confusion_matrix": figures.plot_confusion_matrix(scores)}
     if metrics.is_file():
-        drawn["learning_curves"] = figures.plot_learning_curves(metrics)
+        drawn["learning_curves"] = figures.plot_learning_curves(metrics, kept_epoch)
     if scores.uar_by_speaker:
         drawn["speakers"] = figures.plot_uar_by_speaker(scores)
     confidence = np.asarray([max(utterance.probabilities) for utterance in utterances])
@@ -101,6 +104,7 @@ def summarize(scores: Scores, scores_enrolled: Scores | None = None) -> list[str
     lines = [
         f"UAR {scores.uar}   accuracy {scores.accuracy}   macro-F1 {scores.macro_f1}   ECE {scores.ece:.3f}   "
         f"({scores.n} utterances)",
+        *filter(None, [scores.describe_missing_labels()]),
         f"recall: {recalls}",
     ]
     if scores.uar_by_sex:

@@ -25,6 +25,7 @@ async function loadModel() {
   try {
     [state.model] = await fetchModels();
     state.labels = state.model.labels;
+    state.emotions = state.model.emotions;
     showModel();
   } catch (error) {
     showError("kanjo", error);
@@ -40,7 +41,7 @@ function showModel() {
 function exportResults(format) {
   const selected = state.recordings[state.selected];
   const baseName = selected.prediction.file.replace(/\.[^.]*$/, "");
-  if (format === "csv") saveFile("kanjo.csv", formatCsv(state.recordings, state.labels), "text/csv");
+  if (format === "csv") saveFile("kanjo.csv", formatCsv(state.recordings, state.emotions), "text/csv");
   else if (format === "json") saveFile("kanjo.json", formatJson(state.recordings), "application/json");
   else if (format === "srt") saveFile(`${baseName}.srt`, formatSrt(selected), "application/x-subrip");
   else if (format === "manifest") saveFile("manifest.csv", formatManifest(state.recordings), "text/csv");

@@ -85,7 +85,7 @@ function showSpeechProbability(probability) {
 
 /** Show a bar for each emotion. */
 function showProbabilities(probabilities) {
-  byId("bars").replaceChildren(...state.labels.map((label) => {
+  byId("bars").replaceChildren(...state.emotions.map((label) => {
     const probability = probabilities[label] ?? 0;
     const bar = createElement("span", { className: labelClass(label) });
     bar.style.width = `${Math.round(100 * probability)}%`;

@@ -5,6 +5,8 @@ export const state = {
   model: null,
   /** Emotions of the bundle. */
   labels: [],
+  /** Those of them among which the service chooses. */
+  emotions: [],
   /**
    * All recordings: `blob` and its `url`, the service's `prediction`, the `envelope` of the waveform (or null),
    * `corrections` (segment index -> label), and `isRecorded` (from the microphone).

@@ -26,7 +26,7 @@ from kanjo.train.tasks.linear_probe import LinearProbeTask, fit_lbfgs
 
 log = logging.getLogger("kanjo")
 
-_N_SPEAKER_GROUPS = 5
+_N_GROUPS = 5
 _MAX_RATIO_QUANTILE = 0.98
 #: Logit of an emotion that the training utterances do not have.
 _ABSENT_LOGIT = -1e4
@@ -93,10 +93,15 @@ def calibrate_on_held_out_groups(model: EmotionModel, data: ExperimentData, fold
 def _held_out_groups(data: ExperimentData, fold: Fold) -> Iterator[Fold]:
     """Yield folds whose validation speakers, or validation corpus, have no training utterances.
 
-    Validation utterances of an emotion without training utterances are left out.
+    Where speakers are unknown, the groups are random utterances. Validation utterances of an emotion without training
+    utterances are left out.
     """
     rows = [data.utterances[i] for i in fold.train]
-    groups = [*make_folds(rows, "speaker_kfold", n_folds=_N_SPEAKER_GROUPS, seed=data.recipe.training.seed)]
+    speakers = {row.speaker_key for row in rows}
+    protocol, n_groups = "speaker_kfold", min(_N_GROUPS, len(speakers))
+    if "" in speakers or len(speakers) < 2:
+        protocol, n_groups = "speaker_dependent", min(_N_GROUPS, len(rows))
+    groups = [*make_folds(rows, protocol, n_folds=n_groups, seed=data.recipe.training.seed)]
     if len({row.corpus for row in rows}) > 1:
         groups += make_folds(rows, "leave_one_corpus_out")
     for group in groups:

@@ -27,7 +27,7 @@ from kanjo.train.data.audio_cache import get_cache_folder
 from kanjo.train.data.augmented_features import augmented_features
 from kanjo.train.data.cache_files import digest_tensors, explain_damage, use_available_device
 from kanjo.train.data.datasets import WindowDataset
-from kanjo.train.data.experiment_data import ExperimentData, training_dataset
+from kanjo.train.data.experiment_data import ExperimentData, Progress, training_dataset
 from kanjo.train.data.loaders import build_data_loader
 from kanjo.train.hardware import use_bf16
 from kanjo.train.models.emotion_model import EmotionModel
@@ -55,7 +55,7 @@ class EncoderEmbeddings:
 
 
 def compute_embeddings(
-    emotion_model: EmotionModel, data: ExperimentData, cache: Path | None = None
+    emotion_model: EmotionModel, data: ExperimentData, cache: Path | None = None, progress: Progress | None = None
 ) -> EncoderEmbeddings:
     """Load the embeddings of all utterances and of ``training.n_augmented_copies`` copies; compute missing ones.
 
@@ -63,6 +63,7 @@ def compute_embeddings(
         emotion_model: Model with a frozen encoder.
         data: Data of the experiment.
         cache: Folder for caches (default: :func:`kanjo.train.data.audio_cache.get_cache_folder`).
+        progress: Called with the numbers of computed embeddings and of all, copies included.
 
     Raises:
         KanjoError: The cache can't be written, for example because the disk is full, or a cached file is damaged.
@@ -70,12 +71,14 @@ def compute_embeddings(
     folder = (cache or get_cache_folder()) / "embeddings" / _digest_encoder(emotion_model, data)
     n_copies = 1 + data.recipe.training.n_augmented_copies
     paths = [folder / f"{_copy_name(data, copy)}.npy" for copy in range(n_copies)]
-    seconds = _compute_missing(emotion_model, data, paths)
+    seconds = _compute_missing(emotion_model, data, paths, progress)
     copies = [torch.from_numpy(_read_array(path, len(data.utterances))) for path in paths]
     return EncoderEmbeddings(torch.stack(copies), seconds)
 
 
-def _compute_missing(emotion_model: EmotionModel, data: ExperimentData, paths: Sequence[Path]) -> float:
+def _compute_missing(
+    emotion_model: EmotionModel, data: ExperimentData, paths: Sequence[Path], progress: Progress | None
+) -> float:
     """Compute the files that do not exist, and return the seconds that this process spent on it.
 
     Folds that are trained in parallel share the work: each process computes a file that no other process has locked.
@@ -84,7 +87,7 @@ def _compute_missing(emotion_model: EmotionModel, data: ExperimentData, paths: S
     while missing := [copy for copy, path in enumerate(paths) if not path.is_file()]:
         for copy in missing:
             started = time.monotonic()
-            if _compute_if_unlocked(emotion_model, data, copy, paths[copy]):
+            if _compute_if_unlocked(emotion_model, data, copy, paths[copy], _count_copies(progress, paths)):
                 seconds += time.monotonic() - started
                 break
         else:
@@ -92,13 +95,23 @@ def _compute_missing(emotion_model: EmotionModel, data: ExperimentData, paths: S
     return seconds
 
 
-def _compute_if_unlocked(emotion_model: EmotionModel, data: ExperimentData, copy: int, path: Path) -> bool:
+def _count_copies(progress: Progress | None, paths: Sequence[Path]) -> Progress | None:
+    """A callback for one copy that adds the copies that exist already."""
+    if progress is None:
+        return None
+    n_existing = sum(path.is_file() for path in paths)
+    return lambda done, total: progress(n_existing * total + done, len(paths) * total)
+
+
+def _compute_if_unlocked(
+    emotion_model: EmotionModel, data: ExperimentData, copy: int, path: Path, progress: Progress | None
+) -> bool:
     """Compute one file unless another process does; return whether the file exists now."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock"), blocking=False):
             if not path.is_file():
-                array = _compute_copy(emotion_model, data, copy)
+                array = _compute_copy(emotion_model, data, copy, progress)
                 with files.atomic_write(path) as temporary, temporary.open("wb") as stream:
                     np.save(stream, array)
     except Timeout:
@@ -109,7 +122,9 @@ def _compute_if_unlocked(emotion_model: EmotionModel, data: ExperimentData, copy
 
 
 @torch.inference_mode()
-def _compute_copy(emotion_model: EmotionModel, data: ExperimentData, copy: int) -> npt.NDArray[np.float32]:
+def _compute_copy(
+    emotion_model: EmotionModel, data: ExperimentData, copy: int, progress: Progress | None
+) -> npt.NDArray[np.float32]:
     """Compute the pooled statistics of all utterances (U, S); those of copies from 1 on are augmented."""
     recipe, started = data.recipe, time.monotonic()
     bf16 = use_bf16(recipe.training.precision)
@@ -130,6 +145,8 @@ def _compute_copy(emotion_model: EmotionModel, data: ExperimentData, copy: int) 
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 statistics = emotion_model.model.pooled_statistics(features, n_frames)
             pooled.append(statistics.float().cpu())
+            if progress:
+                progress(min(len(pooled) * _BATCH_SIZE, len(indices)), len(indices))
     seconds = time.monotonic() - started
     log.info(
         "embeddings of %d utterances computed, %s (%.1f s, %.0f utterances/s)",

@@ -13,21 +13,25 @@ import torch
 from torch import Tensor
 
 from kanjo import files
-from kanjo.corpora import OWN_CORPUS, Manifest, Utterance, find_root, read_corpus, read_manifest
+from kanjo.corpora import Utterance
+from kanjo.corpora.fold_classes import FoldClasses, check_classes
 from kanjo.corpora.leakage import LeakageReport, check_leakage
-from kanjo.corpora.splits import Fold, make_folds
-from kanjo.errors import CorpusError, RecipeError
-from kanjo.train.config.data import CorpusConfig, SelectConfig
+from kanjo.corpora.speakers import speakers_support_enrollment
+from kanjo.corpora.splits import Fold
+from kanjo.errors import CorpusError
 from kanjo.train.config.schema import Recipe
 from kanjo.train.data.audio_cache import AudioCache, build_audio_cache, collect_audio_slices
 from kanjo.train.data.datasets import WindowDataset
 from kanjo.train.data.loaders import build_data_loader
+from kanjo.train.data.utterances import find_fold, read_manifests, split_utterances
 from kanjo.train.features.log_mel import LogMel
 
 Progress = Callable[[int, int], None]
 
 #: Number of training utterances, roughly, that the statistics of the features are computed from.
 _STATISTICS_UTTERANCES = 2000
+#: Label of an utterance whose emotion the model does not have.
+_NO_LABEL = -1
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,10 @@ class ExperimentData:
         utterances: Utterances of all corpora, U of them.
         paths: Path of the recording of each utterance.
         emotions: Names of the emotions in the order of the model's outputs.
-        labels: Index of the emotion of each utterance.
+        labels: Index of the emotion of each utterance; -1 if the model does not have it (see :meth:`for_fold`).
         folds: Folds, with indices of utterances.
         audio_cache: Decoded audio of each utterance.
+        notes: What differs from the recipe, and why, as sentences.
     """
 
     recipe: Recipe
@@ -51,6 +56,7 @@ class ExperimentData:
     labels: tuple[int, ...]
     folds: tuple[Fold, ...]
     audio_cache: AudioCache
+    notes: tuple[str, ...] = ()
 
     def fold(self, number: int) -> Fold:
         """Return a fold by its number, which counts from 1.
@@ -58,56 +64,57 @@ class ExperimentData:
         Raises:
             RecipeError: There is no fold of this number.
         """
-        if not 1 <= number <= len(self.folds):
-            raise RecipeError(
-                f"split.fold is {number}; expected 1 to {len(self.folds)}, the folds of protocol "
-                f"{self.recipe.split.protocol} on these corpora"
-            )
-        return self.folds[number - 1]
+        return find_fold(self.recipe, self.folds, number)
+
+    def for_fold(self, fold: Fold) -> ExperimentData:
+        """Return the data without the emotions that have no training utterance in a fold.
+
+        The model of this fold does not have these emotions, and utterances with them are not scored.
+        """
+        trained = {self.labels[i] for i in fold.train}
+        if len(trained) == len(self.emotions):
+            return self
+        emotions = tuple(name for index, name in enumerate(self.emotions) if index in trained)
+        labels = tuple(emotions.index(row.emotion) if row.emotion in emotions else _NO_LABEL for row in self.utterances)
+        return replace(self, emotions=emotions, labels=labels)
+
+    def classes_report(self, fold: Fold) -> FoldClasses:
+        """Find the emotions that the parts of a fold lack."""
+        return check_classes(self.utterances, [fold], self.emotions)[0]
 
     def leakage_report(self, fold: Fold) -> LeakageReport:
         """Count the speakers, texts and recordings that the parts of a fold share."""
         return check_leakage(self.utterances, fold, self.audio_cache.fingerprints)
 
 
-def load_experiment_data(recipe: Recipe, corpus_root: str | None, progress: Progress | None = None) -> ExperimentData:
+def load_experiment_data(
+    recipe: Recipe, corpus_root: str | None, progress: Progress | None = None, *, all_folds: bool = False
+) -> ExperimentData:
     """Read the corpora of a recipe, split them into folds and decode their audio.
+
+    A recipe with speaker conditioning is changed if the speakers don't support it.
 
     Args:
         recipe: Recipe of the experiment.
         corpus_root: Folder of corpora; needed unless the recipe gives the path of each corpus.
         progress: Called with the numbers of decoded and of all recordings while the audio cache is built.
+        all_folds: Check before decoding that all folds can be scored (else: the recipe's fold).
 
     Raises:
-        CorpusError: A corpus cannot be read, or an emotion has no utterance.
-        RecipeError: The path of a corpus is not given, or the split is not possible.
+        CorpusError: A corpus cannot be read, an emotion has no utterance, or the split is not possible.
+        RecipeError: The path of a corpus or the number of the fold is not valid.
     """
-    manifests = [_read_corpus(corpus, corpus_root) for corpus in recipe.corpora]
-    manifests = [
-        _select_utterances(manifest.relabel(recipe.labels.map, recipe.labels.include), recipe.select)
-        for manifest in manifests
-    ]
-    audio_slices, utterances = collect_audio_slices(manifests)
-    emotions = _list_emotions(recipe, utterances)
-    split = recipe.split
-    corpora = zip(recipe.corpora, manifests, strict=True)
-    folds = make_folds(
-        utterances,
-        train_only=[corpus.train_only for corpus, manifest in corpora for _ in manifest.utterances],
-        protocol=split.protocol,
-        n_folds=split.n_folds,
-        seed=split.seed,
-        validation_fraction=split.validation_fraction,
-        folds_file=Path(split.folds_file) if split.folds_file else None,
-        allow_shared_speakers=split.allow_shared_speakers,
-    )
+    split = split_utterances(recipe, read_manifests(recipe, corpus_root), all_folds=all_folds)
+    audio_slices, utterances = collect_audio_slices(split.manifests)
+    recipe, notes = _without_unsupported_heads(recipe, utterances)
     return ExperimentData(
+        notes=notes,
         recipe=recipe,
         utterances=tuple(utterances),
         paths=tuple(audio_slice.path for audio_slice in audio_slices),
-        emotions=emotions,
-        labels=tuple(emotions.index(utterance.emotion) for utterance in utterances),
-        folds=tuple(folds),
+        emotions=split.emotions,
+        labels=tuple(split.emotions.index(utterance.emotion) for utterance in utterances),
+        folds=split.folds,
         audio_cache=build_audio_cache(audio_slices, recipe.audio.sample_rate, progress=progress),
     )
 
@@ -231,46 +238,10 @@ def feature_mean_std(feature_extractor: LogMel, data: ExperimentData, fold: Fold
     return mean.float(), variance.sqrt().float()
 
 
-def _list_emotions(recipe: Recipe, utterances: Sequence[Utterance]) -> tuple[str, ...]:
-    """Return the emotions that the recipe includes, or else all that occur, in alphabetical order."""
-    counts = Counter(utterance.emotion for utterance in utterances)
-    emotions = recipe.labels.include or tuple(sorted(counts))
-    missing = [emotion for emotion in emotions if not counts[emotion]]
-    if missing or len(emotions) < 2:
-        raise CorpusError(
-            f"{recipe.name}: no utterance of {', '.join(missing) or 'a second emotion'}; the corpora have "
-            f"{dict(counts) or 'no utterances'}"
-        )
-    return emotions
-
-
-def _read_corpus(corpus: CorpusConfig, corpus_root: str | None) -> Manifest:
-    if corpus.path is None and corpus_root is None:
-        raise RecipeError(
-            f"the folder of corpus {corpus.name} is not given; use --corpus-root, set KANJO_CORPORA, or give its path "
-            "in the recipe"
-        )
-    path = Path(corpus.path) if corpus.path else find_root(corpus.name, Path(str(corpus_root)))
-    if corpus.name == "manifest":
-        return read_manifest(path)
-    if corpus.name == OWN_CORPUS and corpus.path is None:
-        raise RecipeError("corpus 'own' needs a path: {name: own, path: my.csv}")
-    return read_corpus(corpus.name, path)
-
-
-def _select_utterances(manifest: Manifest, select: SelectConfig) -> Manifest:
-    """Keep the utterances whose sex, speaker and language the recipe selects."""
-    selected = [
-        utterance
-        for utterance in manifest.utterances
-        if (select.sex in (None, utterance.sex))
-        and (select.speakers is None or utterance.speaker in select.speakers)
-        and (select.languages is None or utterance.language in select.languages)
-    ]
-    if manifest.utterances and not selected:
-        first = manifest.utterances[0]
-        raise CorpusError(
-            f"select matches none of the {len(manifest.utterances)} utterances of {first.corpus}; the first one has "
-            f"sex {first.sex!r}, speaker {first.speaker!r}, language {first.language!r}"
-        )
-    return replace(manifest, utterances=tuple(selected))
+def _without_unsupported_heads(recipe: Recipe, utterances: Sequence[Utterance]) -> tuple[Recipe, tuple[str, ...]]:
+    """Leave out speaker conditioning if too few speakers are known; return the recipe, and a sentence that says so."""
+    if not recipe.model.speaker_conditioning or speakers_support_enrollment(utterances):
+        return recipe, ()
+    model = recipe.model.model_copy(update={"speaker_conditioning": False})
+    note = "without speaker enrollment: fewer than two speakers are known with recordings of two emotions"
+    return recipe.model_copy(update={"model": model}), (note,)

@@ -72,12 +72,15 @@ def leave_one_out_speaker_mean(embeddings: Tensor, speaker: Tensor) -> tuple[Ten
         speaker: Number of each clip's speaker, (U,); -1: unknown.
 
     Returns:
-        Means (U, D), and whether the speaker has other clips, bool (U, 1).
+        Means (U, D), 0 where there is none, and whether the speaker is known and has other clips, bool (U, 1).
     """
-    n_speakers = max(0, int(speaker.max())) + 1 if len(speaker) else 0
+    known = speaker >= 0
+    n_speakers = int(speaker.max()) + 1 if bool(known.any()) else 1
     index = speaker.clamp(min=0)
-    counts = torch.bincount(index, minlength=n_speakers).to(embeddings.dtype)
-    total = torch.zeros(n_speakers, embeddings.shape[1], dtype=embeddings.dtype).index_add_(0, index, embeddings)
+    counts = torch.bincount(speaker[known], minlength=n_speakers).to(embeddings.dtype)
+    total = torch.zeros(n_speakers, embeddings.shape[1], dtype=embeddings.dtype, device=embeddings.device)
+    total.index_add_(0, speaker[known], embeddings[known])
     n_others = counts[index] - 1
+    has_mean = (known & (n_others > 0)).unsqueeze(1)
     mean = (total[index] - embeddings) / n_others.clamp(min=1).unsqueeze(1)
-    return mean, ((speaker >= 0) & (n_others > 0)).unsqueeze(1)
+    return torch.where(has_mean, mean, torch.zeros_like(mean)), has_mean

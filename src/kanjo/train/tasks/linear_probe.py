@@ -65,7 +65,7 @@ class EmbeddingDataset(Dataset[EmbeddingBatch]):
     Attributes:
         embedding: Embeddings (N, D) of all N items.
         speaker_mean: Mean embedding (N, D) of the speaker's other items.
-        has_speaker_mean: 1 where there are any, else 0 (N, 1).
+        has_speaker_mean: 1 where there are any, and the speaker has clips of two emotions, else 0 (N, 1).
         label: Classes (N,).
         speaker: Speakers (N,), -1 if unknown.
         corpus: Corpora (N,).
@@ -91,7 +91,9 @@ class EmbeddingDataset(Dataset[EmbeddingBatch]):
         self.label = torch.tensor([data.labels[i] for i in indices]).repeat(n_copies)
         self.speaker = torch.tensor([ids[i][0] for i in indices]).repeat(n_copies)
         self.corpus = torch.tensor([ids[i][1] for i in indices]).repeat(n_copies)
-        mean, has_mean = leave_one_out_speaker_mean(self.embedding, self.speaker)
+        # The mean of clips of one emotion is the mean of this emotion, not of the speaker.
+        speaker = torch.where(_speaker_has_several_classes(self.speaker, self.label), self.speaker, -1)
+        mean, has_mean = leave_one_out_speaker_mean(self.embedding, speaker)
         self.speaker_mean, self.has_speaker_mean = mean, has_mean.to(mean.dtype)
         weight = torch.ones(len(indices)) if weights is None else torch.tensor(weights, dtype=torch.float32)
         self.weight = (weight / weight.mean()).repeat(n_copies)
@@ -316,6 +318,13 @@ def fit_lbfgs(module: LinearProbeModule, dataset: EmbeddingDataset, epochs: int)
     for _ in range(epochs):
         optimizer.step(closure)
     return module.model.eval()
+
+
+def _speaker_has_several_classes(speaker: Tensor, label: Tensor) -> Tensor:
+    """For each item, whether its speaker has items of two or more classes, bool (N,)."""
+    pairs = torch.unique(torch.stack([speaker, label]), dim=1)
+    n_classes = torch.bincount(pairs[0] + 1)  # -1 is unknown
+    return n_classes[speaker + 1] > 1
 
 
 def _mask_logits(logits: Tensor, label_mask: Tensor | None) -> Tensor:
