@@ -64,11 +64,12 @@ def load_classifier(recognizer: kanjo.Recognizer) -> Classifier:
 
 
 def predict_corpus(recognizer: kanjo.Recognizer, name: str, root: Path) -> list[ScoredUtterance]:
-    """Predict the recordings of all speakers that the bundle was not trained on."""
+    """Predict the recordings with speech of all speakers that the bundle was not trained on."""
     manifest = read_corpus(name, find_root(name, root))
     train_speakers = set(recognizer.metadata.split.get("train_speakers", ()))
     rows = [row for row in manifest.utterances if row.speaker_key not in train_speakers]
-    return list(evaluate(recognizer, rows, [manifest.audio_path(row) for row in rows]).utterances)
+    utterances = evaluate(recognizer, rows, [manifest.audio_path(row) for row in rows]).utterances
+    return [utterance for utterance in utterances if utterance.speech_s > 0]  # as kanjo enroll requires
 
 
 def schemes(utterances: Sequence[ScoredUtterance]) -> Iterator[tuple[str, list[Draw]]]:

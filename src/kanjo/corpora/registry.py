@@ -123,4 +123,6 @@ def read_corpus(
         return Manifest(path, tuple(get_corpus(name).read(path)))
     if path.is_file():
         return read_manifest(path, label_map=label_map, validate_times=validate_times)
-    return Manifest(path, tuple(read_folder(path, path.resolve().name, label_map or {}, validate_times)))
+    return Manifest(
+        path, tuple(read_folder(path, path.resolve().name, {} if label_map is None else label_map, validate_times))
+    )

@@ -39,7 +39,9 @@ def read_manifest(
     Raises:
         CorpusError: As :func:`read_table`.
     """
-    options = TableOptions(path.stem, label_map or {}, root or path.parent, root is None, validate_times)
+    options = TableOptions(
+        path.stem, {} if label_map is None else label_map, root or path.parent, root is None, validate_times
+    )
     gc_was_enabled = gc.isenabled()
     gc.disable()  # utterances have no reference cycles; searching for some takes half of the time
     try:
