@@ -64,9 +64,7 @@ def initialize_from_bundle(model: EmotionModel, data: ExperimentData, fold: Fold
     log.info("starts from the bundle %s; shared emotions: %s", source.metadata.name, ", ".join(shared) or "none")
 
 
-def _load_source_model(
-    source: bundle.Bundle, source_recipe: Recipe, data: ExperimentData, fold: Fold
-) -> EmotionModel:
+def _load_source_model(source: bundle.Bundle, source_recipe: Recipe, data: ExperimentData, fold: Fold) -> EmotionModel:
     """Load the model of a bundle, and check that its graph gives the same probabilities on training utterances.
 
     The last model that was read from a graph is kept, because all folds of a run start from it; not if it has batch
