@@ -128,7 +128,7 @@ def test_read_wav_with_too_large_data_size_warns(tmp_path: Path) -> None:
     _set_wav_data_size(path, 10 * 2 * SAMPLE_RATE)
     reader = audio.open_audio(path)
     assert len(reader.signal()) == SAMPLE_RATE
-    assert reader.warnings == ["truncated: the header states 10.00 s, but the file contains 1.00 s"]
+    assert reader.warnings == ["truncated: the header states 10.00 s, but the file was cut short and contains 1.00 s"]
 
 
 def test_read_wav_from_a_pipe_does_not_warn(tmp_path: Path) -> None:
@@ -174,6 +174,62 @@ def test_open_audio_stream_equals_file(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.wav")
     stream = io.BytesIO(path.read_bytes())
     np.testing.assert_array_equal(audio.open_audio(stream).signal(), audio.load(path))
+
+
+def test_open_audio_stream_starts_at_its_position_and_stays_open(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.wav")
+    with (tmp_path / "b").open("wb+") as stream:
+        stream.write(b"header" + path.read_bytes())
+        stream.seek(6)
+        np.testing.assert_array_equal(audio.open_audio(stream).signal(), audio.load(path))
+        assert not stream.closed
+
+
+def test_open_audio_stream_that_cannot_seek_is_read_completely(tmp_path: Path) -> None:
+    class Socket(io.RawIOBase):
+        content = io.BytesIO(write_clip(tmp_path / "a.wav").read_bytes())
+
+        def read(self, size: int = -1) -> bytes:
+            return self.content.read(size)
+
+    np.testing.assert_array_equal(audio.open_audio(Socket()).signal(), audio.load(tmp_path / "a.wav"))
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_open_audio_bytes_of_any_type_equal_the_file(tmp_path: Path, kind: type) -> None:
+    path = write_clip(tmp_path / "a.wav")
+    np.testing.assert_array_equal(audio.open_audio(kind(path.read_bytes())).signal(), audio.load(path))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (None, "NoneType; expected the path of an audio file, bytes, or a binary stream"),
+        (5, "int; expected the path"),
+        (np.zeros(5), "ndarray; expected the path .* Pass samples to predict_signal"),
+        (io.StringIO("a"), r"a text stream; open the file in binary mode \('rb'\)"),
+        ("a\0b.wav", "not a valid path"),
+    ],
+)
+def test_open_audio_other_objects_raise_one_line(source: object, message: str) -> None:
+    with pytest.raises(AudioError, match=message) as caught:
+        audio.open_audio(source)  # type: ignore[arg-type]
+    assert str(caught.value).isprintable()
+
+
+def test_read_duration_leaves_the_stream_open(tmp_path: Path) -> None:
+    stream = io.BytesIO(write_clip(tmp_path / "a.wav", seconds=0.5).read_bytes())
+    assert audio.read_duration(stream) == 0.5
+    stream.seek(0)
+    assert len(audio.open_audio(stream).signal()) == SAMPLE_RATE // 2
+
+
+def test_open_signal_at_the_scale_of_integers_is_scaled_with_a_warning() -> None:
+    reader = audio.open_signal(make_tone() * 32767, 16_000.0, "a")
+    np.testing.assert_allclose(reader.signal(), make_tone(), atol=1e-4)
+    assert "they were divided by 32768" in reader.warnings[0]
+    with pytest.raises(AudioError, match="sample 0 is not a number"):
+        audio.open_signal(make_tone().astype(np.float64) * 1e300, 16_000, "a").signal()
 
 
 def test_open_audio_empty_bytes_raises() -> None:

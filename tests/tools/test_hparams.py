@@ -149,3 +149,48 @@ def test_set_value_any_text_is_read_back_unchanged(
             assert load(path.read_text(encoding="utf-8")) == content
         else:
             assert load(path.read_text(encoding="utf-8")) == {**content, "target": text}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "old", "new"),
+    [
+        ("test_files", "filelists/esd/test.txt", '"test_files": 0', '"test_files": "filelists/esd/test.txt"'),
+        ("test_files", "C:\\lists\\t.txt", '"test_files": 0', '"test_files": "C:\\\\lists\\\\t.txt"'),
+        ("learning_rate", "1e-4", "5e-06", "1e-4"),
+        ("lr_decay", "0.80", "0.70", "0.80"),
+    ],
+)
+def test_set_value_config_of_dcnn_lstmwa_changes_only_the_value(
+    tmp_path: Path, name: str, text: str, old: str, new: str
+) -> None:
+    content = (
+        '\ufeff{\r\n    "train": {\r\n\t\t"learning_rate": 5e-06,\r\n        "lr_decay": 0.70\r\n    },\r\n'
+        '    "data": {"name": "ä\\u00e4", "test_files": 0 ,"empty": {}, "none": []}\r\n}'
+    )
+    path = tmp_path / "a.json"
+    path.write_bytes(content.encode())
+    set_value([path], name, text)
+    assert path.read_bytes() == content.replace(old, new, 1).encode()
+
+
+def test_set_value_word_where_zero_stood_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"epochs": 0, "rate": 1}')
+    for name, text in (("epochs", "many"), ("rate", "lists/a.txt")):
+        with pytest.raises(KanjoError, match="is text; nothing was written"):
+            set_value([tmp_path / "a.json"], name, text)
+
+
+def test_set_value_json_needs_no_yaml(json_file: Path, yaml_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    from kanjo import parsing
+
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    parsing._import_yaml.cache_clear()
+    try:
+        set_value([json_file], "epochs", "31")
+        assert json_file.read_text() == JSON.replace("30", "31", 1)
+        with pytest.raises(KanjoError, match=r"YAML files need PyYAML: pip install 'kanjo\[train\]'"):
+            set_value([yaml_file], "text", "x")
+    finally:
+        parsing._import_yaml.cache_clear()

@@ -9,6 +9,7 @@ import soundfile
 
 from kanjo.errors import AudioError
 from kanjo.tools.normalize import SILENT, measure_loudness, normalize
+from tests.audio.odd_files import make_sweep, to_pcm, wav_bytes
 from tests.corpora_fixtures import SAMPLE_RATE, make_tone, write_clip
 
 
@@ -78,5 +79,14 @@ def test_normalize_silence_is_copied_unchanged(tmp_path: Path) -> None:
 
 def test_normalize_samples_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "n.wav", np.array([0.1, np.nan, 0.2]), SAMPLE_RATE, "FLOAT")
-    with pytest.raises(AudioError, match="n.wav: contains samples that are not finite numbers"):
+    with pytest.raises(AudioError, match="n.wav: sample 1 is not a number"):
         normalize(tmp_path / "n.wav", tmp_path / "o.wav")
+
+
+def test_normalize_file_of_unknown_size_keeps_all_sound_and_returns_warnings(tmp_path: Path) -> None:
+    path, target = tmp_path / "a.wav", tmp_path / "b.wav"
+    path.write_bytes(wav_bytes(to_pcm(make_sweep(2.0)), 0))
+    assert normalize(path, target) == ""
+    assert soundfile.info(target).frames == 2 * SAMPLE_RATE and np.abs(soundfile.read(target)[0]).max() > 0.999
+    path.write_bytes(wav_bytes(to_pcm(make_sweep(2.0)), 10 * 2 * SAMPLE_RATE))
+    assert normalize(path, target, lufs=-30).startswith(f"{path}: truncated: the header states 10.00 s")

@@ -1,38 +1,55 @@
 """Read recordings: decode any format, mix to mono and resample, block by block.
 
-libsndfile decodes its formats; PyAV decodes the others (see ``soundfile_decoder`` and ``pyav_decoder``). Reading in
-blocks keeps memory use constant for recordings of any length.
+The content of a file says which decoder reads it, not its suffix: libsndfile decodes its formats, PyAV the others and
+what libsndfile refuses (see ``soundfile_decoder`` and ``pyav_decoder``). Reading in blocks keeps memory use constant
+for recordings of any length.
 """
 
 from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
+import soundfile
 
-from kanjo.audio.pyav_decoder import PYAV_SUFFIXES, PyAvDecoder, is_pyav_format
+from kanjo.audio.formats import FFMPEG_ONLY, HEAD_LENGTH, id3_length, sniff_demuxer
+from kanjo.audio.limits import DecodingLimits
+from kanjo.audio.pyav_decoder import PyAvDecoder
 from kanjo.audio.resampling import Resampler, resample
-from kanjo.audio.signals import Signal, check_finite, check_sample_rate, to_sample_matrix
-from kanjo.audio.soundfile_decoder import SoundfileDecoder, UnsupportedFormatError
-from kanjo.errors import AudioError
+from kanjo.audio.signals import (
+    INT16_SCALE,
+    MAX_FLOAT_PEAK,
+    OPPOSITE_PHASE,
+    SampleMatrix,
+    SampleType,
+    Signal,
+    check_sample_rate,
+    check_samples,
+    int16_warning,
+    mix_to_mono,
+    to_sample_matrix,
+)
+from kanjo.audio.soundfile_decoder import UnsupportedFormatError
+from kanjo.audio.soundfile_opening import open_with_soundfile, view
+from kanjo.errors import AudioError, KanjoError
 from kanjo.files import os_error_message
 
-_SOUNDFILE_SUFFIXES = frozenset(
-    [".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"]
-)
-#: Suffixes of the files that are taken for recordings in a folder.
-SUFFIXES = _SOUNDFILE_SUFFIXES | PYAV_SUFFIXES
-#: Folders with copies of recordings or deleted ones: those of macOS archives, Synology and Windows.
-_SKIPPED_FOLDERS = frozenset(["__MACOSX", "@eaDir", "$RECYCLE.BIN"])
 #: First bytes of the text that stands for a file in a repository cloned without Git LFS.
 LFS_POINTER_START = b"version https://git-lfs.github.com/spec/"
 
 _BLOCK_S = 10
+#: What :func:`open_audio` reads: a path, the content of a file, or a binary stream.
+AudioSource = str | os.PathLike[str] | BinaryIO | bytes | bytearray | memoryview
+#: Content of a pipe up to this size stays in memory, more is in a temporary file.
+_MEMORY_BYTES = 1 << 24
 
 
 class Decoder(Protocol):
@@ -43,7 +60,11 @@ class Decoder(Protocol):
     frames: int | None
     warnings: list[str]
 
-    def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds according to the header, or None."""
+
+    def blocks(self, dtype: SampleType = "float32") -> Iterator[SampleMatrix]:
         """Yield blocks of samples (N, channels)."""
 
     def close(self) -> None:
@@ -59,16 +80,37 @@ class AudioReader:
         name: Name of the recording in messages.
     """
 
-    def __init__(self, name: str, decoder: Decoder) -> None:
-        """Read from a decoder."""
+    def __init__(
+        self,
+        name: str,
+        decoder: Decoder,
+        limits: DecodingLimits | None = None,
+        owned: BinaryIO | None = None,
+    ) -> None:
+        """Read from a decoder.
+
+        Args:
+            name: Name of the recording in messages.
+            decoder: The decoder.
+            limits: When to stop (default: never).
+            owned: A stream that is closed together with the decoder.
+        """
         self.name = name
-        self._decoder = decoder
+        self._decoder, self._limits, self._owned = decoder, limits or DecodingLimits(), owned
+        self._warnings: list[str] = []
 
     def __enter__(self) -> AudioReader:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._decoder.close()
+        if self._owned is not None:
+            self._owned.close()
+
+    @property
+    def soundfile(self) -> soundfile.SoundFile | None:
+        """The file as libsndfile has opened it, with its format and tags; None if another decoder reads it."""
+        return getattr(self._decoder, "file", None)
 
     @property
     def native_rate(self) -> int:
@@ -86,9 +128,14 @@ class AudioReader:
         return self._decoder.frames
 
     @property
+    def duration_s(self) -> float | None:
+        """Seconds according to the header, before anything is decoded; None if the header does not state them."""
+        return self._decoder.duration_s
+
+    @property
     def warnings(self) -> list[str]:
         """Defects of the file; complete after the last block."""
-        return self._decoder.warnings
+        return [*self._decoder.warnings, *self._warnings]
 
     def blocks(self, sample_rate: int | None = None) -> Iterator[Signal]:
         """Yield the recording in mono blocks (N,).
@@ -97,7 +144,9 @@ class AudioReader:
             sample_rate: Sample rate of the blocks in Hz (default: that of the recording).
 
         Raises:
-            AudioError: The recording has no samples, contains NaN or infinite samples, or can't be decoded.
+            AudioError: The recording has no samples, contains NaN or infinite samples, can't be decoded, or is longer
+                than the limit. If the header states that it is, nothing is decoded.
+            DecodingCancelledError: The limits' ``cancelled`` returned true.
         """
         with self:
             resampler = Resampler(self.native_rate, sample_rate or self.native_rate)
@@ -125,12 +174,29 @@ class AudioReader:
 
     def _mono_blocks(self) -> Iterator[Signal]:
         """Yield blocks (N,) at the native rate, the mean of the channels."""
-        n_samples = 0
-        for block in self._decoder.blocks():
-            mono = np.ascontiguousarray(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1))
-            check_finite(mono, n_samples, self.name)
-            n_samples += len(mono)
-            yield mono
+        for block in self.channel_blocks():
+            yield mix_to_mono(block)[0]
+
+    def channel_blocks(self, dtype: SampleType = "float32") -> Iterator[SampleMatrix]:
+        """Yield the recording in blocks (N, channels) at the native rate; it does not close the file.
+
+        Args:
+            dtype: Type of the samples.
+
+        Raises:
+            AudioError: As :meth:`blocks`.
+            DecodingCancelledError: As :meth:`blocks`.
+        """
+        limits, n_samples = self._limits, 0
+        limits.check_duration(self.duration_s, self.name)
+        for block in self._decoder.blocks(dtype):
+            check_samples(block, n_samples, self.name)
+            if OPPOSITE_PHASE not in self._warnings and mix_to_mono(block)[1]:
+                self._warnings.append(OPPOSITE_PHASE)
+            n_samples += len(block)
+            limits.check_duration(n_samples / self.native_rate, self.name)
+            yield block
+            limits.check_cancelled(self.name)
         if not n_samples:
             raise AudioError(f"{self.name}: contains no samples")
 
@@ -142,13 +208,20 @@ class _ArrayDecoder:
         self.native_rate = sample_rate
         self.frames: int | None
         self.frames, self.channels = samples.shape
+        self.duration_s: float | None = len(samples) / sample_rate
         self.warnings: list[str] = []
-        self._samples = samples
+        self._samples, self._scale = samples, 1.0
+        peak = max(float(samples.max()), -float(samples.min()))
+        if MAX_FLOAT_PEAK < peak <= INT16_SCALE:
+            self._scale = 1 / INT16_SCALE
+            self.warnings.append(int16_warning(peak))
 
-    def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
+    def blocks(self, dtype: SampleType = "float32") -> Iterator[SampleMatrix]:
         step = _BLOCK_S * self.native_rate
         for start in range(0, len(self._samples), step):
-            yield self._samples[start : start + step].astype(np.float32)
+            block = self._samples[start : start + step]
+            with np.errstate(over="ignore"):  # the reader reports infinite samples
+                yield (block if self._scale == 1.0 else block * self._scale).astype(dtype)
 
     def close(self) -> None:
         pass
@@ -167,43 +240,108 @@ def load(path: str | Path, sample_rate: int | None = None) -> Signal:
     return open_audio(path).signal(sample_rate)
 
 
-def open_audio(path: str | Path | BinaryIO | bytes, name: str | None = None) -> AudioReader:
+def open_audio(source: AudioSource, name: str | None = None, limits: DecodingLimits | None = None) -> AudioReader:
     """Open a recording.
 
     Args:
-        path: Path of an audio file, or its content as bytes or as a binary stream.
+        source: Path of an audio file, or its content as bytes or as a binary stream, which is not closed. A stream that
+            can't seek is read completely.
         name: Name of the recording in messages (default: the path).
+        limits: When to stop (default: never). A thread that decodes can be stopped with ``cancelled``.
 
     Raises:
         AudioError: The file is missing, can't be read, is empty, or is not audio in a supported format.
+        DecodingCancelledError: The limits' ``cancelled`` returned true.
     """
-    if isinstance(path, bytes):
-        return AudioReader(name or "<bytes>", _open_decoder(io.BytesIO(path), name or "<bytes>"))
-    if not isinstance(path, str | Path):
-        return AudioReader(name or "<stream>", _open_decoder(io.BytesIO(path.read()), name or "<stream>"))
-    path = Path(path)
-    name = name or str(path)
+    limits = limits or DecodingLimits()
+    name = name or source_name(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return AudioReader(name, _open_decoder(io.BytesIO(source), name, None, limits), limits)
+    if not isinstance(source, str | os.PathLike):
+        return AudioReader(name, _open_decoder(_seekable(source, name), name, None, limits), limits)
+    path = Path(source)
+    stream, is_file = _open_file(path, name)
     try:
-        if path.is_dir():
-            raise AudioError(f"{name}: this is a folder; expected an audio file")
-        if path.stat().st_size == 0:
-            raise AudioError(f"{name}: the file is empty (0 bytes)")
-        stream = path.open("rb")
-    except OSError as error:
-        problem = "no such file" if isinstance(error, FileNotFoundError) else os_error_message(error)
-        raise AudioError(f"{name}: {problem}") from error
-    try:
-        return AudioReader(name, _open_decoder(stream, name, path))
-    except AudioError:
+        return AudioReader(name, _open_decoder(stream, name, path if is_file else None, limits), limits, stream)
+    except KanjoError:
         stream.close()
         raise
 
 
-def open_signal(signal: npt.ArrayLike, sample_rate: int, name: str) -> AudioReader:
+def source_name(source: AudioSource) -> str:
+    """Return the name of a recording in messages: its path, or "<bytes>" or "<stream>"."""
+    if isinstance(source, str | os.PathLike):
+        return str(source)
+    return "<bytes>" if isinstance(source, bytes | bytearray | memoryview) else "<stream>"
+
+
+def read_duration(source: AudioSource, name: str | None = None) -> float | None:
+    """Return the seconds of a recording that its header states, without decoding it; None if it does not state them.
+
+    Args:
+        source: As in :func:`open_audio`; a stream is at its beginning again afterwards.
+        name: Name of the recording in messages (default: the path).
+
+    Raises:
+        AudioError: As :func:`open_audio`.
+    """
+    with open_audio(source, name) as reader:
+        return reader.duration_s
+
+
+def _open_file(path: Path, name: str) -> tuple[BinaryIO, bool]:
+    """Open a file for reading, and return whether it is a regular file; the content of a pipe is copied."""
+    try:
+        if path.is_dir():
+            raise AudioError(f"{name}: this is a folder; expected an audio file")
+        status = path.stat()
+        if stat.S_ISFIFO(status.st_mode):
+            copy = cast(BinaryIO, tempfile.SpooledTemporaryFile(_MEMORY_BYTES))  # noqa: SIM115  # the reader closes it
+            with path.open("rb") as pipe:
+                shutil.copyfileobj(pipe, copy)
+            copy.seek(0)
+            return copy, False
+        if not stat.S_ISREG(status.st_mode):
+            raise AudioError(f"{name}: this is a device or a socket; expected an audio file")
+        if status.st_size == 0:
+            raise AudioError(f"{name}: the file is empty (0 bytes)")
+        return path.open("rb"), True
+    except OSError as error:
+        problem = "no such file" if isinstance(error, FileNotFoundError) else os_error_message(error)
+        raise AudioError(f"{name}: {problem}") from error
+    except ValueError as error:  # a path with a NUL character
+        raise AudioError(f"{name}: not a valid path ({error})".replace("\0", "\\0")) from error
+
+
+def _seekable(stream: BinaryIO, name: str) -> BinaryIO:
+    """Return a view of a caller's stream from its position on, or a copy of the rest of a stream that can't seek."""
+    if not hasattr(stream, "read"):
+        raise AudioError(
+            f"{name}: {type(stream).__name__}; expected the path of an audio file, bytes, or a binary stream. "
+            "Pass samples to predict_signal"
+        )
+    try:
+        if isinstance(stream, io.TextIOBase):
+            raise AudioError(f"{name}: a text stream; open the file in binary mode ('rb')")
+        try:
+            position = stream.tell()
+            stream.seek(position)
+        except (AttributeError, OSError):
+            content = stream.read()
+            if not isinstance(content, bytes):
+                raise AudioError(f"{name}: the stream returned {type(content).__name__}; expected bytes") from None
+            return io.BytesIO(content)
+        return view(stream, position)
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{name}: the stream can't be read ({error})") from error
+
+
+def open_signal(signal: npt.ArrayLike, sample_rate: float, name: str) -> AudioReader:
     """Open samples like a recording.
 
     Args:
-        signal: Samples as int16, or as float with full scale 1.0.
+        signal: Samples as int16, or as float with full scale 1.0: an array, a tensor of PyTorch, or a list. Float
+            samples from -32768 to 32767 are divided by 32768, with a warning.
         sample_rate: Sample rate in Hz.
         name: Name of the recording in messages.
 
@@ -211,47 +349,33 @@ def open_signal(signal: npt.ArrayLike, sample_rate: int, name: str) -> AudioRead
         AudioError: The array is empty or has another type or shape, or the sample rate is out of range.
 
     Shape:
-        - signal: (N,) or (N, channels)
+        - signal: (N,), (N, channels) or (channels, N) with at most 8 channels
     """
     samples = to_sample_matrix(signal, name)
-    check_sample_rate(sample_rate, name)
+    rate = check_sample_rate(sample_rate, name)
     if not samples.size:
         raise AudioError(f"{name}: contains no samples (shape {np.shape(signal)})")
-    return AudioReader(name, _ArrayDecoder(samples, sample_rate))
+    return AudioReader(name, _ArrayDecoder(samples, rate))
 
 
-def find_recordings(folder: Path, on_error: Callable[[OSError], None] | None = None) -> Iterator[Path]:
-    """Yield the recordings below a folder, sorted.
-
-    Hidden files and folders (``._a.wav``, ``.ipynb_checkpoints``) and the copies in ``__MACOSX`` are skipped. Links to
-    folders are not followed, because they can form a loop.
-
-    Args:
-        folder: The folder; its own name does not matter.
-        on_error: Called for each folder that can't be read; None skips it.
-    """
-    for parent, folders, names in os.walk(folder, onerror=on_error):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _SKIPPED_FOLDERS)
-        for name in sorted(names):
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield Path(parent) / name
-
-
-def _open_decoder(stream: BinaryIO, name: str, path: Path | None = None) -> Decoder:
+def _open_decoder(stream: BinaryIO, name: str, path: Path | None, limits: DecodingLimits) -> Decoder:
     """Open a decoder for the content of ``stream``; ``path`` is the path of the same file, if it has one."""
-    if stream.read(len(LFS_POINTER_START)) == LFS_POINTER_START:
+    head = stream.read(HEAD_LENGTH)
+    if not head:
+        raise AudioError(f"{name}: the input is empty (0 bytes)")
+    if head.startswith(LFS_POINTER_START):
         raise AudioError(f"{name}: a Git LFS pointer, not the recording; run 'git lfs pull' in its repository")
+    if tag := id3_length(head):
+        stream.seek(tag)
+        head = stream.read(HEAD_LENGTH)
+    demuxer = sniff_demuxer(head)
     stream.seek(0)
-    if path is not None and path.suffix.lower() in PYAV_SUFFIXES:
-        return PyAvDecoder(stream, name)
+    limits.check_cancelled(name)
+    if demuxer in FFMPEG_ONLY:
+        return PyAvDecoder(stream, name, str(demuxer), limits)
     try:
-        return SoundfileDecoder(stream, name, path)
-    except UnsupportedFormatError as error:
-        stream.seek(0)
-        head = stream.read(12)
-        if not head:
-            raise AudioError(f"{name}: the input is empty (0 bytes)") from error
-        if is_pyav_format(head):
-            stream.seek(0)
-            return PyAvDecoder(stream, name)
-        raise
+        return open_with_soundfile(stream, name, path, demuxer)
+    except UnsupportedFormatError:
+        if demuxer is None:
+            raise
+    return PyAvDecoder(stream, name, demuxer, limits)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import io
-import struct
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
-from kanjo.audio.signals import check_sample_rate
+from kanjo.audio.signals import INT16_SCALE, MAX_FLOAT_PEAK, SampleMatrix, SampleType, check_sample_rate, int16_warning
+from kanjo.audio.wav_header import truncation_message
 from kanjo.errors import AudioError
 
 _BLOCK_S = 10.0
 #: A file with fewer than this fraction of the frames in its header is reported as truncated.
 _COMPLETE_FRACTION = 0.98
-#: Size of the largest Ogg page in bytes (RFC 3533).
-_MAX_OGG_PAGE = 65_307
-#: A WAV file that was written to a pipe has no valid size in its header, but at least this value.
-_UNKNOWN_WAV_SIZE = 0x7FFFFFFF
+#: libsndfile gives a length like this (292 years at 1 GHz) to FLAC files that do not state one.
+_MAX_FRAMES = 1 << 48
+#: Seconds of a file with float samples that are searched for samples at the scale of 16-bit integers.
+_SCALE_SEARCH_S = 60.0
 
 
 class UnsupportedFormatError(AudioError):
@@ -34,48 +33,55 @@ class SoundfileDecoder:
     Attributes:
         native_rate: Sample rate in Hz.
         channels: Number of channels.
-        frames: Number of frames according to the header.
+        frames: Number of frames according to the header, or None if the header does not state it.
         warnings: Defects of the file; complete after the last block.
+        file: The opened file, whose format and tags others may read.
     """
 
-    def __init__(self, stream: BinaryIO, name: str, path: Path | None = None) -> None:
+    def __init__(
+        self, source: BinaryIO | Path, name: str, warnings: Sequence[str] = (), expected_frames: int | None = None
+    ) -> None:
         """Open a file.
 
         Args:
-            stream: The opened file; :meth:`close` closes it.
+            source: The file. libsndfile reads a path without Python's global lock.
             name: Name of the recording in messages.
-            path: Path of the file, if it has one. libsndfile then reads it without Python's global lock.
+            warnings: Defects that are known already.
+            expected_frames: Number of frames, if it is known better than from the header.
 
         Raises:
             UnsupportedFormatError: libsndfile can't open the file.
             AudioError: The sample rate is out of range.
         """
         try:
-            file = soundfile.SoundFile(stream if path is None else path)
-        except (soundfile.LibsndfileError, TypeError, RuntimeError) as error:
+            file = soundfile.SoundFile(libsndfile_path(source) if isinstance(source, Path) else source)
+        except (soundfile.LibsndfileError, TypeError, ValueError, RuntimeError) as error:
             raise UnsupportedFormatError(
                 f"{name}: not audio, or in an unsupported format ({error_message(error)})"
             ) from error
         try:
             check_sample_rate(file.samplerate, name)
-            position = stream.tell()
-            truncation = _wav_truncation(stream, file) or _ogg_truncation(stream, file)
-            stream.seek(position)
         except AudioError:
             file.close()
             raise
         self.native_rate: int = file.samplerate
         self.channels: int = file.channels
-        self.frames: int | None = file.frames
-        self.warnings: list[str] = [truncation] if truncation else []
-        self._name, self._file, self._stream = name, file, stream
+        self.frames: int | None = file.frames if file.frames < _MAX_FRAMES else None
+        self.warnings = list(warnings)
+        self.file = file
+        self._expected_frames = self.frames if expected_frames is None else expected_frames
+        self._name, self._scale = name, 1.0
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds according to the header, or None."""
+        return self._expected_frames / self.native_rate if self._expected_frames is not None else None
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-        self._stream.close()
+        """Close the file, but not the stream that it reads."""
+        self.file.close()
 
-    def blocks(self) -> Iterator[npt.NDArray[np.float32]]:
+    def blocks(self, dtype: SampleType = "float32") -> Iterator[SampleMatrix]:
         """Yield blocks of samples (N, channels).
 
         Raises:
@@ -83,12 +89,13 @@ class SoundfileDecoder:
         """
         rate = self.native_rate
         n_read, block_size = 0, int(_BLOCK_S * rate)
+        self._find_scale()
         while not n_read or n_read != self.frames:  # one more read would make libsndfile seek, which is slow in Ogg
             try:
-                block = self._read(block_size)
+                block = self._read(block_size, dtype)
             except (soundfile.LibsndfileError, RuntimeError) as error:
                 # Read the frames before the damage in smaller blocks.
-                if block_size > rate // 10 and self._file.seekable():
+                if block_size > rate // 100 and self.file.seekable():
                     block_size //= 10
                     if self._seek(n_read):
                         continue
@@ -102,20 +109,40 @@ class SoundfileDecoder:
                 break
             n_read += len(block)
             yield block
-        if self.frames and 0 < n_read < _COMPLETE_FRACTION * self.frames:
-            self.warnings.append(_truncation_message(self.frames / rate, n_read / rate))
+        expected = self._expected_frames
+        if expected and 0 < n_read < _COMPLETE_FRACTION * expected:
+            self.warnings.append(truncation_message(expected / rate, n_read / rate))
 
-    def _read(self, n_frames: int) -> npt.NDArray[np.float32]:
+    def _read(self, n_frames: int, dtype: SampleType) -> SampleMatrix:
         """Read the next frames (N, channels)."""
-        if self._file.subtype == "PCM_16":  # numpy scales 16-bit samples three times as fast as libsndfile
-            integers = self._file.read(n_frames, dtype="int16", always_2d=True)
+        if self.file.subtype == "PCM_16" and dtype == "float32":
+            # numpy scales 16-bit samples three times as fast as libsndfile
+            integers = self.file.read(n_frames, dtype="int16", always_2d=True)
             return np.asarray(np.multiply(integers, np.float32(1 / 32768), dtype=np.float32))
-        return np.asarray(self._file.read(n_frames, dtype="float32", always_2d=True))
+        block: SampleMatrix = self.file.read(n_frames, dtype=dtype, always_2d=True)
+        return block if self._scale == 1.0 else block * block.dtype.type(self._scale)
+
+    def _find_scale(self) -> None:
+        """Recognize float samples from -32768 to 32767, which some programs write instead of -1 to 1."""
+        if self.file.subtype not in ("FLOAT", "DOUBLE") or not self.file.seekable():
+            return
+        n_remaining, peak = int(_SCALE_SEARCH_S * self.native_rate), 0.0
+        while n_remaining > 0 and peak <= MAX_FLOAT_PEAK:
+            block = self.file.read(min(n_remaining, int(_BLOCK_S * self.native_rate)), dtype="float32", always_2d=True)
+            if not len(block):
+                break
+            finite = block[np.isfinite(block)]
+            peak = max(peak, float(np.abs(finite).max(initial=0.0)))
+            n_remaining -= len(block)
+        self.file.seek(0)
+        if MAX_FLOAT_PEAK < peak <= INT16_SCALE:
+            self._scale = 1 / INT16_SCALE
+            self.warnings.append(int16_warning(peak))
 
     def _seek(self, frame: int) -> bool:
         """Seek to a frame and return whether that succeeded."""
         try:
-            self._file.seek(frame)
+            self.file.seek(frame)
         except (soundfile.LibsndfileError, RuntimeError):
             return False
         return True
@@ -123,41 +150,15 @@ class SoundfileDecoder:
 
 def error_message(error: Exception) -> str:
     """Return the first line of a decoder's error message."""
-    lines = str(getattr(error, "error_string", "") or error).strip().splitlines()
+    text = getattr(error, "error_string", "") or getattr(error, "strerror", "") or error
+    lines = str(text).strip().splitlines()
     return lines[0].rstrip(".").removeprefix("Error : ") if lines else type(error).__name__
 
 
-def _wav_truncation(stream: BinaryIO, file: soundfile.SoundFile) -> str:
-    """Describe a WAV file whose data chunk is shorter than its header states; libsndfile does not report that."""
-    if file.format not in ("WAV", "WAVEX") or file.frames <= 0:
-        return ""
-    file_size = stream.seek(0, io.SEEK_END)
-    stream.seek(12)
-    while len(header := stream.read(8)) == 8:
-        tag, size = struct.unpack("<4sI", header)
-        if tag != b"data":
-            stream.seek(size + size % 2, io.SEEK_CUR)
-            continue
-        n_bytes = file_size - stream.tell()
-        if n_bytes < size < _UNKNOWN_WAV_SIZE:
-            duration_s = file.frames / file.samplerate
-            return _truncation_message(size / n_bytes * file.frames / file.samplerate, duration_s)
-        return ""
-    return ""
-
-
-def _ogg_truncation(stream: BinaryIO, file: soundfile.SoundFile) -> str:
-    """Describe an Ogg stream whose last page is not marked as the last one (RFC 3533, header type 4)."""
-    if file.format != "OGG":
-        return ""
-    stream.seek(max(0, stream.seek(0, io.SEEK_END) - 2 * _MAX_OGG_PAGE))
-    tail = stream.read()
-    page = tail.rfind(b"OggS")
-    complete = page >= 0 and len(tail) > page + 5 and tail[page + 5] & 4
-    if complete:
-        return ""
-    return f"truncated: the last page is missing; the file contains {file.frames / file.samplerate:.2f} s"
-
-
-def _truncation_message(expected_s: float, actual_s: float) -> str:
-    return f"truncated: the header states {expected_s:.2f} s, but the file contains {actual_s:.2f} s"
+def libsndfile_path(path: Path) -> Path | bytes:
+    """Return a path for soundfile, which accepts a name that is not UTF-8 only as bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import soundfile
 
+from kanjo.audio.output_file import open_output
 from kanjo.audio.signals import Signal
 from kanjo.audio.soundfile_decoder import error_message
 from kanjo.errors import AudioError
@@ -29,7 +30,7 @@ def write(path: Path, signal: Signal, sample_rate: int, subtype: str | None = No
         - signal: (N,) or (N, channels)
     """
     try:
-        with atomic_write(path) as temporary:
-            soundfile.write(temporary, signal, sample_rate, subtype=subtype)
+        with atomic_write(path) as temporary, open_output(temporary) as file:
+            soundfile.write(file, signal, sample_rate, subtype=subtype)
     except (soundfile.LibsndfileError, ValueError, TypeError) as error:
         raise AudioError(f"can't write {path}: {error_message(error)}") from error

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kanjo.audio import SUFFIXES
+from kanjo.audio import describe_suffixes, is_recording
 from kanjo.errors import KanjoError
 from kanjo.files import atomic_write, os_error_message
+from kanjo.folders import walk_folders
 
 #: Called with the numbers of processed files and of all files.
 Progress = Callable[[int, int], None]
@@ -62,12 +63,13 @@ def convert_tree(
         progress: Called with the numbers of processed files and of all files.
 
     Raises:
-        KanjoError: ``source`` does not exist, or ``target`` is ``source`` or inside it.
+        KanjoError: ``source`` does not exist or has no recordings, or ``target`` is ``source`` or inside it.
     """
-    pairs = list(_list_files(source, target))
+    unreadable: list[OSError] = []
+    pairs = list(_list_files(source, target, unreadable))
     counts: Counter[str] = Counter()
     warnings: list[str] = []
-    errors: list[str] = []
+    errors = [f"{error.filename}: can't read the folder: {os_error_message(error)}" for error in unreadable]
     queue = iter(pairs)
     running: set[Future[_FileResult]] = set()
     n_done = 0
@@ -95,8 +97,17 @@ def convert_tree(
     )
 
 
-def _list_files(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield the source and the target path of every file."""
+def _list_files(source: Path, target: Path, unreadable: list[OSError]) -> Iterator[tuple[Path, Path]]:
+    """Yield the source and the target path of every file; links to folders are followed.
+
+    Args:
+        source: A folder, or one recording.
+        target: A folder; for one recording also a file.
+        unreadable: The errors of subfolders that can't be read are appended.
+
+    Raises:
+        KanjoError: There are no recordings, or the target can't be used.
+    """
     if not source.exists():
         raise KanjoError(f"{source}: no such file or folder")
     if source.is_file():
@@ -112,11 +123,14 @@ def _list_files(source: Path, target: Path) -> Iterator[tuple[Path, Path]]:
         )
     if target.exists() and not target.is_dir():
         raise KanjoError(f"{target} is a file; expected a folder, because {source} is a folder")
-    for folder, subfolders, names in os.walk(source):
-        subfolders.sort()
-        for name in sorted(names):
-            path = Path(folder) / name
+    n_recordings = 0
+    for folder, names in walk_folders(source, unreadable.append, exclude=target):
+        for name in names:
+            path = folder / name
+            n_recordings += is_recording(path)
             yield path, target / path.relative_to(source)
+    if not n_recordings and not unreadable:
+        raise KanjoError(f"{source}: no recordings in this folder; {describe_suffixes()}")
 
 
 def _process_file(path: Path, target: Path, convert: Converter) -> _FileResult:
@@ -126,9 +140,8 @@ def _process_file(path: Path, target: Path, convert: Converter) -> _FileResult:
             return _FileResult("failed", f"{path}: the link points to a file that does not exist")
         if target.is_file() and target.stat().st_mtime_ns >= path.stat().st_mtime_ns:
             return _FileResult("skipped")
-        is_recording = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
         with atomic_write(target) as temporary:
-            if is_recording:
+            if is_recording(path):
                 result = _FileResult("converted", convert(path, temporary))
             else:
                 shutil.copy2(path, temporary)

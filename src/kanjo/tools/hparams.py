@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,15 @@ from typing import Any
 
 from kanjo import files
 from kanjo.errors import KanjoError
+from kanjo.parsing import MAX_JSON_LENGTH, compose_yaml, parse_json, parse_yaml
+from kanjo.tools.json_values import list_scalars, load_json, parse_typed_value
 
 SUFFIXES = (".json", ".yaml", ".yml")
 #: Called with a path and the content of the file before and after; raises KanjoError if the new content is invalid.
 Validate = Callable[[Path, Any, Any], None]
 
+_MAX_BYTES = 4 * MAX_JSON_LENGTH  # a character has at most 4 bytes
+_PATH_MARKS = "/\\."
 _TYPE_NAMES = {bool: "true or false", int: "a number", float: "a number", str: "text", type(None): "null"}
 
 
@@ -84,7 +87,7 @@ def set_value(
         old = content[location.start : location.end]
         new = _format_value(path, location, text)
         changed = content[: location.start] + new + content[location.end :]
-        if _find_in_text(path, location.name, changed).value != _parse_like(text, location):
+        if _find_in_text(path, location.name, changed).value != _parse_like(path, text, location):
             raise KanjoError(f"{path}: {text!r} can't be written in place of {old!r}; nothing was written")
         if validate:
             validate(path, _load(path, content), _load(path, changed))
@@ -101,7 +104,7 @@ def _read(path: Path) -> str:
     if path.suffix.lower() not in SUFFIXES:
         raise KanjoError(f"{path}: the file name ends in {path.suffix!r}; expected {', '.join(SUFFIXES)}")
     try:
-        return path.read_bytes().decode("utf-8")  # not read_text(), which changes line ends
+        return files.read_bytes(path, _MAX_BYTES).decode("utf-8")  # not read_text(), which changes line ends
     except OSError as error:
         raise KanjoError(f"can't read {path}: {files.os_error_message(error)}") from error
     except UnicodeDecodeError as error:
@@ -129,20 +132,22 @@ def _find_in_text(path: Path, name: str, text: str) -> ValueLocation:
 
 def _list_values(path: Path, text: str) -> Iterator[ValueLocation]:
     """Yield all scalars of a file with their locations."""
-    yaml = _import_yaml()
-    if path.suffix.lower() == ".json":  # YAML can parse JSON, except tabs between its tokens
+    if _is_json(path):
         _load(path, text)
-        text = re.sub(r'"(?:\\.|[^"\\])*"|\t', lambda match: " " if match[0] == "\t" else match[0], text)
+        for name, start, end, value in list_scalars(text):
+            if name:
+                yield ValueLocation(name, start, end, value, '"' if isinstance(value, str) else "")
+        return
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise KanjoError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+        root = compose_yaml(text)
+    except ValueError as error:
+        raise KanjoError(f"{path}: not YAML ({error})") from error
 
     def walk(node: Any, name: str) -> Iterator[ValueLocation]:
-        if isinstance(node, yaml.MappingNode):
+        if node.id == "mapping":
             for key, value in node.value:
                 yield from walk(value, f"{name}.{key.value}" if name else str(key.value))
-        elif isinstance(node, yaml.SequenceNode):
+        elif node.id == "sequence":
             for n, value in enumerate(node.value):
                 yield from walk(value, f"{name}.{n}")
         elif name:
@@ -155,10 +160,9 @@ def _list_values(path: Path, text: str) -> Iterator[ValueLocation]:
 
 def _parse_scalar(text: str) -> Any:
     """Parse a scalar as YAML; 1e-4 is a number, too, although YAML 1.1 requires 1.0e-4."""
-    yaml = _import_yaml()
     try:
-        value = yaml.safe_load(text) if text.strip() else None
-    except yaml.YAMLError:
+        value = parse_yaml(text) if text.strip() else None
+    except ValueError:
         return text
     if isinstance(value, str) and value == text.strip():
         try:
@@ -168,14 +172,16 @@ def _parse_scalar(text: str) -> Any:
     return value
 
 
-def _parse_like(text: str, location: ValueLocation) -> Any:
+def _parse_like(path: Path, text: str, location: ValueLocation) -> Any:
     """Parse a new value: text stays text where the old value is text."""
-    return text if isinstance(location.value, str) else _parse_scalar(text)
+    if isinstance(location.value, str):
+        return text
+    return parse_typed_value(text) if _is_json(path) else _parse_scalar(text)
 
 
 def _format_value(path: Path, location: ValueLocation, text: str) -> str:
     """Return the characters for a new value. Raises KanjoError if its type is not that of the old value."""
-    value = _parse_like(text, location)
+    value = _parse_like(path, text, location)
     if not _has_same_type(value, location.value):
         raise KanjoError(
             f"{path}: {location.name} is {location.value!r}, {_TYPE_NAMES.get(type(location.value), 'a value')}; "
@@ -183,7 +189,7 @@ def _format_value(path: Path, location: ValueLocation, text: str) -> str:
         )
     if isinstance(value, float) and not math.isfinite(value):
         raise KanjoError(f"{path}: {location.name}: {text!r} is not a finite number; nothing was written")
-    if path.suffix.lower() == ".json" or location.style == '"':
+    if _is_json(path) or location.style == '"':
         return _format_json(value, text.strip())
     if location.style == "'":
         return "'" + text.replace("'", "''") + "'"
@@ -191,9 +197,15 @@ def _format_value(path: Path, location: ValueLocation, text: str) -> str:
 
 
 def _has_same_type(new: Any, old: Any) -> bool:
-    """Return whether a scalar may replace another one: any replaces null, and int and float are one type."""
+    """Return whether a scalar may replace another one.
+
+    Any replaces null, int and float are one type, and a path replaces 0, which stands for "no file" in the
+    configuration files of DCNN-LSTMWA.
+    """
     if isinstance(new, list | dict):
         return False
+    if type(old) is int and old == 0 and isinstance(new, str):
+        return any(mark in new for mark in _PATH_MARKS)
     numbers = (int, float)
     return old is None or type(new) is type(old) or (type(new) in numbers and type(old) in numbers)
 
@@ -201,7 +213,7 @@ def _has_same_type(new: Any, old: Any) -> bool:
 def _format_json(value: Any, text: str) -> str:
     """Return the value in JSON; numbers as typed where JSON permits that form (not .5 or 0x1f)."""
     try:
-        as_typed = not isinstance(value, str) and json.loads(text) == value
+        as_typed = not isinstance(value, str) and parse_json(text) == value
     except ValueError:
         as_typed = False
     return text if as_typed else json.dumps(value, ensure_ascii=False)
@@ -209,28 +221,23 @@ def _format_json(value: Any, text: str) -> str:
 
 def _format_plain_yaml(text: str) -> str:
     """Return text without quotes if YAML reads it as the same text, else with quotes."""
-    yaml = _import_yaml()
     try:
         is_plain = (
             text == text.strip()
             and "\n" not in text
-            and yaml.safe_load(f"x: {text}\n") == {"x": text} == {"x": _parse_scalar(text)}
+            and parse_yaml(f"x: {text}\n") == {"x": text} == {"x": _parse_scalar(text)}
         )
-    except yaml.YAMLError:
+    except ValueError:
         is_plain = False
     return text if is_plain else json.dumps(text, ensure_ascii=False)
 
 
 def _load(path: Path, text: str) -> Any:
     try:
-        return json.loads(text) if path.suffix.lower() == ".json" else _import_yaml().safe_load(text)
+        return load_json(text) if _is_json(path) else parse_yaml(text)
     except ValueError as error:
-        raise KanjoError(f"{path}: not JSON ({error})") from error
+        raise KanjoError(f"{path}: not {'JSON' if _is_json(path) else 'YAML'} ({error})") from error
 
 
-def _import_yaml() -> Any:
-    try:
-        import yaml
-    except ImportError as error:
-        raise KanjoError("this tool needs PyYAML: pip install 'kanjo[train]'") from error
-    return yaml
+def _is_json(path: Path) -> bool:
+    return path.suffix.lower() == ".json"

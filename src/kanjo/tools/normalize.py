@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kanjo.errors import AudioError
-from kanjo.tools.soundfile_io import copy_blocks, create_like, open_source, read_blocks
+from kanjo.tools.soundfile_io import copy_blocks, create_like, describe_warnings, open_source, read_blocks
 
 #: The absolute gate of ITU-R BS.1770: quieter recordings have no loudness.
 _MIN_LUFS = -70.0
@@ -29,22 +29,22 @@ def normalize(path: Path, target: Path, rms_db: float | None = None, lufs: float
         lufs: Loudness, LUFS (ITU-R BS.1770-4); ignored if ``rms_db`` is given.
 
     Returns:
-        A warning, or "".
+        The warnings about the recording, or "".
 
     Raises:
         AudioError: The recording can't be read or written.
     """
     gain, warning = _choose_gain(path, rms_db, lufs)
-    with open_source(path) as source, create_like(target, source, source.samplerate, path) as output:
+    with open_source(path) as source, create_like(target, source, source.native_rate, path) as output:
         copy_blocks(source, output, lambda block: block * gain)
-    return warning
+        return describe_warnings(path, warning, *source.warnings)
 
 
 def _choose_gain(path: Path, rms_db: float | None, lufs: float | None) -> tuple[float, str]:
     """Return the factor for all samples, and a warning or ""."""
     peak, measured_rms_db = _measure(path)
     if peak == 0.0:
-        return 1.0, f"{path}: {SILENT}"
+        return 1.0, SILENT
     gain, warning = 1.0, ""
     if rms_db is not None:
         level, unit = rms_db, "dB"
@@ -55,15 +55,14 @@ def _choose_gain(path: Path, rms_db: float | None, lufs: float | None) -> tuple[
         if loudness > _MIN_LUFS:
             gain = _db_to_gain(lufs - loudness)
         else:
-            warning = f"{path}: too short or too quiet to have a loudness, copied unchanged"
+            warning = "too short or too quiet to have a loudness, copied unchanged"
     else:
         return 1.0 / peak, ""
     if gain * peak > 1.0:
         excess_db = 20 * float(np.log10(gain * peak))
         gain = 1.0 / peak
         warning = (
-            f"{path}: {level:g} {unit} would clip; its peak is at full scale, "
-            f"which is {excess_db:.1f} dB below this level"
+            f"{level:g} {unit} would clip; its peak is at full scale, which is {excess_db:.1f} dB below this level"
         )
     return gain, warning
 
@@ -98,12 +97,12 @@ def measure_loudness(path: Path) -> float:
         raise AudioError("loudness needs PyAV: pip install 'kanjo[media]'") from error
     with open_source(path) as source:
         layout = {1: "mono", 2: "stereo"}.get(source.channels, f"{source.channels}c")
-        time_base = Fraction(1, source.samplerate)
-        graph = _build_meter_graph(av, source.samplerate, layout, time_base)
+        time_base = Fraction(1, source.native_rate)
+        graph = _build_meter_graph(av, source.native_rate, layout, time_base)
         loudness, n_frames = _MIN_LUFS, 0
         for block in read_blocks(source):
             frame = av.AudioFrame.from_ndarray(block.astype(np.float32).reshape(1, -1), format="flt", layout=layout)
-            frame.sample_rate, frame.pts, frame.time_base = source.samplerate, n_frames, time_base
+            frame.sample_rate, frame.pts, frame.time_base = source.native_rate, n_frames, time_base
             n_frames += len(block)
             graph.push(frame)
             loudness = _pull_loudness(av, graph, loudness)

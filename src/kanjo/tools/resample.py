@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import soxr
 
-from kanjo.tools.soundfile_io import clip, copy_blocks, create_like, open_source, read_blocks, sample_dtype
+from kanjo.tools.soundfile_io import (
+    clip,
+    copy_blocks,
+    create_like,
+    describe_warnings,
+    open_source,
+    read_blocks,
+    sample_dtype,
+)
 
 
 def resample(path: Path, target: Path, sample_rate: int) -> str:
@@ -21,18 +29,18 @@ def resample(path: Path, target: Path, sample_rate: int) -> str:
         sample_rate: Hz.
 
     Returns:
-        "": there are no warnings.
+        The warnings about the recording, or "".
 
     Raises:
         AudioError: The recording can't be read, or not be written at this sample rate.
     """
     with open_source(path) as source, create_like(target, source, sample_rate, path) as output:
-        if source.samplerate == sample_rate:
+        if source.native_rate == sample_rate:
             copy_blocks(source, output, lambda block: block)
-            return ""
+            return describe_warnings(path, *source.warnings)
         dtype = sample_dtype(source)
-        stream = soxr.ResampleStream(source.samplerate, sample_rate, source.channels, dtype=dtype, quality="VHQ")
+        stream = soxr.ResampleStream(source.native_rate, sample_rate, source.channels, dtype=dtype, quality="VHQ")
         for block in read_blocks(source):
             output.write(clip(stream.resample_chunk(block)))
         output.write(clip(stream.resample_chunk(np.zeros((0, source.channels), dtype), last=True)))
-    return ""
+        return describe_warnings(path, *source.warnings)

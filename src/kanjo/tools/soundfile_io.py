@@ -10,79 +10,102 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from kanjo.audio import AudioReader, SampleType, open_audio
+from kanjo.audio.output_file import OutputFile, open_output
 from kanjo.errors import AudioError
 
 #: Samples of shape (frames, channels).
 Block = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
-_BLOCK_FRAMES = 1 << 16
 _TAGS = ("title", "copyright", "software", "artist", "comment", "date", "album", "license", "tracknumber", "genre")
+_FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3", ".aiff": "AIFF", ".aif": "AIFF"}
 
 
 @contextmanager
-def open_source(path: Path) -> Iterator[soundfile.SoundFile]:
-    """Open a recording for reading.
+def open_source(path: Path) -> Iterator[AudioReader]:
+    """Open a recording for reading, with the reader of all commands.
 
     Raises:
-        AudioError: libsndfile can't read the file.
+        AudioError: The file is not audio in a supported format.
     """
-    try:
-        with soundfile.SoundFile(path) as source:
-            yield source
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        if not path.stat().st_size:
-            raise AudioError(f"{path}: the file is empty (0 bytes); expected a recording") from error
-        reason = str(getattr(error, "error_string", error)).rstrip(".")
-        raise AudioError(
-            f"{path}: can't be read or written in its own format ({reason}); convert it to WAV or FLAC"
-        ) from error
+    with open_audio(path) as source:
+        yield source
 
 
 @contextmanager
 def create_like(
-    target: Path, source: soundfile.SoundFile, sample_rate: int, source_path: Path
+    target: Path, source: AudioReader, sample_rate: int, source_path: Path
 ) -> Iterator[soundfile.SoundFile]:
     """Create a recording with the format, bit depth, channels and tags of ``source``.
 
+    If ``target`` has another suffix than ``source_path``, it has the format of this suffix.
+
     Raises:
-        AudioError: The format does not support the sample rate.
+        AudioError: The format can't be written, or does not support the sample rate.
+        OSError: The file can't be written, for example because the disk is full.
     """
-    settings = {"format": source.format, "subtype": source.subtype, "endian": source.endian}
-    try:
-        output = soundfile.SoundFile(target, "w", sample_rate, source.channels, **settings)
-    except (soundfile.LibsndfileError, ValueError, TypeError) as error:
-        raise AudioError(
-            f"{source_path}: {source.format} {source.subtype} does not support {sample_rate} Hz; "
-            "choose another sample rate, or convert the file to WAV or FLAC"
-        ) from error
-    with output:
+    original = source.soundfile
+    settings = _output_settings(target, original, source_path)
+    with open_output(target) as file, _create(file, settings, sample_rate, source.channels, source_path) as output:
         for tag in _TAGS:
-            if value := getattr(source, tag):
+            if original is not None and (value := getattr(original, tag)):
                 setattr(output, tag, value)
         yield output
 
 
-def read_blocks(source: soundfile.SoundFile) -> Iterator[Block]:
+def _create(
+    file: OutputFile, settings: dict[str, str | None], sample_rate: int, channels: int, source_path: Path
+) -> soundfile.SoundFile:
+    try:
+        return soundfile.SoundFile(file, "w", sample_rate, channels, **settings)
+    except (soundfile.LibsndfileError, ValueError, TypeError) as error:
+        raise AudioError(
+            f"{source_path}: {settings['format']} {settings['subtype'] or ''} does not support {sample_rate} Hz and "
+            f"{channels} channels; choose another sample rate, or convert the file to WAV or FLAC"
+        ) from error
+
+
+def _output_settings(target: Path, original: soundfile.SoundFile | None, source_path: Path) -> dict[str, str | None]:
+    """Return format, bit depth and byte order of the output for ``soundfile.SoundFile``."""
+    if original is not None and target.suffix.lower() == source_path.suffix.lower():
+        return {"format": original.format, "subtype": original.subtype, "endian": original.endian}
+    file_format = _FORMATS.get(target.suffix.lower())
+    if file_format is None and original is not None:
+        return {"format": original.format, "subtype": original.subtype, "endian": original.endian}
+    if file_format is None:
+        raise AudioError(
+            f"{source_path}: this format can be read but not written; give a target that ends in .wav or .flac, or "
+            "convert the file to WAV or FLAC"
+        )
+    subtype = original.subtype if original is not None else "PCM_16"
+    return {"format": file_format, "subtype": subtype if soundfile.check_format(file_format, subtype) else None}
+
+
+def read_blocks(source: AudioReader) -> Iterator[Block]:
     """Yield the samples in blocks.
 
     Raises:
-        AudioError: A sample is not a finite number.
+        AudioError: The file is damaged, or a sample is not a finite number.
     """
-    while len(block := source.read(_BLOCK_FRAMES, dtype=sample_dtype(source), always_2d=True)):
-        if not np.isfinite(block).all():
-            raise AudioError(f"{source.name}: contains samples that are not finite numbers; nothing was written")
-        yield block
+    return source.channel_blocks(sample_dtype(source))
 
 
-def sample_dtype(source: soundfile.SoundFile) -> str:
+def sample_dtype(source: AudioReader) -> SampleType:
     """Return the type that represents all samples exactly: float32 up to 24 bits, float64 above."""
-    return "float64" if source.subtype in ("PCM_32", "FLOAT", "DOUBLE") else "float32"
+    subtype = source.soundfile.subtype if source.soundfile is not None else ""
+    return "float64" if subtype in ("PCM_32", "FLOAT", "DOUBLE") else "float32"
 
 
-def copy_blocks(source: soundfile.SoundFile, output: soundfile.SoundFile, convert: Callable[[Block], Block]) -> None:
+def copy_blocks(source: AudioReader, output: soundfile.SoundFile, convert: Callable[[Block], Block]) -> None:
     """Convert and write all blocks of ``source``."""
     for block in read_blocks(source):
         output.write(clip(convert(block)))
+
+
+def describe_warnings(path: Path, *warnings: str) -> str:
+    """Join the warnings about a recording in one line; "" if there are none."""
+    texts = [text for text in warnings if text]
+    return f"{path}: {'; '.join(texts)}" if texts else ""
 
 
 def clip(block: Block) -> Block:
