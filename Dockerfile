@@ -1,4 +1,5 @@
 # The service on a CPU. It does not run as root and needs no writable files, except /tmp for uploads over 1 MB.
+# It needs a token: docker run -e KANJO_TOKEN=... kanjo. Without one: docker run kanjo --insecure
 FROM python:3.12-slim
 RUN useradd --no-create-home --uid 10001 kanjo
 WORKDIR /src

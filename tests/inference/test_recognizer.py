@@ -27,8 +27,7 @@ def test_predict_short_file_gives_one_window(recognizer: kanjo.Recognizer, tmp_p
     prediction = recognizer.predict(write_clip(tmp_path / "a.wav", seconds=0.8))
     assert tuple(prediction.probabilities) == recognizer.labels
     assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-5)
-    assert prediction.label == max(prediction.probabilities, key=lambda name: prediction.probabilities[name])
-    assert prediction.confidence == prediction.probabilities[prediction.label]
+    assert prediction.confidence == max(prediction.probabilities.values())
     assert prediction.duration_s == pytest.approx(0.8, abs=0.001)
     assert [(window.start_s, window.end_s) for window in prediction.windows] == [(0.0, 0.8)]
 
@@ -116,7 +115,7 @@ def test_predict_clipped_signal_warns(recognizer: kanjo.Recognizer) -> None:
 
 def test_predict_low_sample_rate_warns(recognizer: kanjo.Recognizer) -> None:
     prediction = recognizer.predict_signal(make_tone(1.0, rate=8_000), 8_000)
-    assert prediction.label in recognizer.labels
+    assert not prediction.error
     assert _has_warning(prediction, "recorded at 8000 Hz: at least half of the frequencies up to 8000 Hz")
     assert _has_warning(
         recognizer.predict_signal(make_tone(1.0, rate=12_000), 12_000), "recorded at 12000 Hz; expected"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kanjo.audio import Signal
-from kanjo.bundle import Bundle
+from kanjo.bundle import BUILTIN_FOLDER, Bundle
 from kanjo.errors import BundleError, KanjoError
 from kanjo.inference.windowing import Window
 
@@ -27,6 +28,10 @@ PROVIDER = "CPUExecutionProvider"
 BATCH_SIZE = 8
 
 _REQUIRED_OUTPUTS = ["probabilities", "embedding"]
+#: Longest duration of the run that checks a graph; graphs may contain loops.
+_MAX_CHECK_S = 30
+#: How much the sum of probabilities may differ from 1.
+_MAX_SUM_ERROR = 1e-3
 
 
 def create_session(graph: Path | bytes, threads: int | None = None) -> Any:
@@ -101,13 +106,52 @@ class BundleGraph:
         try:
             self._session = create_session(bundle.graph, 1 if single_windows else threads)
         except Exception as error:  # ONNX Runtime's exceptions have no other common base class
-            raise BundleError(f"{bundle.graph}: ONNX Runtime can't load it ({str(error).splitlines()[0]})") from error
+            raise BundleError(f"{bundle.graph}: ONNX Runtime can't load it ({_first_line(error)})") from error
         names = [node.name for node in self._session.get_outputs()]
         if names[:2] != _REQUIRED_OUTPUTS:
             raise BundleError(
                 f"{bundle.graph}: its outputs are {', '.join(names)}; expected {', '.join(_REQUIRED_OUTPUTS)}"
             )
         self._outputs = [name for name in names if name in (*_REQUIRED_OUTPUTS, "ood_score")]
+        if bundle.folder.parent != BUILTIN_FOLDER:  # the tests of kanjo check these; a run takes some milliseconds
+            self._check_with_zeros(str(bundle.graph))
+
+    def _check_with_zeros(self, source: str) -> None:
+        """Run one window of zeros. Raises BundleError if the outputs are not those that the metadata describes."""
+        import onnxruntime
+
+        n_labels, options = len(self._metadata.labels), onnxruntime.RunOptions()
+        options.log_severity_level = 4  # a failure becomes a BundleError
+        timer = threading.Timer(_MAX_CHECK_S, setattr, (options, "terminate", True))
+        timer.daemon = True
+        timer.start()
+        try:
+            window = np.zeros((1, self._metadata.window_length), np.float32)
+            results = self._session.run(self._outputs, {"signal": window}, options)
+        except Exception as error:  # ONNX Runtime's exceptions have no other common base class
+            raise BundleError(
+                f"{source}: it fails for a window of zeros, or takes over {_MAX_CHECK_S} s ({_first_line(error)})"
+            ) from error
+        finally:
+            timer.cancel()
+        values = {name: np.asarray(value) for name, value in zip(self._outputs, results, strict=True)}
+        probabilities, embedding = values["probabilities"], values["embedding"]
+        if probabilities.shape != (1, n_labels):
+            raise BundleError(
+                f"{source}: probabilities of shape {probabilities.shape}, but bundle.json has {n_labels} labels; "
+                f"expected {(1, n_labels)}"
+            )
+        if embedding.ndim != 2 or len(embedding) != 1 or self._metadata.speaker_size not in (0, embedding.shape[1]):
+            expected = self._metadata.speaker_size or "D"
+            raise BundleError(f"{source}: embedding of shape {embedding.shape}; expected (1, {expected})")
+        if values.get("ood_score", np.zeros(1)).shape != (1,):
+            raise BundleError(f"{source}: ood_score of shape {values['ood_score'].shape}; expected (1,)")
+        if any(value.dtype != np.float32 or not np.isfinite(value).all() for value in values.values()):
+            raise BundleError(f"{source}: its outputs for a window of zeros are not finite float32 numbers")
+        if probabilities.min() < 0 or abs(probabilities.sum() - 1) > _MAX_SUM_ERROR:
+            raise BundleError(
+                f"{source}: probabilities that add up to {probabilities.sum():.4g} for a window of zeros; expected 1"
+            )
 
     def run(
         self, outputs: Sequence[str], signal: Signal, speaker: npt.NDArray[np.float32] | None = None
@@ -139,7 +183,7 @@ class BundleGraph:
         try:
             return list(self._session.run(list(outputs), dict(inputs)))
         except Exception as error:  # ONNX Runtime's exceptions have no other common base class
-            raise KanjoError(f"ONNX Runtime failed: {str(error).splitlines()[0]}") from error
+            raise KanjoError(f"ONNX Runtime failed: {_first_line(error)}") from error
 
     def run_windows(
         self, windows: Sequence[Window], speakers: Sequence[npt.NDArray[np.float32] | None]
@@ -175,6 +219,8 @@ class BundleGraph:
         for row, window in zip(signal, windows, strict=True):
             row[: window.valid] = window.signal[: window.valid]
         values = dict(zip(self._outputs, self.run(self._outputs, signal, self._speaker_input(speakers)), strict=True))
+        if not np.isfinite(values["probabilities"]).all():
+            raise KanjoError(f"the bundle {self._metadata.name} gives probabilities that are not finite numbers")
         ood_scores = values.get("ood_score")
         return [
             WindowOutput(
@@ -191,3 +237,8 @@ class BundleGraph:
             return None
         unknown = np.zeros(self._metadata.speaker_size + 1, np.float32)
         return np.stack([unknown if vector is None else vector for vector in speakers])
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of a message, or the type of an exception without one."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -14,6 +14,7 @@ from kanjo.bundle import BundleMetadata
 from kanjo.errors import KanjoError
 from kanjo.inference.emotion_selection import select_emotions
 from kanjo.inference.speaker_profiles import SpeakerProfile, speaker_vector
+from kanjo.languages import language_code
 
 #: Shortest window and shortest recording, in seconds, for which a label is predicted.
 MIN_DURATION_S = 0.3
@@ -40,7 +41,8 @@ class InferenceOptions:
         window_s: Length of a window in seconds, at most the bundle's window.
         hop_s: Seconds between the starts of two windows.
         min_confidence: Confidence, 0 to 1, below which the label is "unsure".
-        language: ISO 639-1 code ("ko") of the spoken language. A language without training data causes a warning.
+        language: Code ("ko", "kor") or English name of the spoken language. A language without training data causes
+            a warning.
         speaker: Profile of the speaker, the name of a stored profile, or the path of a profile file.
         emotions: At least two emotions of the bundle, among which the label is chosen; their probabilities are
             divided by their sum. Words such as "angry" are understood. One string with commas is possible, too.
@@ -99,7 +101,8 @@ def resolve_options(options: InferenceOptions, metadata: BundleMetadata) -> Reso
         The options in samples at the bundle's sample rate.
 
     Raises:
-        KanjoError: A value is out of range, or the bundle does not support the speaker profile or an emotion.
+        KanjoError: A value is out of range, the language is unknown, or the bundle does not support the speaker
+            profile or an emotion.
     """
     window_s = metadata.window_s if options.window_s is None else options.window_s
     if not MIN_DURATION_S <= window_s <= metadata.window_s:
@@ -121,6 +124,6 @@ def resolve_options(options: InferenceOptions, metadata: BundleMetadata) -> Reso
         min_confidence=min_confidence,
         emotions=emotions,
         emotion_indices=tuple(map(metadata.labels.index, emotions)) if is_subset else None,
-        language=options.language or "",
+        language=language_code("" if options.language is None else options.language),
         speaker=speaker_vector(options.speaker, metadata),
     )

@@ -8,6 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kanjo.file_names import encode_name, escape_text
+
+#: Reasons for the label "unsure" (:attr:`Prediction.unsure_reason`).
+TOO_SHORT, SILENT, NO_SPEECH, LOW_CONFIDENCE = "too short", "silent", "no speech", "low confidence"
+
 _TIME_DIGITS, _PROBABILITY_DIGITS, _SCORE_DIGITS = 3, 6, 3
 
 
@@ -46,7 +51,7 @@ class Prediction:
 
     Attributes:
         file: Name of the recording.
-        label: An emotion of the bundle; "unsure" for a recording that is silent or too short, or below
+        label: An emotion of the bundle; "unsure" for a recording that is silent, too short, without speech, or below
             ``min_confidence``; "" if there is an error.
         confidence: Largest probability, 0 to 1.
         probabilities: Probability of each requested emotion (default: each of the bundle); their sum is 1.
@@ -60,6 +65,8 @@ class Prediction:
             None if the bundle does not compute it.
         embedding: Output (D,) of the layer before the classifier, the mean over the windows, weighted by seconds of
             speech.
+        unsure_reason: Why the label is "unsure": "too short", "silent", "no speech" or "low confidence"; else "".
+            The probabilities are equal if it is "too short" or "silent", else they are those of the model.
         window_probabilities: Probabilities (W, E) of all of the bundle's emotions for each window with speech, or None.
     """
 
@@ -74,13 +81,17 @@ class Prediction:
     warnings: tuple[str, ...] = ()
     error: str = ""
     ood_score: float | None = None
+    unsure_reason: str = ""
     embedding: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     window_probabilities: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a dictionary for JSON, without the arrays; numbers are rounded as in :meth:`Segment.as_dict`."""
+        """Return a dictionary for JSON, without the arrays; numbers are rounded as in :meth:`Segment.as_dict`.
+
+        A file name that is not UTF-8 or has control characters is written as by :func:`kanjo.file_names.encode_name`.
+        """
         return {
-            "file": self.file,
+            "file": encode_name(self.file),
             "label": self.label,
             "confidence": round(self.confidence, _PROBABILITY_DIGITS),
             "probabilities": _round_probabilities(self.probabilities),
@@ -89,8 +100,8 @@ class Prediction:
             "segments": [segment.as_dict() for segment in self.segments],
             "windows": [window.as_dict() for window in self.windows],
             "ood_score": None if self.ood_score is None else round(self.ood_score, _SCORE_DIGITS),
-            "warnings": list(self.warnings),
-            "error": self.error,
+            "warnings": [escape_text(warning) for warning in self.warnings],
+            "error": escape_text(self.error),
         }
 
 

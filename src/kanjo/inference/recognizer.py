@@ -8,16 +8,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from kanjo import audio
-from kanjo.audio import Signal
 from kanjo.bundle import DEFAULT_BUNDLE, Bundle, BundleMetadata, read_bundle
-from kanjo.errors import AudioError
+from kanjo.errors import AudioError, KanjoError
+from kanjo.inference.limits import PredictionCancelledError, RecordingLimits, TooManyWindowsError
 from kanjo.inference.onnx_session import BATCH_SIZE, BundleGraph
 from kanjo.inference.options import InferenceOptions, ResolvedOptions, resolve_options
 from kanjo.inference.prediction import Prediction, Segment, failed_prediction
@@ -65,7 +66,7 @@ class Recognizer:
         return self.bundle.metadata.labels
 
     def predict(
-        self, path: str | Path | bytes | BinaryIO, *, name: str | None = None, **options: Unpack[InferenceKeywords]
+        self, path: audio.AudioSource, *, name: str | None = None, **options: Unpack[InferenceKeywords]
     ) -> Prediction:
         """Predict the emotion in one recording. Memory use does not depend on its length.
 
@@ -83,22 +84,23 @@ class Recognizer:
         return self._predict(audio.open_audio(path, name), resolved)
 
     def predict_signal(
-        self, signal: npt.ArrayLike, sample_rate: int, *, name: str = "<signal>", **options: Unpack[InferenceKeywords]
+        self, signal: npt.ArrayLike, sample_rate: float, *, name: str = "<signal>", **options: Unpack[InferenceKeywords]
     ) -> Prediction:
         """Predict the emotion in samples.
 
         Args:
-            signal: Samples as int16, or as float with full scale 1.0.
+            signal: Samples as int16, or as float with full scale 1.0: an array, a tensor of PyTorch, or a list. Float
+                samples from -32768 to 32767 are divided by 32768, with a warning.
             sample_rate: Sample rate in Hz.
             name: Name of the recording in the result and in messages.
             **options: As in :meth:`predict`.
 
         Raises:
-            AudioError: The signal is empty, contains NaN, or has another shape.
+            AudioError: The signal is empty, contains NaN, or has another type or shape.
             KanjoError: An option is not valid for this bundle.
 
         Shape:
-            - signal: (N,) or (N, channels)
+            - signal: (N,), (N, channels) or (channels, N) with at most 8 channels
         """
         reader = audio.open_signal(signal, sample_rate, name)
         return self._predict(reader, resolve_options(InferenceOptions(**options), self.metadata))
@@ -122,13 +124,13 @@ class Recognizer:
         resolved = resolve_options(InferenceOptions(**options), self.metadata)
         jobs = jobs or os.cpu_count() or 1
         max_queued = 2 * BATCH_SIZE + jobs
-        remaining = iter(paths)
+        remaining = _iterate_paths(paths)
         with ThreadPoolExecutor(jobs) as pool:
             queued: list[Future[PreparedRecording]] = []
             group: list[PreparedRecording] = []
             while True:
-                while len(queued) < max_queued and (path := next(remaining, None)) is not None:
-                    queued.append(pool.submit(self._prepare, path, resolved))
+                new_paths = islice(remaining, max_queued - len(queued))
+                queued += [pool.submit(self._prepare, path, resolved) for path in new_paths]
                 if not queued:
                     break
                 group.append(queued.pop(0).result())
@@ -160,30 +162,41 @@ class Recognizer:
         """Raise KanjoError if the bundle does not support speaker profiles."""
         require_speaker_input(self.metadata)
 
-    def embed_signal(self, signal: Signal) -> npt.NDArray[np.float32]:
+    def embed_signal(self, signal: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Compute the embedding of one window at the bundle's sample rate.
 
         A shorter signal is padded with zeros, a longer one is cut.
 
+        Raises:
+            AudioError: The signal is empty, contains NaN, or has another type or shape.
+
         Shape:
-            - signal: (N,)
+            - signal: (N,), (N, channels) or (channels, N)
             - Returns: (D,)
         """
+        signal = audio.open_signal(signal, self.metadata.sample_rate, "<signal>").signal()
         window = np.zeros(self.metadata.window_length, np.float32)
         window[: len(signal)] = signal[: self.metadata.window_length]
         return np.asarray(self._graph.run(["embedding"], window[None])[0][0])
 
-    def probabilities(self, batch: Signal) -> npt.NDArray[np.float32]:
+    def probabilities(self, batch: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Compute the probabilities of windows at the bundle's sample rate.
 
         The windows run in one batch; those of an int8 bundle run one by one, because int8 layers scale their input by
         the maximum of the batch.
 
+        Args:
+            batch: Samples as int16, or as float with full scale 1.0.
+
+        Raises:
+            AudioError: The batch is empty, contains NaN, or has another type or shape.
+
         Shape:
             - batch: (B, N)
             - Returns: (B, E)
         """
-        return np.asarray(self._graph.run(["probabilities"], batch)[0])
+        windows = audio.to_window_batch(batch, "<batch>")
+        return np.asarray(self._graph.run(["probabilities"], windows)[0])
 
     def _run_windows(self, work: Sequence[tuple[RecordingSession, Window]]) -> list[Segment]:
         """Run windows through the graph, add each result to its recording, and return the windows' predictions."""
@@ -203,26 +216,37 @@ class Recognizer:
 
     def _prepare(
         self,
-        path: str | Path | BinaryIO,
+        path: audio.AudioSource,
         options: ResolvedOptions,
         name: str = "",
-        max_duration_s: float = float("inf"),
+        limits: RecordingLimits | None = None,
     ) -> PreparedRecording:
         """Decode a recording and split it into windows for :meth:`_predict_batch`.
 
         The windows of a long recording run here, so that memory use does not depend on its length. A recording that
-        can't be decoded, or is longer than ``max_duration_s``, becomes a prediction with its ``error``.
+        can't be decoded, or is too long, becomes a prediction with its ``error``.
+
+        Raises:
+            TooManyWindowsError: The recording has more windows than the limit.
+            PredictionCancelledError: The prediction was cancelled.
         """
-        name = name or str(path)
+        name = name or audio.source_name(path)
+        limits = limits or RecordingLimits()
+        pending: list[Window] = []
         try:
-            reader = audio.open_audio(path, name)
-            session = RecordingSession(name, reader.native_rate, self.metadata, options, max_duration_s)
-            pending: list[Window] = []
-            for batch in session.read(reader, BATCH_SIZE):
-                pending += batch
-                if len(pending) > 4 * BATCH_SIZE:
-                    self._run_windows([(session, window) for window in pending])
-                    pending = []
+            with audio.open_audio(path, name, limits.decoding_limits()) as reader:
+                session = RecordingSession(name, reader.native_rate, self.metadata, options, limits)
+                for batch in session.read(reader, BATCH_SIZE):
+                    pending += batch
+                    if len(pending) > 4 * BATCH_SIZE:
+                        for start in range(0, len(pending), BATCH_SIZE):
+                            limits.check_cancelled()
+                            self._run_windows([(session, window) for window in pending[start : start + BATCH_SIZE]])
+                        pending = []
+        except audio.DecodingCancelledError as error:
+            raise PredictionCancelledError(str(error)) from error
+        except TooManyWindowsError:
+            raise
         except AudioError as error:
             failure = failed_prediction(name, str(error).removeprefix(f"{name}: "))
             return PreparedRecording(failure=failure)
@@ -233,6 +257,17 @@ class Recognizer:
         self._run_windows([item for recording in group for item in recording.pending])
         for recording in group:
             yield recording.finalize()
+
+
+def _iterate_paths(paths: Iterable[str | Path]) -> Iterator[str | Path]:
+    """Iterate over paths.
+
+    Raises:
+        KanjoError: ``paths`` is one path, or nothing that can be iterated.
+    """
+    if isinstance(paths, str | bytes | os.PathLike) or not isinstance(paths, Iterable):
+        raise KanjoError(f"{type(paths).__name__} {str(paths)[:80]!r}: expected a list of paths")
+    return iter(paths)
 
 
 def load(name: str | Path = DEFAULT_BUNDLE, threads: int | None = None) -> Recognizer:

@@ -15,12 +15,13 @@ import numpy.typing as npt
 from kanjo.audio import AudioReader, Signal
 from kanjo.audio.levels import SILENCE_DBFS, LevelMeter
 from kanjo.bundle import BundleMetadata
-from kanjo.errors import AudioError, KanjoError
+from kanjo.errors import KanjoError
 from kanjo.inference import segmentation, vad, windowing
 from kanjo.inference.emotion_selection import restrict_probabilities
+from kanjo.inference.limits import RecordingLimits
 from kanjo.inference.onnx_session import WindowOutput
 from kanjo.inference.options import MIN_DURATION_S, ResolvedOptions
-from kanjo.inference.prediction import Prediction, Segment
+from kanjo.inference.prediction import LOW_CONFIDENCE, NO_SPEECH, SILENT, TOO_SHORT, Prediction, Segment
 from kanjo.inference.windowing import Window
 from kanjo.labels import UNSURE
 
@@ -49,7 +50,7 @@ class RecordingSession:
         native_rate: int,
         metadata: BundleMetadata,
         options: ResolvedOptions,
-        max_duration_s: float = float("inf"),
+        limits: RecordingLimits | None = None,
     ) -> None:
         """Prepare for the first block.
 
@@ -58,10 +59,10 @@ class RecordingSession:
             native_rate: Sample rate of the recording before resampling, in Hz.
             metadata: Metadata of the bundle.
             options: Options of the prediction.
-            max_duration_s: Longest recording that is accepted, in seconds.
+            limits: Limits of the recording (default: none).
         """
         self.file, self.metadata, self.options = file, metadata, options
-        self.max_duration_s = max_duration_s
+        self.limits = limits or RecordingLimits()
         self.warnings = [
             *_sample_rate_warnings(native_rate, metadata.min_source_rate or metadata.sample_rate),
             *_language_warnings(options.language, metadata),
@@ -74,7 +75,6 @@ class RecordingSession:
         self._bundle_probabilities: list[npt.NDArray[np.float32]] = []
         self._spans: list[tuple[int, int]] = []
         self._audible: list[bool] = []
-        self._windows: list[Segment] = []
 
     @property
     def duration_s(self) -> float:
@@ -90,8 +90,12 @@ class RecordingSession:
             executor: Runs voice activity detection, if given.
 
         Raises:
-            AudioError: The recording can't be decoded, or is longer than ``max_duration_s``.
+            AudioError: The recording can't be decoded, or exceeds a limit.
+            PredictionCancelledError: The prediction was cancelled.
         """
+        rate = self.metadata.sample_rate
+        if reader.duration_s is not None:  # before anything is decoded
+            self.limits.check_size(reader.duration_s * rate, rate, self.options, self.file)
         batch: list[Window] = []
         for window in self._read_windows(reader, executor):
             batch.append(window)
@@ -104,6 +108,7 @@ class RecordingSession:
 
     def _read_windows(self, reader: AudioReader, executor: Executor | None) -> Iterator[Window]:
         for block in reader.blocks(self.metadata.sample_rate):
+            self.limits.check_cancelled(self.duration_s)
             yield from self.feed(block, executor)
         yield from self.finish()
 
@@ -115,11 +120,11 @@ class RecordingSession:
             executor: Runs voice activity detection, if given.
 
         Raises:
-            AudioError: The recording is longer than ``max_duration_s``.
+            AudioError: The recording exceeds a limit.
         """
+        n_samples = self.levels.n_samples + len(block)
+        self.limits.check_size(n_samples, self.metadata.sample_rate, self.options, self.file)
         self.levels.feed(block)
-        if self.levels.n_samples > self.max_duration_s * self.metadata.sample_rate:
-            raise AudioError(f"{self.file}: longer than the limit of {self.max_duration_s:g} s")
         self._run_vad(block, False, executor)
         yield from self._splitter.feed(block)
 
@@ -130,13 +135,16 @@ class RecordingSession:
 
     def _run_vad(self, block: Signal, last: bool, executor: Executor | None) -> None:
         """Wait for the previous block's voice activity detection, then start this block's."""
-        if self._vad_future is not None:
-            self._vad_future.result()
-            self._vad_future = None
+        self._wait_for_vad()
         if executor is None:
             self.vad.feed(block, last)
         else:
             self._vad_future = executor.submit(self.vad.feed, block, last)
+
+    def _wait_for_vad(self) -> None:
+        if self._vad_future is not None:
+            self._vad_future.result()
+            self._vad_future = None
 
     def add_window_result(self, window: Window, output: WindowOutput) -> Segment:
         """Add the graph's output for a window and return the prediction of this window.
@@ -151,15 +159,18 @@ class RecordingSession:
         self._audible.append(not levels.is_silent)
         self._outputs.append(output)
         self._spans.append((window.start, window.start + window.valid))
+        self._wait_for_vad()
+        return self._window_prediction(len(self._spans) - 1)
+
+    def _window_prediction(self, index: int) -> Segment:
+        """Return the prediction of one window. Without speech it is "unsure"."""
+        start_s, end_s = (position / self.metadata.sample_rate for position in self._spans[index])
         # A recording that is too short has one window. It comes at the end, when the whole duration is known.
         too_short = self.levels.n_samples < MIN_DURATION_S * self.metadata.sample_rate
-        unsure = levels.is_silent or too_short
-        row = self._uniform if unsure else np.asarray(output.probabilities, np.float64)
-        label, confidence, by_emotion = self._decide_label(row, unsure)
-        rate = self.metadata.sample_rate
-        start_s, end_s = window.start / rate, (window.start + window.valid) / rate
-        self._windows.append(Segment(start_s, end_s, label, confidence, by_emotion))
-        return self._windows[-1]
+        unusable = too_short or not self._audible[index]
+        row = self._uniform if unusable else np.asarray(self._outputs[index].probabilities, np.float64)
+        unsure = unusable or not self.vad.contains_speech(start_s, end_s)
+        return Segment(start_s, end_s, *self._decide_label(row, unsure))
 
     def finalize(self) -> Prediction:
         """Return the prediction for the whole recording."""
@@ -170,14 +181,15 @@ class RecordingSession:
         weights = self._window_weights(speech, spans)
         ood_scores = [output.ood_score for output in self._outputs if output.ood_score is not None]
         ood_score = float(windowing.weighted_mean(np.asarray(ood_scores), weights)) if ood_scores else None
-        warnings, unsure = self._quality_warnings(speech_s, ood_score)
+        warnings, unsure_reason = self._quality_warnings(speech_s, ood_score)
+        unusable = unsure_reason in (TOO_SHORT, SILENT)
         rows = self._uniform[None]
         if self._outputs:
             rows = np.stack([output.probabilities for output in self._outputs]).astype(np.float64)
-        mean = self._uniform if unsure else windowing.weighted_mean(rows, weights)
-        label, confidence, probabilities = self._decide_label(mean, unsure)
+        mean = self._uniform if unusable else windowing.weighted_mean(rows, weights)
+        label, confidence, probabilities = self._decide_label(mean, bool(unsure_reason))
         segments: tuple[Segment, ...] = (segmentation.silence_segment(0.0, duration_s),)
-        if not unsure:
+        if not unsure_reason:
             hop_s = self.options.hop_length / self.metadata.sample_rate
             edges, posteriors = segmentation.time_step_posteriors(spans, rows, weights, hop_s, duration_s)
             segments = segmentation.build_segments(
@@ -196,11 +208,12 @@ class RecordingSession:
             duration_s=duration_s,
             speech_s=speech_s,
             segments=segments,
-            windows=tuple(self._windows),
+            windows=tuple(map(self._window_prediction, range(len(self._spans)))),
             warnings=tuple(warnings),
             ood_score=ood_score,
             embedding=embedding,
             window_probabilities=window_probabilities,
+            unsure_reason=unsure_reason or (LOW_CONFIDENCE if label == UNSURE else ""),
         )
 
     def _window_weights(self, speech: list[vad.TimeSpan], spans: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -210,18 +223,20 @@ class RecordingSession:
         seconds = np.where(audible, vad.speech_seconds(speech, starts, ends), 0.0)
         return seconds if seconds.any() else np.where(audible, ends - starts, 0.0)
 
-    def _quality_warnings(self, speech_s: float, ood_score: float | None) -> tuple[list[str], bool]:
-        """Return all warnings, and whether the recording is too short or too quiet for a prediction."""
+    def _quality_warnings(self, speech_s: float, ood_score: float | None) -> tuple[list[str], str]:
+        """Return all warnings, and why the recording can't have a label, or ""."""
         duration_s = self.duration_s
         if duration_s < MIN_DURATION_S:
-            return [*self.warnings, f"too short: {duration_s:.3f} s; expected at least {MIN_DURATION_S} s"], True
+            return [*self.warnings, f"too short: {duration_s:.3f} s; expected at least {MIN_DURATION_S} s"], TOO_SHORT
         if not any(self._audible):
             level = f"silent: the level is {self.levels.rms_db:.0f} dBFS; expected at least {SILENCE_DBFS:.0f} dBFS"
-            return [*self.warnings, level], True
+            return [*self.warnings, level], SILENT
         warnings = list(self.warnings)
         if self.levels.is_clipped:
             percent = 100 * self.levels.n_full_scale / self.levels.n_samples
             warnings.append(f"clipped: {percent:.1f} % of the samples are at full scale")
+        if not self.vad.contains_speech(0.0, duration_s):
+            return [*warnings, "no speech detected (music or noise?), so the label is unsure"], NO_SPEECH
         if not speech_s:
             warnings.append("no speech detected (music, noise, or very quiet speech?); the prediction is not reliable")
         elif ood_score is not None and ood_score > OOD_WARNING_THRESHOLD:
@@ -229,7 +244,7 @@ class RecordingSession:
                 f"the recording differs from the training data (ood_score {ood_score:.1f}, "
                 f"expected at most {OOD_WARNING_THRESHOLD:g}); the prediction may be wrong"
             )
-        return warnings, False
+        return warnings, ""
 
     @property
     def _uniform(self) -> npt.NDArray[np.float64]:

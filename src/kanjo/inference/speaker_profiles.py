@@ -8,6 +8,7 @@ reconstructed from it, and only the bundle that computed it can use it.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from kanjo import files
 from kanjo.bundle import BundleMetadata
 from kanjo.errors import KanjoError
 from kanjo.inference.profile_weight import FULL_VARIETY, MIN_VARIETY, prediction_variety, profile_weight
+from kanjo.parsing import parse_json
 
 FORMAT_VERSION = 2
 #: With fewer recordings or less speech than this, a profile has little weight.
@@ -35,6 +37,13 @@ _DOMINANT_FRACTION = 0.6
 
 #: If one of these dominates, calm recordings add most.
 _LIVELY_EMOTIONS = ("anger", "disgust", "fear", "happiness", "surprise")
+
+#: Largest magnitude of an embedding's value in a profile; those of the built-in bundles are below 100.
+_MAX_EMBEDDING_VALUE = 1e6
+#: Largest file of a profile.
+_MAX_BYTES = 4_000_000
+#: Longest text in a profile, in characters.
+_MAX_TEXT_LENGTH = 256
 
 _NAME = re.compile(r"[^\W_][\w .@+-]{0,63}")
 
@@ -192,33 +201,54 @@ def parse_profile(content: Any, source: str) -> SpeakerProfile:
         )
     try:
         mean = np.asarray(content["mean"], np.float32)
-        if mean.ndim != 1 or not mean.size or not np.isfinite(mean).all():
-            raise ValueError("mean is not a list of numbers")
+        if mean.ndim != 1 or not mean.size or not (np.abs(mean) <= _MAX_EMBEDDING_VALUE).all():
+            raise ValueError(f"mean is not a list of numbers up to {_MAX_EMBEDDING_VALUE:g}")
         weight = float(content["weight"])
         if not 0 <= weight <= 1:
             raise ValueError(f"weight is {weight}; expected 0 to 1")
         return SpeakerProfile(
-            name=str(content["name"]),
-            bundle=str(content["bundle"]),
-            sha256=str(content["sha256"]),
+            name=_profile_text(content, "name"),
+            bundle=_profile_text(content, "bundle"),
+            sha256=_profile_text(content, "sha256"),
             clips=int(content["clips"]),
-            speech_s=float(content["speech_s"]),
+            speech_s=_finite(content["speech_s"], "speech_s"),
             mean=mean,
-            emotions={str(emotion): float(fraction) for emotion, fraction in dict(content["emotions"]).items()},
-            variety=float(content["variety"]),
+            emotions={str(emotion): _finite(value, "emotions") for emotion, value in dict(content["emotions"]).items()},
+            variety=_finite(content["variety"], "variety"),
             weight=weight,
         )
     except KeyError as error:
         raise KanjoError(f"{source}: damaged profile (no {error}); enroll the speaker again") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise KanjoError(f"{source}: damaged profile ({error}); enroll the speaker again") from error
 
 
+def _profile_text(content: Mapping[str, Any], key: str) -> str:
+    """Return a text of a profile. Raises ValueError for one that is too long or can't be printed."""
+    text = str(content[key])
+    if len(text) > _MAX_TEXT_LENGTH or not text.isprintable():
+        raise ValueError(f"{key} is not a text of at most {_MAX_TEXT_LENGTH} printable characters")
+    return text
+
+
+def _finite(value: Any, key: str) -> float:
+    """Return a number of a profile. Raises ValueError for one that is not finite."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{key} is {number}; expected a finite number")
+    return number
+
+
 def profiles_folder() -> Path:
-    """Return the folder of the profiles: ``KANJO_SPEAKERS``, or ``kanjo/speakers`` in the user's data folder."""
+    """Return the folder of the profiles: ``KANJO_SPEAKERS``, or ``kanjo/speakers`` in the user's data folder.
+
+    Raises:
+        KanjoError: ``KANJO_SPEAKERS`` is not set, and the user has no home folder.
+    """
     if folder := os.environ.get("KANJO_SPEAKERS"):
         return Path(folder)
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "kanjo" / "speakers"
+    data = files.user_folder("XDG_DATA_HOME", ".local/share", "KANJO_SPEAKERS to a folder for the speakers' profiles")
+    return data / "kanjo" / "speakers"
 
 
 def profile_path(name: str) -> Path:
@@ -266,7 +296,7 @@ def read_profile(name: str | Path) -> SpeakerProfile:
     """
     path = Path(name) if str(name).endswith(".json") else profile_path(str(name))
     try:
-        return parse_profile(json.loads(path.read_text(encoding="utf-8")), str(path))
+        return parse_profile(parse_json(files.read_bytes(path, _MAX_BYTES)), str(path))
     except FileNotFoundError as error:
         enrolled = ", ".join(list_profiles()) or "none"
         raise KanjoError(

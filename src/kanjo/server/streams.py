@@ -11,6 +11,7 @@ Messages of the client:
 Messages of the service, all JSON: ``{"type": "ready", "labels": [...]}``, then
 ``{"type": "level", "speech_probability": 0.98, "duration_s": 1.5}`` and ``{"type": "window", ...}`` (a segment), at the
 end ``{"type": "prediction", ...}``. On an error, the service sends ``{"type": "error", "code", "message"}`` and closes.
+Unknown keys and query parameters are errors.
 """
 
 from __future__ import annotations
@@ -20,21 +21,27 @@ import contextlib
 import json
 import logging
 import secrets
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from fastapi import WebSocket, WebSocketDisconnect
 
 from kanjo.errors import KanjoError
+from kanjo.inference.limits import RecordingLimits, TooManyWindowsError
 from kanjo.inference.speaker_profiles import parse_profile
 from kanjo.inference.streaming import Stream
-from kanjo.server.limits import token_matches
+from kanjo.server.access import token_matches
+from kanjo.server.errors import error_body
+from kanjo.server.json_text import check_text, describe_unknown, parse_json, shorten
 from kanjo.server.metrics import ServiceMetrics
-from kanjo.server.queue import InferenceQueue
+from kanjo.server.queue import InferenceQueue, QueueClosedError
 from kanjo.server.settings import Settings
 
 log = logging.getLogger("kanjo.server")
+
+_T = TypeVar("_T")
 
 _SAMPLE_TYPES: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 _OPTION_TYPES: dict[str, type | tuple[type, ...]] = {
@@ -45,6 +52,9 @@ _OPTION_TYPES: dict[str, type | tuple[type, ...]] = {
     "emotions": (str, list),
 }
 _OPTION_DESCRIPTIONS = {"language": "a string", "emotions": "a list of words, or a string with commas"}
+#: Keys of the first message and of the last one.
+_FIRST_KEYS = frozenset(["sample_rate", "format", "token", "speaker", *_OPTION_TYPES])
+_LAST_KEYS = frozenset(["end"])
 _MAX_TEXT_LENGTH = 1 << 16  # A speaker profile has some kilobytes.
 _LEVEL_INTERVAL_S = 0.25
 
@@ -52,6 +62,8 @@ _LEVEL_INTERVAL_S = 0.25
 _NORMAL_CLOSURE = 1000
 _POLICY_VIOLATION = 1008
 _MESSAGE_TOO_BIG = 1009
+_INTERNAL_ERROR = 1011
+_SERVICE_RESTART = 1012
 _TRY_AGAIN_LATER = 1013
 
 
@@ -79,18 +91,29 @@ async def serve_stream(
         metrics.streams_in_flight.inc()
         try:
             await StreamSession(websocket, inference_queue, settings).run()
+            status = "complete"
         finally:
             inference_queue.n_streams -= 1
             metrics.streams_in_flight.dec()
     except StreamError as error:
         status = f"{error.code}: {error}"
-        content = {"type": "error", "code": error.code, "message": str(error), "request_id": request_id}
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError, asyncio.TimeoutError):
-            await _send(websocket, content, settings)
-            await websocket.close(error.close_code, error.code)
+        await _send_error(websocket, error, request_id, settings)
     except (WebSocketDisconnect, RuntimeError):
         pass  # The client has closed the connection, so no message can be sent.
+    except Exception:
+        log.exception("%s WS /v1/stream: internal error", request_id)
+        status = "internal_error"
+        message = "an internal error occurred; the service log has the details under this request_id"
+        await _send_error(websocket, StreamError("internal_error", message, _INTERNAL_ERROR), request_id, settings)
     log.info("%s WS /v1/stream %s", request_id, status)
+
+
+async def _send_error(websocket: WebSocket, error: StreamError, request_id: str, settings: Settings) -> None:
+    body = error_body(error.code, str(error), request_id)
+    content = {"type": "error", **body["error"], "request_id": request_id}
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError, asyncio.TimeoutError):
+        await _send(websocket, content, settings)
+        await websocket.close(error.close_code, error.code)
 
 
 class StreamSession:
@@ -108,6 +131,8 @@ class StreamSession:
             StreamError: The client has sent something invalid or nothing, or the stream is too long.
             WebSocketDisconnect: The client has closed the connection, or reads nothing.
         """
+        for name in self.websocket.query_params:
+            raise StreamError("bad_parameter", describe_unknown(name, (), "query parameter"))
         stream, sample_type = self._open_stream(await self._receive())
         await self._send({"type": "ready", "labels": list(stream.emotions)})
         remainder = b""  # A message may end within a sample.
@@ -120,21 +145,33 @@ class StreamSession:
             if stream.seconds - last_level_s >= _LEVEL_INTERVAL_S:
                 last_level_s = stream.seconds
                 await self._send_level(stream)
-        if _parse_json(message["text"]).get("end") is not True:
+        last_message = _parse_message(message["text"])
+        _check_keys(last_message, _LAST_KEYS)
+        if last_message.get("end") is not True:
             raise StreamError("bad_message", 'expected samples, or {"end": true}')
         await self._finish(stream)
 
     async def _process(self, stream: Stream, samples: npt.NDArray[Any]) -> None:
-        """Feed samples to the stream and send the windows that they complete."""
+        """Feed samples to the stream and send the windows that they complete, in batches."""
+        max_duration_s = self.settings.max_duration_s
+        if stream.seconds + len(samples) / stream.sample_rate > max_duration_s:
+            message = f"the stream is longer than the limit of {max_duration_s:g} s"
+            raise StreamError("too_long", message, _MESSAGE_TOO_BIG)
         try:
-            windows = await self.queue.run_for_stream(lambda: stream.feed(samples))
+            batches = await self._run(lambda: stream._feed_batches(samples))
+            while (windows := await self._run(lambda: next(batches, None))) is not None:
+                for window in windows:
+                    await self._send({"type": "window", **window.as_dict()})
+        except TooManyWindowsError as error:
+            raise StreamError("too_many_windows", str(error), _MESSAGE_TOO_BIG) from error
         except KanjoError as error:
             raise StreamError("bad_samples", str(error)) from error
-        if stream.seconds > self.settings.max_duration_s:
-            message = f"the stream is longer than the limit of {self.settings.max_duration_s:g} s"
-            raise StreamError("too_long", message, _MESSAGE_TOO_BIG)
-        for window in windows:
-            await self._send({"type": "window", **window.as_dict()})
+
+    async def _run(self, function: Callable[[], _T]) -> _T:
+        try:
+            return await self.queue.run_for_stream(function)
+        except QueueClosedError as error:
+            raise StreamError("stopping", f"{error}; try again later", _SERVICE_RESTART) from error
 
     async def _send_level(self, stream: Stream) -> None:
         speech_probability, duration_s = round(stream.speech, 3), round(stream.seconds, 3)
@@ -142,7 +179,7 @@ class StreamSession:
 
     async def _finish(self, stream: Stream) -> None:
         try:
-            prediction = await self.queue.run_for_stream(stream.finish)
+            prediction = await self._run(stream.finish)
         except KanjoError as error:
             raise StreamError("empty", str(error)) from error
         self.queue.metrics.audio_seconds.inc(prediction.duration_s)
@@ -154,9 +191,14 @@ class StreamSession:
         if message.get("text") is None:
             expected = 'expected JSON such as {"sample_rate": 16000, "format": "s16le"}'
             raise StreamError("bad_message", f"the first message is binary; {expected}")
-        config = _parse_json(message["text"])
-        if self.settings.token and not token_matches(str(config.get("token", "")), self.settings.token):
+        config = _parse_message(message["text"])
+        if self.settings.token and not token_matches(config.get("token"), self.settings.token):
             raise StreamError("unauthorized", 'the first message needs a valid "token"')
+        try:
+            check_text(config)
+        except ValueError as error:
+            raise StreamError("bad_message", f"the first message: {error}") from error
+        _check_keys(config, _FIRST_KEYS)
         sample_rate, sample_format = config.get("sample_rate"), config.get("format", "s16le")
         if not isinstance(sample_rate, int) or isinstance(sample_rate, bool):
             raise _parameter_error("sample_rate", sample_rate, "an integer in Hz")
@@ -165,14 +207,16 @@ class StreamSession:
         options = {key: config[key] for key in _OPTION_TYPES if config.get(key) is not None}
         options.setdefault("emotions", self.settings.emotions)
         for key, value in options.items():
-            if value is not None and not isinstance(value, _OPTION_TYPES[key]):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, _OPTION_TYPES[key])):
                 raise _parameter_error(key, value, _OPTION_DESCRIPTIONS.get(key, "a number"))
         try:
             if config.get("speaker") is not None:
                 options["speaker"] = parse_profile(config["speaker"], "speaker")
-            return Stream(self.queue.recognizer, sample_rate, **options), _SAMPLE_TYPES[sample_format]
+            stream = Stream(self.queue.recognizer, sample_rate, **options)
         except KanjoError as error:
             raise StreamError("bad_parameter", str(error)) from error
+        stream._set_limits(RecordingLimits(max_windows=self.settings.max_windows))
+        return stream, _SAMPLE_TYPES[sample_format]
 
     async def _receive(self) -> dict[str, Any]:
         timeout_s = self.settings.idle_timeout_s
@@ -196,15 +240,24 @@ async def _send(websocket: WebSocket, content: dict[str, Any], settings: Setting
         raise WebSocketDisconnect(_POLICY_VIOLATION) from None
 
 
-def _parse_json(text: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text) if len(text) <= _MAX_TEXT_LENGTH else None
-    except (ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
+def _parse_message(text: str) -> dict[str, Any]:
+    """Parse a JSON object. Raises StreamError."""
+    if len(text) > _MAX_TEXT_LENGTH:
         raise StreamError("bad_message", f"expected a JSON object of at most {_MAX_TEXT_LENGTH} characters")
+    try:
+        content = parse_json(text)
+    except ValueError as error:
+        raise StreamError("bad_message", f"{error}; expected a JSON object") from error
+    if not isinstance(content, dict):
+        raise StreamError("bad_message", f"{shorten(text)}: expected a JSON object")
     return content
 
 
+def _check_keys(content: dict[str, Any], known: frozenset[str]) -> None:
+    for name in content:
+        if name not in known:
+            raise StreamError("bad_message", describe_unknown(name, known, "key"))
+
+
 def _parameter_error(name: str, value: object, expected: str) -> StreamError:
-    return StreamError("bad_parameter", f"{name} {value!r}: expected {expected}")
+    return StreamError("bad_parameter", f"{name} {shorten(repr(value))}: expected {expected}")

@@ -5,7 +5,7 @@ Large uploads are in temporary files, which disappear when they are closed.
 
 from __future__ import annotations
 
-import json
+import asyncio
 import re
 import tempfile
 from collections.abc import Iterable
@@ -22,12 +22,14 @@ from kanjo.errors import AudioError, KanjoError
 from kanjo.files import os_error_message
 from kanjo.inference.speaker_profiles import SpeakerProfile, parse_profile
 from kanjo.server.errors import RequestError
+from kanjo.server.json_text import check_text, describe_unknown, parse_json
 from kanjo.server.settings import Settings
 
 #: PCM formats: the subtype of soundfile, the type of its buffers, and the bytes of a sample.
 _PCM_FORMATS = {"s16le": ("PCM_16", "int16", 2), "f32le": ("FLOAT", "float32", 4)}
 _MAX_CHANNELS = 32
 _MAX_FORM_FIELDS = 20
+_FORM_FIELDS = ("files", "speaker")
 _MAX_NAME_LENGTH = 255
 #: Uploads up to this size stay in memory, larger ones are in a temporary file.
 _MEMORY_BYTES = 1 << 20
@@ -60,6 +62,9 @@ async def read_uploads(request: Request, settings: Settings, pcm_format: PcmForm
     content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     try:
         if content_type == "multipart/form-data":
+            if pcm_format != PcmFormat():
+                message = "format, sample_rate and channels are for raw samples in the request body, not for a form"
+                raise RequestError(422, "bad_parameter", message)
             return await _read_form(request, settings)
         if not _is_audio(content_type):
             expected = "expected multipart/form-data, audio/* or application/octet-stream"
@@ -82,11 +87,13 @@ async def read_speaker_profile(request: Request) -> SpeakerProfile | None:
     if field is None:
         return None
     try:
-        return parse_profile(json.loads(field if isinstance(field, str) else await field.read()), "speaker")
+        content = parse_json(field if isinstance(field, str) else await field.read())
+        check_text(content)
+        return parse_profile(content, "speaker")
     except KanjoError as error:
         raise RequestError(422, "bad_speaker", str(error)) from error
-    except (ValueError, RecursionError) as error:
-        message = "speaker: this is not JSON; expected a speaker profile from /v1/enroll"
+    except ValueError as error:
+        message = f"speaker: {error}; expected a speaker profile from /v1/enroll"
         raise RequestError(422, "bad_speaker", message) from error
 
 
@@ -101,9 +108,16 @@ async def _read_form(request: Request, settings: Settings) -> list[Upload]:
         form = await request.form(max_files=settings.max_files, max_fields=_MAX_FORM_FIELDS)
     except HTTPException as error:
         raise RequestError(422, "bad_form", str(error.detail)) from error
+    except UnicodeError as error:  # the form names an encoding that does not fit
+        raise RequestError(422, "bad_form", "a name or text of the form can't be decoded; expected UTF-8") from error
     parts = [part for part in form.getlist("files") if isinstance(part, UploadFile)]
     if not parts:
         raise RequestError(422, "no_files", 'the form has no recordings; expected file fields named "files"')
+    for field, value in form.multi_items():
+        if field not in _FORM_FIELDS:
+            raise RequestError(422, "bad_form", describe_unknown(field, _FORM_FIELDS, "form field"))
+        if field == "files" and not isinstance(value, UploadFile):
+            raise RequestError(422, "bad_form", 'a field "files" is text; expected files (with curl: -F files=@a.wav)')
     return [Upload(_sanitize_name(part.filename or ""), part.file) for part in parts]
 
 
@@ -116,16 +130,21 @@ async def _read_body(request: Request, pcm_format: PcmFormat) -> Upload:
         raise RequestError(422, "empty", "the request body is empty; expected a recording")
     body.seek(0)
     name = _sanitize_name(request.headers.get("x-file-name", ""))
-    try:
-        return Upload(name, _pcm_to_wav(body, pcm_format) if pcm_format.format else body)
+    if pcm_format == PcmFormat():
+        return Upload(name, body)
+    try:  # in a thread, because it takes some time
+        return Upload(name, await asyncio.to_thread(_pcm_to_wav, body, pcm_format))
     except AudioError as error:
-        body.close()
         raise RequestError(422, "bad_parameter", str(error)) from error
+    finally:
+        body.close()
 
 
 def _pcm_to_wav(body: BinaryIO, pcm_format: PcmFormat) -> BinaryIO:
-    """Convert raw samples to a WAV file and close ``body``. Raises AudioError for an invalid format."""
+    """Convert raw samples to a WAV file. Raises AudioError for an invalid format."""
     sample_rate, channels = pcm_format.sample_rate, pcm_format.channels
+    if pcm_format.format is None:
+        raise AudioError("sample_rate and channels are for raw samples; they need format (s16le or f32le)")
     if pcm_format.format not in _PCM_FORMATS:
         raise AudioError(f"format {pcm_format.format}: expected {' or '.join(_PCM_FORMATS)}")
     if sample_rate is None or not 1 <= channels <= _MAX_CHANNELS:
@@ -140,7 +159,6 @@ def _pcm_to_wav(body: BinaryIO, pcm_format: PcmFormat) -> BinaryIO:
     with soundfile.SoundFile(wav_file, "w", sample_rate, channels, subtype, format="WAV") as wav:
         wav.buffer_write(content[: len(content) // frame_bytes * frame_bytes], dtype=buffer_type)
     wav_file.seek(0)
-    body.close()
     return wav_file
 
 
