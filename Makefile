@@ -6,7 +6,7 @@ DEV = .venv
 ALL = .venv-all
 BENCHES = $(patsubst benchmarks/speed/%.py,bench-%,$(filter-out benchmarks/speed/_%,$(wildcard benchmarks/speed/*.py)))
 
-.PHONY: demo test test-all node lint docs results bench clean $(BENCHES)
+.PHONY: demo test test-all fuzz node lint docs results bench soak clean $(BENCHES)
 
 demo: $(CORE)/.done  ## Install the core, then recognize emotions in the example recordings
 	$(CORE)/bin/kanjo predict examples/recordings
@@ -20,6 +20,10 @@ test: $(DEV)/.done lint node  ## Lint, types and the quick tests (at most 8 minu
 
 test-all: $(ALL)/.done lint node  ## Every test, with the heavy extras (Ray, Playwright), in an environment of its own
 	$(ALL)/bin/python -m pytest -n 2 --dist loadfile --durations=40
+
+fuzz: $(DEV)/.done  ## Fuzz decoding, prediction and every parser for MINUTES (10); findings go to build/fuzz
+	$(DEV)/bin/python -m pip install $(PIP_FLAGS) 'atheris>=3'  # packages exist for Linux and Python 3.11 to 3.14
+	OMP_NUM_THREADS=1 $(DEV)/bin/python -m tests.fuzz.run --minutes $(or $(MINUTES),10)
 
 # The JavaScript example is tested where Node.js is installed; without Node.js or npm that test skips and says why.
 node:
@@ -36,6 +40,9 @@ docs: $(DEV)/.done  ## Build the documentation into build/site
 
 results: $(DEV)/.done  ## Run every experiment of docs/benchmarks/accuracy.md (hours; resumes), then write the page. ONLY=name: one experiment, ONLY=none: the page only
 	$(DEV)/bin/python benchmarks/accuracy/make.py
+
+soak: $(DEV)/.done  ## Send good and bad requests to the service for MINUTES (20); reports unexpected answers and memory drift
+	$(DEV)/bin/python benchmarks/robustness/service_soak.py $(or $(MINUTES),20)
 
 bench: $(BENCHES)  ## Run every speed benchmark, each in its own environment
 

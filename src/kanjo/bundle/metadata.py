@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kanjo.bundle.metadata_checks import OOD_TEMPERATURE_KEYS, check_values, shorten
 from kanjo.errors import BundleError
+from kanjo.parsing import parse_json
 
 #: Increases when keys of ``bundle.json``, or inputs or outputs of the graph, change their meaning.
 FORMAT_VERSION = 2
@@ -54,8 +57,6 @@ _TYPE_NAMES = {
     float: "a number",
     type(None): "null",
 }
-_OOD_TEMPERATURE_KEYS = ("median", "max_ratio", "exponent")
-_CORPUS_KEYS = ("title", "language", "license", "citation", "utterances", "speakers")
 
 
 @dataclass(frozen=True)
@@ -131,14 +132,14 @@ class BundleMetadata:
         """
         if not self.ood_temperature:
             return np.full_like(ood_score, self.temperature)
-        median, max_ratio, exponent = (self.ood_temperature[key] for key in _OOD_TEMPERATURE_KEYS)
+        median, max_ratio, exponent = (self.ood_temperature[key] for key in OOD_TEMPERATURE_KEYS)
         ratio = np.clip(ood_score / np.float32(median), 1, np.float32(max_ratio))
         return np.asarray(self.temperature * ratio**exponent, np.float32)
 
     def to_json(self) -> str:
         """Return the content of ``bundle.json``."""
         content = {key.name: getattr(self, key.name) for key in fields(self)}
-        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def parse_metadata(text: str, source: str) -> BundleMetadata:
@@ -152,7 +153,7 @@ def parse_metadata(text: str, source: str) -> BundleMetadata:
         BundleError: The content is not that of a bundle, has another format, or is damaged.
     """
     try:
-        content = json.loads(text)
+        content = parse_json(text)
     except ValueError as error:
         raise BundleError(f"{source}: not valid JSON ({error})") from error
     _check_format(content, source)
@@ -163,13 +164,22 @@ def parse_metadata(text: str, source: str) -> BundleMetadata:
     for key, value in content.items():
         if key in types and (not isinstance(value, types[key]) or isinstance(value, bool)):
             expected = " or ".join(_TYPE_NAMES[kind] for kind in types[key] if kind is not int or types[key] == (int,))
-            raise BundleError(f"{source}: {key} is {_shorten(value)}; expected {expected}")
+            raise BundleError(f"{source}: {key} is {shorten(value)}; expected {expected}")
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in content.items() if key in types
     }
     metadata = BundleMetadata(**values)
-    _check_values(metadata, source)
+    check_values(metadata, source)
     return metadata
+
+
+def _without_nan(value: Any) -> Any:
+    """Return a value with None for each number that is not finite, which JSON can't represent."""
+    if isinstance(value, Mapping):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _check_format(content: Any, source: str) -> None:
@@ -187,33 +197,3 @@ def _check_format(content: Any, source: str) -> None:
             f"{source}: bundle format {version}, but this version of kanjo reads format {FORMAT_VERSION}; "
             "train and export the run again with this version"
         )
-
-
-def _check_values(metadata: BundleMetadata, source: str) -> None:
-    """Raise BundleError for values that inference or the model card can't use."""
-    labels = metadata.labels
-    if (
-        len(labels) < 2
-        or len(set(map(str, labels))) < len(labels)
-        or not all(isinstance(label, str) for label in labels)
-    ):
-        raise BundleError(f"{source}: labels is {_shorten(list(labels))}; expected at least two different strings")
-    if metadata.sample_rate <= 0:
-        raise BundleError(f"{source}: sample_rate is {metadata.sample_rate}; expected a positive number of Hz")
-    if not 0 < metadata.hop_s <= metadata.window_s:
-        raise BundleError(
-            f"{source}: hop_s is {metadata.hop_s} and window_s is {metadata.window_s}; expected 0 < hop_s <= window_s"
-        )
-    ood_temperature = metadata.ood_temperature
-    if ood_temperature and not all(isinstance(ood_temperature.get(key), _NUMBER) for key in _OOD_TEMPERATURE_KEYS):
-        expected = ", ".join(_OOD_TEMPERATURE_KEYS)
-        raise BundleError(f"{source}: ood_temperature is {_shorten(ood_temperature)}; expected numbers for {expected}")
-    for corpus in metadata.corpora:
-        if not isinstance(corpus, dict) or not all(isinstance(corpus.get(key), str) for key in _CORPUS_KEYS):
-            expected = ", ".join(_CORPUS_KEYS)
-            raise BundleError(f"{source}: corpora contains {_shorten(corpus)}; expected strings for {expected}")
-
-
-def _shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

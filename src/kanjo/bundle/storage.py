@@ -7,6 +7,10 @@ A bundle is a folder with ``model.onnx`` (one graph: ``signal`` float32 (B, N) a
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +24,12 @@ GRAPH_FILE, METADATA_FILE, CARD_FILE, WEIGHTS_FILE = "model.onnx", "bundle.json"
 BUILTIN_FOLDER = Path(__file__).parent / "builtin"
 #: Name of the bundle's folder inside a run folder.
 BUNDLE_FOLDER = "bundle"
+#: Largest files of a bundle. ``bundle.json`` has some kilobytes, with thousands of speakers some 100.
+_MAX_METADATA_BYTES, _MAX_GRAPH_BYTES = 4_000_000, 2**31
+#: The key "location" in the wire format of Protocol Buffers: tag 1, length 8, text. ONNX uses it for a tensor whose
+#: values are in another file. Tag and length may have more bytes than needed (0x88 0x00).
+_EXTERNAL_DATA = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
+_TAIL_BYTES = 32
 #: Name of the built-in bundle that is used by default.
 DEFAULT_BUNDLE = "default"
 
@@ -79,23 +89,61 @@ def read_bundle(name: str | Path) -> Bundle:
     """
     folder = find_bundle_folder(name)
     path = folder / METADATA_FILE
+    for name in (METADATA_FILE, GRAPH_FILE, WEIGHTS_FILE):
+        _refuse_link(folder, name)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = files.read_bytes(path, _MAX_METADATA_BYTES).decode("utf-8")
     except OSError as error:
         raise BundleError(f"can't read {path}: {files.os_error_message(error)}") from error
     except UnicodeDecodeError as error:
         raise BundleError(f"{path}: not UTF-8 text ({error.reason})") from error
     metadata = parse_metadata(text, str(path))
     try:
-        digest = files.sha256(folder / GRAPH_FILE)
+        digest, has_external_data = _scan_graph(folder / GRAPH_FILE)
     except OSError as error:
         raise BundleError(f"{folder}: can't read {GRAPH_FILE}: {files.os_error_message(error)}") from error
+    if has_external_data:
+        raise BundleError(
+            f"{folder}: {GRAPH_FILE} keeps weights in other files, which its sha256 does not cover; "
+            "export it as one file"
+        )
     if digest != metadata.sha256:
         raise BundleError(
             f"{folder}: {GRAPH_FILE} was changed or damaged (sha256 {digest[:12]}..., expected "
             f"{metadata.sha256[:12]}...); copy the bundle again"
         )
     return Bundle(folder, metadata)
+
+
+def _refuse_link(folder: Path, name: str) -> None:
+    """Raise BundleError if a file of a bundle is a link to a file outside of the bundle's folder."""
+    path = folder / name
+    try:
+        leaves = path.is_symlink() and not path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # RuntimeError: a link that leads back to itself, before Python 3.13
+        leaves = True
+    if leaves:
+        raise BundleError(f"{folder}: {name} is a link that leaves the bundle; replace it by the file itself")
+
+
+def _scan_graph(path: Path) -> tuple[str, bool]:
+    """Return the SHA-256 of an ONNX file, and whether it refers to data in other files.
+
+    Raises:
+        OSError: The file can't be read, is not a regular file, or is larger than 2 GB, which ONNX can't represent.
+    """
+    digest, has_external_data, tail = hashlib.sha256(), False, b""
+    with files.open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > _MAX_GRAPH_BYTES:
+            raise OSError(errno.EFBIG, f"{size / 1e9:.1f} GB; an ONNX file has at most 2 GB")
+        while block := stream.read(1 << 20):
+            digest.update(block)
+            for part in (tail + block[:_TAIL_BYTES], block):
+                if b"location" in part and _EXTERNAL_DATA.search(part):
+                    has_external_data = True
+            tail = block[-_TAIL_BYTES:]
+    return digest.hexdigest(), has_external_data
 
 
 def write_bundle(folder: Path, graph: bytes, metadata: BundleMetadata, weights: bytes | None = None) -> Bundle:
