@@ -81,3 +81,13 @@ def test_download_command_corpus_on_request_explains_how_to_get_it(tmp_path: Pat
     corpora_fixtures.make_jtes(tmp_path / "j")
     result = run_kanjo(*command, "-s")
     assert result.returncode == 1 and "DIFFERS utterances" in result.stdout
+
+
+def test_check_with_label_map_accepts_other_words(tmp_path: Path) -> None:
+    corpora_fixtures.write_clips(tmp_path, "a.wav", "neighbor.wav")
+    (tmp_path / "t.csv").write_text("file,emotion\na.wav,grumpy\n", encoding="utf-8")
+    refused = run_kanjo("corpus", "check", "own", "t.csv", cwd=tmp_path)
+    assert refused.returncode == 1 and "--label-map WORD=EMOTION" in refused.stderr
+    report = run_kanjo("corpus", "check", "own", "t.csv", "--label-map", "grumpy=anger", cwd=tmp_path).stdout
+    assert "emotion anger" in report
+    assert "recordings not in the table" in report

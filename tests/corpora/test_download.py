@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from kanjo.corpora.corpus import Archive
 from kanjo.corpora.download import download
 from kanjo.corpora.fetch import fetch_file
 from kanjo.errors import CorpusError, KanjoError
+from kanjo.locks import hold_lock
 from tests import corpora_fixtures
 from tests.corpora.http_server import Handler, Server, make_corpus, read_files
 
@@ -181,3 +182,48 @@ def test_download_folder_that_is_a_file_is_refused(server: Server, ravdess_zip: 
     (tmp_path / "file").write_text("")
     with pytest.raises(KanjoError, match="can't write .*file"):
         download(make_corpus(server, ravdess_zip), tmp_path / "file", wait_s=0)
+
+
+def _damage_middle(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize("digest", [None, ""])
+@pytest.mark.parametrize("damage", [_damage_middle, lambda content: content[:-2000]])
+def test_download_damaged_archive_is_fetched_again(
+    digest: str | None, damage: Callable[[bytes], bytes], server: Server, ravdess_zip: bytes, tmp_path: Path
+) -> None:
+    server.responders["/speech.zip"] = lambda handler: handler.send(
+        damage(ravdess_zip) if len(server.requests) == 1 else ravdess_zip
+    )
+    download(make_corpus(server, ravdess_zip, digest), tmp_path, wait_s=0)
+    assert len(server.requests) == 2 and _n_recordings(tmp_path) == 24
+
+
+def test_download_archive_damaged_on_the_disk_is_fetched_again(
+    server: Server, ravdess_zip: bytes, tmp_path: Path
+) -> None:
+    corpus = make_corpus(server, ravdess_zip)
+    download(corpus, tmp_path, wait_s=0, keep=True)
+    (complete,) = (tmp_path / ".download").glob("*.complete")
+    complete.with_suffix(".done").unlink()
+    complete.write_bytes(_damage_middle(ravdess_zip))
+    (tmp_path / ".download" / ".unpacking.killed").mkdir()
+    server.requests.clear()
+    download(corpus, tmp_path, wait_s=0)
+    assert len(server.requests) == 1 and _n_recordings(tmp_path) == 24
+    assert not (tmp_path / ".download").exists()
+
+
+def test_download_of_two_commands_into_one_folder_is_refused(
+    server: Server, ravdess_zip: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / ".download").mkdir()
+    with (
+        hold_lock(tmp_path / ".download" / ".lock"),
+        pytest.raises(KanjoError, match="another kanjo command downloads"),
+    ):
+        download(make_corpus(server, ravdess_zip), tmp_path, wait_s=0)
+    download(make_corpus(server, ravdess_zip), tmp_path, wait_s=0)
+    assert _n_recordings(tmp_path) == 24

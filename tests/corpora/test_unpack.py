@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kanjo.corpora.unpack import _safe_path, unpack
+from kanjo.corpora.unpack import DamagedArchiveError, _safe_path, unpack
 from kanjo.errors import CorpusError, KanjoError
 from tests.corpora.http_server import make_zip, read_files
 
@@ -141,3 +141,54 @@ def test_safe_path_is_inside_the_folder_or_refused(tmp_path_factory: pytest.Temp
         assert "outside the folder" in str(error)
     else:
         assert Path(os.path.normpath(root / path)).is_relative_to(root)
+
+
+def _corrupt_middle_header(content: bytes) -> bytes:
+    """Damage the header of the second file of a tar; Python takes this for the end of the archive."""
+    position = content.index(b"b.wav")
+    return content[:position] + b"B" + content[position + 1 :]
+
+
+def _corrupt_gzip_checksum(content: bytes) -> bytes:
+    return content[:-8] + bytes([content[-8] ^ 1]) + content[-7:]
+
+
+@pytest.mark.parametrize(
+    ("compression", "damage"),
+    [
+        ("gz", _corrupt_gzip_checksum),
+        ("gz", lambda content: content[:-8]),
+        ("gz", lambda content: content[: len(content) // 2]),
+        ("bz2", lambda content: content[:-4]),
+        ("xz", lambda content: content[:-4]),
+        ("", _corrupt_middle_header),
+        ("", lambda content: content[:1024]),  # after the first file
+    ],
+)
+def test_unpack_tar_with_wrong_checksum_or_without_end_is_damaged(
+    compression: str, damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    content = damage(_make_tar(_tar_info("a.wav"), _tar_info("b.wav"), compression=compression))
+    with pytest.raises(DamagedArchiveError, match="damaged or not complete"):
+        _unpack(content, tmp_path / "o")
+    assert read_files(tmp_path / "o") == {}
+
+
+def test_unpack_every_flipped_bit_of_a_gzip_is_found_or_harmless(tmp_path: Path) -> None:
+    content = _make_tar(_tar_info("a.wav", 300), _tar_info("b.wav", 300))
+    for position in range(10, len(content)):  # the 10 bytes before have a time and a name that do not matter
+        damaged = bytearray(content)
+        damaged[position] ^= 4
+        folder = tmp_path / str(position)
+        with pytest.raises(DamagedArchiveError):
+            _unpack(bytes(damaged), folder)
+        assert read_files(folder) == {}
+
+
+def test_unpack_zip_without_end_is_damaged(tmp_path: Path) -> None:
+    content = make_zip({"a.wav": bytes(100), "b.wav": bytes(100)})
+    with pytest.raises(DamagedArchiveError, match="the list of its files, which is at the end, is missing"):
+        _unpack(content[:-60], tmp_path / "o")
+    position = content.index(b"a.wav") + 20
+    with pytest.raises(DamagedArchiveError, match="CRC"):
+        _unpack(content[:position] + b"x" + content[position + 1 :], tmp_path / "o")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import kanjo
 from kanjo.bundle import read_bundle
-from kanjo.corpora import Utterance, read_corpus
+from kanjo.corpora import read_corpus
 from kanjo.errors import CorpusError
 from kanjo.evaluation.evaluate import evaluate
-from kanjo.experiments.benchmark import BenchmarkResult, CorpusScores, benchmark_corpora, find_corpora, select_held_out
+from kanjo.experiments.benchmark import BenchmarkResult, CorpusScores, benchmark_corpora, find_corpora
 from tests.corpora_fixtures import make_esd, make_nemo, write_clip
 from tests.experiments.conftest import RecordingReporter
 
@@ -89,26 +88,6 @@ def test_find_corpora_by_name_finds_own_folders_and_tables(tmp_path: Path) -> No
         ("nemo", "nemo"),
     ]
     assert found[2].path is None and "expected a folder named nemo" in found[2].error
-
-
-# ---------------------------------------------------------------------------------------------- held-out speakers
-
-
-def test_select_held_out_compares_corpus_and_name() -> None:
-    metadata = replace(
-        read_bundle("default").metadata, split={"train_speakers": ["a/1"]}, corpora=({"name": "a"}, {"name": "ravdess"})
-    )
-    rows = [
-        Utterance(corpus, str(n), "anger", speaker=speaker)
-        for n, (corpus, speaker) in enumerate([("a", "1"), ("a", "2"), ("b", "1"), ("a", ""), ("b", "")])
-    ]
-    assert [row.file for row in select_held_out(metadata, rows)] == ["1", "2", "4"]
-
-
-def test_select_held_out_knows_that_the_singers_of_ravdess_are_its_speakers() -> None:
-    metadata = replace(read_bundle("default").metadata, split={"train_speakers": ["ravdess/01"]})
-    rows = [Utterance("ravdess-song", speaker, "calm", speaker=speaker) for speaker in ("01", "02")]
-    assert [row.speaker for row in select_held_out(metadata, rows)] == ["02"]
 
 
 # ---------------------------------------------------------------------------------------------- scores

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kanjo.bundle import read_bundle
 from kanjo.corpora import Manifest, read_corpus
+from kanjo.evaluation.evaluate import ScoredUtterance
 from kanjo.evaluation.predictions_file import read_predictions
 from kanjo.experiments.crossval import pool_folds
-from kanjo.experiments.original_model import describe_original, evaluate_original
+from kanjo.experiments.original_model import describe_original, describe_training_overlap, evaluate_original
 from kanjo.experiments.pipeline import TrainOptions, load_data, train_fold
 from kanjo.experiments.run_folder import RunFolder
 from kanjo.train.config.loading import load_recipe
@@ -39,7 +41,8 @@ def test_evaluate_original_counts_emotions_that_it_lacks_as_errors(tmp_path: Pat
         assert utterance.probabilities[1] == 0.0 and sum(utterance.probabilities) == pytest.approx(1)
     note = describe_original(source.metadata, result).note
     assert note.startswith("The original model chose among anger, neutral. The original model does not have boredom: ")
-    assert note.endswith(": 3 test utterances count as its errors.")
+    assert ": 3 test utterances count as its errors. The original model was trained on ravdess, nemo, " in note
+    assert note.endswith("if your recordings are from there, both scores are too high.")
 
 
 def test_evaluate_original_with_one_shared_emotion_is_none(tmp_path: Path, reporter: RecordingReporter) -> None:
@@ -67,3 +70,41 @@ def test_train_from_bundle_reports_the_original_model(
     pool_folds(folder, load_data(recipe, str(tiny_corpora), reporter))
     pooled = json.loads(folder.scores.read_text())
     assert pooled["original"]["uar"] == tested["uar"]
+
+
+def scored(corpus: str, file: str, speaker: str = "") -> ScoredUtterance:
+    return ScoredUtterance(corpus, file, speaker, "", "anger", "anger", (1.0,))
+
+
+def test_describe_training_overlap_counts_the_speakers_of_the_training() -> None:
+    source = read_bundle("default").metadata
+    test = [scored("ravdess", "1.wav", "ravdess/01"), scored("ravdess", "2.wav", "ravdess/10")]
+    assert describe_training_overlap(source, test) == (
+        "the original model was trained on 1 of the 2 speakers; both scores are too high"
+    )
+    assert describe_training_overlap(source, test[1:]) == ""  # speaker 10 was a test speaker
+
+
+@pytest.mark.parametrize(
+    ("file", "corpus"),
+    [
+        ("angry/03-01-05-01-02-01-01.wav", "ravdess"),
+        ("x/EB0_anger_1.ogg", "nemo"),
+        ("nea00101.wav", "emotiontts"),
+    ],
+)
+def test_describe_training_overlap_recognizes_the_names_of_training_corpora(file: str, corpus: str) -> None:
+    sentence = describe_training_overlap(
+        read_bundle("default").metadata, [scored("mine", file), scored("mine", "a.wav")], "its score is"
+    )
+    assert sentence == (
+        f"1 of 2 recordings are named as those of {corpus}, which the original model was trained on; if they are from "
+        "there, its score is too high"
+    )
+
+
+def test_describe_training_overlap_of_other_published_corpora_is_empty() -> None:
+    source = read_bundle("default").metadata
+    assert describe_training_overlap(source, [scored("emovo", "dis-f1-b1.wav", "emovo/f1")]) == ""
+    assert "ravdess, nemo, emotiontts; if your" in describe_training_overlap(source, [scored("mine", "a.wav")])
+    assert describe_training_overlap(replace(source, corpora=()), [scored("mine", "a.wav")]) == ""

@@ -60,8 +60,50 @@ def test_reference_recipe_has_the_protocol_of_its_paper(model: str, corpus: str,
     assert {section.name for section in recipe.corpora} <= {"emodb", "aihub-first", "nemo"}
 
 
-def test_port_recipe_trains_as_the_keras_port() -> None:
-    port = load_recipe("cnn-lstm-1d-port")
-    assert (port.training.optimizer, port.training.learning_rate, port.training.momentum) == ("sgd", 1e-4, 0.9)
+def test_1d_keras_recipe_trains_as_the_port() -> None:
+    port = load_recipe("cnn-lstm-1d-keras")
+    training = port.training
+    assert (training.optimizer, training.learning_rate, training.momentum) == ("sgd", 1e-4, 0.9)
+    assert (training.lr_schedule, training.lr_decay, training.weight_decay) == ("inverse_time", 1e-6, 0.0)
+    assert (training.epochs, training.early_stopping_patience, training.early_stopping_metric) == (5, 8, "loss")
+    assert (port.model.lstm_units, port.audio.window) == (128, 128_000)  # type: ignore[union-attr]
     assert port.model.aggregation == "last"  # type: ignore[union-attr]
     assert load_recipe("cnn-lstm-1d").model.aggregation == "mean"  # type: ignore[union-attr]
+
+
+def test_2d_keras_recipe_has_the_settings_of_the_port() -> None:
+    port = load_recipe("cnn-lstm-2d-keras")
+    features, training = port.features, port.training
+    assert (port.audio.sample_rate, port.audio.window) == (48_000, 384_000)
+    assert (features.n_fft, features.hop_length) == (384_000 * 4 // 250, 384_000 // 250)  # type: ignore[union-attr]
+    assert (training.optimizer, training.learning_rate, training.batch_size) == ("adam", 6.7e-4, 32)
+    assert (training.epochs, training.early_stopping_patience) == (30, 8)
+    assert (training.early_stopping_metric, training.best_epoch_metric) == ("loss", "accuracy")
+    assert [(corpus.name, corpus.limit_per_emotion) for corpus in port.corpora] == [("aihub-first", 645)]
+
+
+@pytest.mark.parametrize("name", ["cnn-lstm-2d-keras", "cnn-lstm-1d-keras"])
+def test_keras_recipe_searches_the_space_of_the_port(name: str) -> None:
+    tune = load_recipe(name).tune
+    if tune is None:
+        raise AssertionError
+    space = {key: section.model_dump() for key, section in tune.space.items()}
+    assert space == {
+        "training.learning_rate": {"low": 1e-7, "high": 1e-2, "log": True, "step": None},
+        "training.batch_size": {"low": 16, "high": 256, "log": False, "step": 16},
+    }
+    assert tune.metric == "accuracy"
+
+
+def test_reference_recipe_has_the_settings_of_the_reference() -> None:
+    recipe = load_recipe("dcnn-blstm-reference")
+    stages = [recipe.stage1, recipe.training]
+    rates = [(s.learning_rate, s.lr_gamma, s.min_lr_fraction, s.batch_size, s.epochs) for s in stages if s]
+    assert rates == [(1e-4, 0.695, 0.0, 128, 30), (5e-6, 0.59, 0.0, 16, 30)]
+    assert {s.best_epoch_metric for s in stages if s} == {"last"}
+    assert recipe.model.model_dump()["freeze"] is False
+
+
+def test_renamed_recipe_says_its_new_name() -> None:
+    with pytest.raises(RecipeError, match="'cnn-lstm-1d-port'; it is now called 'cnn-lstm-1d-keras'"):
+        load_recipe("cnn-lstm-1d-port")

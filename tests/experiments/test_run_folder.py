@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from kanjo.errors import RecipeError
+from kanjo.errors import KanjoError, RecipeError
 from kanjo.experiments.run_folder import STAGE1, STAGE2, RunFolder, choose_run_folder
 from kanjo.train.config.loading import load_recipe
+from tests.shell import run_kanjo
 
 SRC = Path(__file__).parents[2] / "src" / "kanjo"
 #: Modules that may contain the name of a run's file, because they define it.
@@ -98,3 +99,40 @@ def test_stage1_candidates_are_own_first_then_latest(tmp_path: Path) -> None:
         os.utime(path, (1000 + n, 1000 + n))
     assert RunFolder(tmp_path / "own").stage1_candidates == [weights[0], weights[2], weights[1]]
     assert RunFolder(tmp_path / "other").stage1_candidates == [weights[2], weights[1], weights[0]]
+
+
+def test_locked_folder_refuses_a_second_command(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with folder.locked():
+        assert folder.is_empty()
+        with pytest.raises(KanjoError, match="another kanjo command uses .*run; wait until it"), folder.locked():
+            pass
+        (folder.path / "log.txt").write_text("x")
+    assert [path.name for path in folder.path.iterdir()] == ["log.txt"]
+    with folder.locked():
+        pass
+
+
+def test_locked_folder_that_stays_empty_is_removed(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), RunFolder(tmp_path / "run").locked():
+        raise ZeroDivisionError
+    assert not (tmp_path / "run").exists()
+
+
+def test_locked_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(KanjoError, match="can't write .*run"), RunFolder(tmp_path / "file" / "run").locked():
+        pass
+
+
+@pytest.mark.parametrize("command", ["train", "crossval"])
+def test_second_command_for_one_run_folder_is_one_line(
+    command: str, tiny_recipe: Path, tiny_corpora: Path, tmp_path: Path
+) -> None:
+    with RunFolder(tmp_path / "run").locked():
+        arguments = (command, tiny_recipe, "--corpus-root", tiny_corpora, "-o", tmp_path / "run")
+        for resume in ((), ("--resume",)):
+            result = run_kanjo(*arguments, "-s", *resume)
+            assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
+            assert "another kanjo command uses" in result.stderr
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]

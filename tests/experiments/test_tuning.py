@@ -202,3 +202,12 @@ def test_lost_or_damaged_study_is_one_line(tuned_recipe: Path, tiny_corpora: Pat
     damaged = _tune(tuned_recipe, tiny_corpora, folder, "--resume")
     assert damaged.returncode == 1 and "can't be read or written" in damaged.stderr.splitlines()[-1]
     assert "Traceback" not in damaged.stderr
+
+
+def test_tune_by_accuracy_scores_trials_by_it(tuned_recipe: Path, tiny_corpora: Path, tmp_path: Path) -> None:
+    result = _tune(tuned_recipe, tiny_corpora, tmp_path / "study", "--set", "tune.metric=accuracy")
+    assert result.returncode == 0 and ", validation accuracy " in result.stdout, result.stderr
+    for row in read_table(tmp_path / "study" / "trials.csv"):
+        metrics = read_table(tmp_path / "study" / "trials" / f"{int(row['trial']):04d}" / "metrics.csv")
+        accuracies = {f"{float(epoch['validation_accuracy']):.4f}" for epoch in metrics}
+        assert f"{float(row['validation_accuracy']):.4f}" in accuracies

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -14,10 +14,14 @@ from typing import Any
 
 from kanjo import audio
 from kanjo.audio.levels import LevelMeter
+from kanjo.corpora.corpus import collect_unreadable_folders
+from kanjo.corpora.formats.label_conflicts import find_label_conflicts
 from kanjo.corpora.formats.times import check_times
 from kanjo.corpora.manifest import Manifest, Utterance
 from kanjo.corpora.registry import OWN_CORPUS, get_corpus, read_corpus
 from kanjo.errors import AudioError
+from kanjo.file_names import encode_name, escape_text
+from kanjo.files import os_error_message
 
 Progress = Callable[[int, int], None]
 
@@ -71,6 +75,7 @@ class CheckReport:
         extra: Recordings in the folder that are not part of the corpus.
         missing_emotions: Speakers, and the emotions that most other speakers have and they lack.
         missing: Recordings that the tables of the corpus name and that do not exist.
+        label_conflicts: Recordings, or parts of recordings, with several emotions, and these emotions.
     """
 
     corpus: str
@@ -84,6 +89,7 @@ class CheckReport:
     files: tuple[FileCheck, ...] = ()
     utterances: tuple[Utterance, ...] = ()
     missing: tuple[str, ...] = ()
+    label_conflicts: tuple[tuple[str, str], ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -94,19 +100,28 @@ class CheckReport:
         """Return the report for JSON, without the properties of each file."""
         return {
             "corpus": self.corpus,
-            "root": self.root,
+            "root": encode_name(self.root),
             "ok": self.ok,
             "hours": round(self.duration_s / 3600, 3),
             "lines": [asdict(line) for line in self.lines],
-            "unusable": [{"file": file, "problem": problem} for file, problem in self.unusable],
-            "missing": list(self.missing),
-            "duplicates": [list(group) for group in self.duplicates],
-            "extra": list(self.extra),
+            "unusable": [
+                {"file": encode_name(file), "problem": escape_text(problem)} for file, problem in self.unusable
+            ],
+            "missing": list(map(encode_name, self.missing)),
+            "duplicates": [list(map(encode_name, group)) for group in self.duplicates],
+            "extra": list(map(encode_name, self.extra)),
             "missing_emotions": dict(self.missing_emotions),
+            "label_conflicts": dict(self.label_conflicts),
         }
 
 
-def check_corpus(name: str, root: Path, decode: bool = True, progress: Progress | None = None) -> CheckReport:
+def check_corpus(
+    name: str,
+    root: Path,
+    decode: bool = True,
+    progress: Progress | None = None,
+    label_map: Mapping[str, str] | None = None,
+) -> CheckReport:
     """Compare a corpus on disk with its publication.
 
     Args:
@@ -114,30 +129,34 @@ def check_corpus(name: str, root: Path, decode: bool = True, progress: Progress 
         root: The folder of the corpus, or for "own" also a table.
         decode: Decode all samples; False reads only headers, so levels and duplicates stay unknown.
         progress: Called with the numbers of checked and of all recordings.
+        label_map: Emotion for each label of own data that the vocabulary does not contain.
 
     Raises:
         CorpusError: There are no utterances at ``root``.
     """
-    manifest = read_corpus(name, root, validate_times=False)
+    with collect_unreadable_folders() as unreadable:
+        manifest = read_corpus(name, root, label_map, validate=False)
+        missing = _list_missing(name, root)
     utterances = manifest.utterances
     files = check_files(manifest.root, list(dict.fromkeys(row.file for row in utterances)), decode, progress)
-    missing = _list_missing(name, root)
     unusable = (
         *((item.file, item.problem) for item in files if item.problem),
         *_find_invalid_parts(utterances, files),
+        *_describe_unreadable_folders(unreadable),
     )
     duplicates, extra = _find_duplicates(files), _find_extra_recordings(manifest)
     missing_emotions = _find_missing_emotions(utterances)
     lines = [*_count_lines(name, root, utterances), *_audio_lines(name, files)]
-    if missing:
-        lines.append(CheckLine("missing recordings", str(len(missing)), "0", "differs"))
-    for line_name, items in (
-        ("groups of identical recordings", duplicates),
-        ("recordings not in the corpus", extra),
-        ("speakers who lack an emotion", missing_emotions),
+    label_conflicts = tuple(find_label_conflicts(utterances))
+    for line_name, items, status in (
+        ("missing recordings", missing, "differs"),
+        ("recordings with several emotions", label_conflicts, "differs"),
+        ("groups of identical recordings", duplicates, "note"),
+        ("recordings not in the table" if root.is_file() else "recordings not in the corpus", extra, "note"),
+        ("speakers who lack an emotion", missing_emotions, "note"),
     ):
         if items:
-            lines.append(CheckLine(line_name, str(len(items)), "0", "note"))
+            lines.append(CheckLine(line_name, str(len(items)), "0", status))
     lines.append(CheckLine("unusable recordings", str(len(unusable)), "0", "differs" if unusable else "ok"))
     return CheckReport(
         corpus=name,
@@ -151,17 +170,22 @@ def check_corpus(name: str, root: Path, decode: bool = True, progress: Progress 
         files=tuple(files),
         utterances=utterances,
         missing=missing,
+        label_conflicts=label_conflicts,
     )
 
 
 def check_files(root: Path, files: Sequence[str], decode: bool, progress: Progress | None = None) -> list[FileCheck]:
     """Check recordings in parallel threads, in order: all samples, or only headers if not ``decode``."""
-    results = []
+    results: list[FileCheck] = []
     with ThreadPoolExecutor() as pool:
-        for result in pool.map(partial(_check_file, root, decode=decode), files):
-            results.append(result)
-            if progress:
-                progress(len(results), len(files))
+        try:
+            for result in pool.map(partial(_check_file, root, decode=decode), files):
+                results.append(result)
+                if progress:
+                    progress(len(results), len(files))
+        except BaseException:  # Ctrl-C: do not decode the rest first
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return results
 
 
@@ -199,6 +223,12 @@ def _find_invalid_parts(utterances: Sequence[Utterance], files: Sequence[FileChe
             continue
         if problem := check_times(row.start_s, row.end_s, durations[row.file]):
             yield row.file, problem
+
+
+def _describe_unreadable_folders(errors: Sequence[OSError]) -> Iterator[tuple[str, str]]:
+    """Yield each folder that can't be read, once, and why."""
+    for folder, error in {str(error.filename): error for error in errors}.items():
+        yield folder, f"can't read the folder: {os_error_message(error)}"
 
 
 def _list_missing(name: str, root: Path) -> tuple[str, ...]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kanjo import audio
 from kanjo.corpora.manifest import Utterance
-from kanjo.corpora.text_files import UTF8, extra_cells_error, open_table, read_records
+from kanjo.corpora.text_files import UTF8, describe_header, extra_cells_error, open_table, read_records
 from kanjo.corpora.words import normalize
 from kanjo.errors import CorpusError
 from kanjo.files import os_error_message
@@ -57,6 +59,7 @@ class Corpus:
         read: Yields the utterances of the corpus in a folder.
         n_utterances: Published number of utterances, where it is not published for each label.
         folders: Names of the folder of the corpus below a folder of corpora.
+        stem: Matches the names of recordings, without suffix, if these names are unlike those of other corpora.
         extra_counts: Further numbers that a check reports: name and function of the corpus folder.
         list_missing: Lists the recordings that the tables of the corpus name and that do not exist.
         archives: Files to download; empty if users must request the corpus.
@@ -76,6 +79,7 @@ class Corpus:
     read: Reader
     n_utterances: int = 0
     folders: tuple[str, ...] = ()
+    stem: re.Pattern[str] | None = None
     notes: str = ""
     extra_counts: Mapping[str, Callable[[Path], int]] = field(default_factory=dict)
     list_missing: Callable[[Path], Sequence[str]] | None = None
@@ -106,6 +110,24 @@ class ParsedName:
     recording: str = ""
 
 
+#: The errors of folders that can't be read, while :func:`collect_unreadable_folders` collects them.
+_unreadable_folders: ContextVar[list[OSError] | None] = ContextVar("unreadable_folders", default=None)
+
+
+@contextmanager
+def collect_unreadable_folders() -> Iterator[list[OSError]]:
+    """Let readers go on without the folders that can't be read, and yield the list that gets their errors.
+
+    Otherwise such a folder is an error, because a model would be trained on a part of the corpus.
+    """
+    errors: list[OSError] = []
+    token = _unreadable_folders.set(errors)
+    try:
+        yield errors
+    finally:
+        _unreadable_folders.reset(token)
+
+
 def list_recordings(root: Path, corpus: str) -> list[Path]:
     """List all recordings under ``root``, sorted.
 
@@ -114,6 +136,10 @@ def list_recordings(root: Path, corpus: str) -> list[Path]:
     """
 
     def refuse(error: OSError) -> None:
+        collected = _unreadable_folders.get()
+        if collected is not None:
+            collected.append(error)
+            return
         raise CorpusError(f"{corpus}: can't read {error.filename}: {os_error_message(error)}") from error
 
     try:
@@ -198,6 +224,10 @@ def read_by_file_name(
 
 def no_utterances_error(corpus: str, root: Path, expected: str) -> CorpusError:
     """Build the error for a folder without utterances of the corpus."""
+    if root.is_dir() and next(audio.find_recordings(root), None) is None:
+        return CorpusError(
+            f"{corpus}: no utterances under {root}: no recordings ({audio.describe_suffixes()}); expected {expected}"
+        )
     return CorpusError(f"{corpus}: no utterances under {root}; expected {expected}. Check the path of the folder")
 
 
@@ -226,7 +256,7 @@ def read_table_rows(
     missing = sorted(set(columns) - set(header))
     if missing:
         raise CorpusError(
-            f"{corpus}: {path}:1: missing column {', '.join(missing)}; the header is {', '.join(header) or 'empty'}"
+            f"{corpus}: {path}:1: missing column {', '.join(missing)}; the header is {describe_header(header)}"
         )
     for number, cells in records:
         if any(cells[len(header) :]):

@@ -6,15 +6,17 @@ import hashlib
 import re
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from kanjo.corpora.corpus import Archive, Corpus
 from kanjo.corpora.fetch import Progress, fetch_file
-from kanjo.corpora.unpack import is_archive, unpack
+from kanjo.corpora.unpack import UNPACKING_PREFIX, DamagedArchiveError, is_archive, unpack
 from kanjo.errors import CorpusError, KanjoError
-from kanjo.files import os_error_message
+from kanjo.files import atomic_write, os_error_message
+from kanjo.locks import LockedError, hold_lock
 
 #: Folder below the corpus folder for archives during the download.
 _WORK_FOLDER = ".download"
@@ -43,18 +45,45 @@ def download(
     """
     work_folder = folder / _WORK_FOLDER
     try:
-        work_folder.mkdir(parents=True, exist_ok=True)
+        with _work_folder_lock(work_folder):
+            for archive in corpus.archives:
+                _get_archive(archive, folder, wait_s, progress, keep)
+            if corpus.list_further_archives:
+                archives = list(corpus.list_further_archives(folder))
+                on_file = progress(f"{corpus.name}: recordings") if progress else None
+                _fetch_single_files(archives, folder, wait_s, on_file)
+            if not keep:
+                shutil.rmtree(work_folder, ignore_errors=True)
+    except LockedError as error:
+        raise KanjoError(f"another kanjo command downloads into {folder}; wait until it has finished") from error
     except OSError as error:
         raise KanjoError(f"can't write {folder}: {os_error_message(error)}") from error
-    for archive in corpus.archives:
-        name = _display_name(archive)
-        path = _fetch_archive(archive, work_folder, wait_s, progress(name) if progress else None)
-        _install(archive, path, folder, progress(f"unpacking {name}") if progress else None, keep)
-    if corpus.list_further_archives:
-        archives = list(corpus.list_further_archives(folder))
-        _fetch_single_files(archives, folder, wait_s, progress(f"{corpus.name}: recordings") if progress else None)
-    if not keep:
-        shutil.rmtree(work_folder, ignore_errors=True)
+
+
+@contextmanager
+def _work_folder_lock(work_folder: Path) -> Iterator[None]:
+    """Keep other commands from downloading into the same folder, and remove what killed ones were unpacking."""
+    work_folder.mkdir(parents=True, exist_ok=True)
+    with hold_lock(work_folder / ".lock", wait=False):
+        for abandoned in work_folder.glob(f"{UNPACKING_PREFIX}*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        yield
+
+
+def _get_archive(
+    archive: Archive, folder: Path, wait_s: float, progress: Callable[[str], Progress] | None, keep: bool
+) -> None:
+    """Download, verify and unpack an archive; download one that is damaged or not complete once more."""
+    name = _display_name(archive)
+    on_bytes, on_unpacked = (progress(name), progress(f"unpacking {name}")) if progress else (None, None)
+    for is_last in (False, True):
+        try:
+            path = _fetch_archive(archive, folder / _WORK_FOLDER, wait_s, on_bytes)
+            _install(archive, path, folder, on_unpacked, keep)
+            return
+        except DamagedArchiveError:
+            if is_last:
+                raise
 
 
 def _display_name(archive: Archive) -> str:
@@ -66,6 +95,8 @@ def _fetch_archive(archive: Archive, work_folder: Path, wait_s: float, progress:
     """Download a file unless it is complete; verify it. Return its path in the work folder."""
     key = hashlib.sha256(archive.url.encode()).hexdigest()[:12]
     complete_path = work_folder / f"{key}.complete"
+    if complete_path.is_file() and not complete_path.with_suffix(".done").exists():
+        _verify_digest(archive, complete_path)
     if not complete_path.is_file():
         partial_path = work_folder / f"{key}.part"
         fetch_file(archive.url, partial_path, wait_s, archive.size_bytes, progress)
@@ -84,12 +115,16 @@ def _install(archive: Archive, path: Path, folder: Path, progress: Progress | No
         target.mkdir(parents=True, exist_ok=True)
         try:
             unpack(path, target, archive.only, progress)
+        except DamagedArchiveError as error:
+            path.unlink()  # it must not be used again
+            reason = str(error).removeprefix(f"{path.name}: ")
+            raise DamagedArchiveError(f"{archive.url}: expected an archive (zip, tar), but {reason}") from error
         except CorpusError:
-            path.unlink()  # the next download must not use the damaged archive again
+            path.unlink()
             raise
     elif archive.target:
-        (folder / archive.target).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, folder / archive.target)
+        with atomic_write(folder / archive.target) as temporary:
+            shutil.copyfile(path, temporary)
     else:
         head = path.read_bytes()[:60]
         path.unlink()
@@ -140,7 +175,7 @@ def _fetch_single_file(archive: Archive, folder: Path, wait_s: float) -> None:
 
 
 def _verify_digest(archive: Archive, path: Path) -> None:
-    """Remove the file and raise CorpusError if its digest is not the published one."""
+    """Remove the file and raise DamagedArchiveError if its digest is not the published one."""
     if not archive.digest:
         return
     algorithm, _, expected = archive.digest.partition(":")
@@ -150,7 +185,7 @@ def _verify_digest(archive: Archive, path: Path) -> None:
             digest.update(block)
     if digest.hexdigest() != expected:
         path.unlink()
-        raise CorpusError(
+        raise DamagedArchiveError(
             f"{archive.url}: the {algorithm} of the file is {digest.hexdigest()}, expected {expected}; "
             "the file was removed. Try again"
         )

@@ -8,12 +8,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from kanjo import files
-from kanjo.errors import CorpusError
+from kanjo.file_names import encode_name
 
 
 class Utterance(NamedTuple):
@@ -55,10 +55,18 @@ COLUMNS = ("corpus", "file", "start_s", "end_s", "speaker", "sex", "language", "
 
 @dataclass(frozen=True)
 class Manifest:
-    """Utterances, and the folder that their file paths are relative to."""
+    """Utterances, and the folder that their file paths are relative to.
+
+    Attributes:
+        root: The folder.
+        utterances: The utterances.
+        assumed_corpus: Corpus of the utterances for which own data state none: the name of the table or folder. ""
+            if the corpus of all utterances is known.
+    """
 
     root: Path
     utterances: tuple[Utterance, ...]
+    assumed_corpus: str = ""
 
     def audio_path(self, utterance: Utterance) -> Path:
         """Return the path of the recording of an utterance."""
@@ -71,43 +79,33 @@ class Manifest:
     def relabel(self, mapping: dict[str, str], include: Sequence[str] | None) -> Manifest:
         """Replace emotions by ``mapping``, then keep only the utterances with an emotion in ``include`` (None: all)."""
         rows = (row._replace(emotion=mapping.get(row.emotion, row.emotion)) for row in self.utterances)
-        return Manifest(self.root, tuple(row for row in rows if include is None or row.emotion in include))
+        return replace(self, utterances=tuple(row for row in rows if include is None or row.emotion in include))
 
 
 def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
     """Write a manifest atomically: Parquet if the file name ends in .parquet, else CSV (UTF-8, RFC 4180).
 
+    The name of a recording that is not UTF-8 is written as by :func:`kanjo.file_names.encode_name`; readers of tables
+    find the recording.
+
     Raises:
-        CorpusError: The name of a recording is not UTF-8.
         KanjoError: The file can't be written.
     """
     if path.suffix.lower() == ".parquet":
         from kanjo.corpora.formats.parquet import write_rows
 
-        rows = list(utterances)
-        for row in rows:
-            _refuse_other_encodings(row.file)
+        rows = [row._replace(file=encode_name(row.file)) for row in utterances]
         write_rows(path, {name: [getattr(row, name) for row in rows] for name in COLUMNS})
     else:
         files.write_text(path, manifest_to_csv(utterances))
 
 
 def manifest_to_csv(utterances: Iterable[Utterance]) -> str:
-    """Return the manifest as CSV text.
-
-    Raises:
-        CorpusError: The name of a recording is not UTF-8.
-    """
+    """Return the manifest as CSV text, with the names of recordings as in :func:`write_manifest`."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in utterances:
-        _refuse_other_encodings(row.file)
+        row = row._replace(file=encode_name(row.file))
         writer.writerow(["" if (value := getattr(row, name)) is None else value for name in COLUMNS])
     return buffer.getvalue()
-
-
-def _refuse_other_encodings(file: str) -> None:
-    """Raise CorpusError for a name whose bytes on disk are not UTF-8; Python reads them as lone surrogates."""
-    if not file.isascii() and any("\ud800" <= character <= "\udfff" for character in file):
-        raise CorpusError(f"the file name {file!r} is not UTF-8, so a manifest can't contain it; rename the file")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -11,9 +10,9 @@ from pathlib import Path
 
 from kanjo.corpora.manifest import Utterance
 from kanjo.corpora.splitters import leave_one_group_out, stratified_kfold, stratified_speaker_folds
+from kanjo.corpora.text_files import describe_header, open_table, read_records
 from kanjo.corpora.words import SPLIT_WORDS
 from kanjo.errors import CorpusError
-from kanjo.files import os_error_message
 
 Utterances = Sequence[Utterance]
 #: The name of each fold and the indices of its test utterances.
@@ -230,17 +229,20 @@ def _shuffle_speaker_groups(utterances: Utterances, speakers: Sequence[str], see
 
 def _read_folds_file(utterances: Utterances, path: Path) -> TestSets:
     columns = ("corpus", "fold", "utterance")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            header = reader.fieldnames or ()
-            if not set(columns) <= set(header):
-                raise CorpusError(
-                    f"{path}:1: the header is {', '.join(header) or 'empty'}; expected the columns {','.join(columns)}"
-                )
-            fold_names = {(row["corpus"], row["utterance"]): row["fold"] for row in reader}
-    except OSError as error:
-        raise CorpusError(f"can't read {path}: {os_error_message(error)}") from error
+    records = read_records(open_table(path, "folds_file"), path)
+    _, header = next(records, (1, []))
+    if not set(columns) <= set(header):
+        raise CorpusError(
+            f"{path}:1: the header is {describe_header(header)}; expected the columns {','.join(columns)}"
+        )
+    corpus, fold, utterance = map(header.index, columns)
+    fold_names = {}
+    for number, cells in records:
+        if not cells:
+            continue
+        if len(cells) != len(header):
+            raise CorpusError(f"{path}:{number}: {len(cells)} cells, but the header has {len(header)}")
+        fold_names[cells[corpus], cells[utterance]] = cells[fold]
     folds: dict[str, set[int]] = defaultdict(set)
     for i, row in enumerate(utterances):
         key = (row.corpus, Path(row.file).stem)

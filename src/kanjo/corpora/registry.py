@@ -98,12 +98,12 @@ def find_root(name: str, corpora_root: Path) -> Path:
         return corpora_root
     raise CorpusError(
         f"{name}: not found below {corpora_root}; expected a folder named {' or '.join(corpus.folders)}. "
-        f"{corpus.how_to_get}"
+        + (f"Download it: kanjo corpus download {name} DIR" if corpus.archives else corpus.how_to_get)
     )
 
 
 def read_corpus(
-    name: str, path: Path, label_map: Mapping[str, str] | None = None, *, validate_times: bool = True
+    name: str, path: Path, label_map: Mapping[str, str] | None = None, *, validate: bool = True
 ) -> Manifest:
     """Read all utterances of a corpus, in the order of its files.
 
@@ -113,16 +113,19 @@ def read_corpus(
             path.
         label_map: Emotion for each label of own data that the vocabulary does not contain, or that it maps
             differently.
-        validate_times: Refuse infinite, negative and reversed times in own data; False leaves them to
-            ``kanjo corpus check``.
+        validate: Refuse infinite, negative and reversed times in own data, and recordings that a table lists twice
+            with different emotions; False leaves them to ``kanjo corpus check``.
 
     Raises:
-        CorpusError: The corpus is unknown, has no utterances at ``path``, or has an unknown label.
+        CorpusError: The corpus is unknown, has no utterances at ``path``, or has an unknown label; or own data have
+            times or labels that are not valid.
     """
     if name != OWN_CORPUS:
         return Manifest(path, tuple(get_corpus(name).read(path)))
+    if not path.exists():
+        raise CorpusError(f"{path}: no such file or folder; expected a table or a folder of recordings")
     if path.is_file():
-        return read_manifest(path, label_map=label_map, validate_times=validate_times)
-    return Manifest(
-        path, tuple(read_folder(path, path.resolve().name, {} if label_map is None else label_map, validate_times))
-    )
+        return read_manifest(path, label_map=label_map, validate=validate)
+    corpus = path.resolve().name
+    utterances = read_folder(path, corpus, {} if label_map is None else label_map, validate)
+    return Manifest(path, tuple(utterances), corpus)

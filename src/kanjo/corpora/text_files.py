@@ -10,7 +10,7 @@ from typing import Any
 
 from kanjo.audio import LFS_POINTER_START
 from kanjo.errors import CorpusError
-from kanjo.files import os_error_message
+from kanjo.files import open_regular, os_error_message
 
 UTF8 = ("utf-8-sig",)
 _HEAD_BYTES = 4096
@@ -26,7 +26,7 @@ def detect_encoding(path: Path) -> str:
         CorpusError: The file is a Git LFS pointer, an Excel workbook, or no text.
         OSError: The file can't be read.
     """
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         head = stream.read(_HEAD_BYTES)
     refuse_other_content(path, head)
     if head[:2] in _UTF16_MARKS:
@@ -51,7 +51,8 @@ def read_text(path: Path, corpus: str, encodings: Sequence[str] = UTF8) -> str:
         CorpusError: The file can't be read, or no encoding fits.
     """
     try:
-        content = path.read_bytes()
+        with open_regular(path) as stream:
+            content = stream.read()
     except OSError as error:
         raise CorpusError(f"{corpus}: can't read {path}: {os_error_message(error)}") from error
     refuse_other_content(path, content)
@@ -118,10 +119,23 @@ def read_records(
             yield number, cells
             number = next_number
     except csv.Error as error:
+        if "field larger" in str(error):
+            raise CorpusError(
+                f"{path}:{number}: a cell of this row has more than {csv.field_size_limit()} characters; shorten it, "
+                "or close its quotation mark"
+            ) from None
+        if "line contains NUL" in str(error):  # before Python 3.11
+            raise CorpusError(f"{path}:{number}: this row contains a null character; remove it") from None
         raise CorpusError(
             f"{path}:{number}: a cell of this row begins with a quotation mark that is not closed at the end of the "
             f"cell ({error}); close it, and write quotation marks in the cell twice"
         ) from None
+
+
+def describe_header(header: Sequence[str]) -> str:
+    """Return the names in a header for a message, in one line of at most 500 characters."""
+    text = ", ".join(" ".join(str(name).split()) for name in header[:100])
+    return (text if len(text) <= 500 else f"{text[:497]}...") or "empty"
 
 
 def extra_cells_error(path: Path, number: int, n_cells: int, header: Sequence[str]) -> CorpusError:

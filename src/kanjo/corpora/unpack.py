@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import tarfile
@@ -20,12 +21,23 @@ from kanjo.files import os_error_message
 #: Called with the number of bytes done and in total.
 Progress = Callable[[int, int], None]
 
+#: First part of the names of folders that files are unpacked into.
+UNPACKING_PREFIX = ".unpacking."
 #: Speech is never compressed to a hundredth of its size; an archive that claims this is a bomb. Small ones are exempt.
 _MAX_RATIO, _MAX_BYTES_AT_ANY_RATIO = 100, 1 << 24
 _MAX_MEMBERS = 1_000_000
 _BLOCK_BYTES = 1 << 20
 #: Files that macOS adds to archives.
 _JUNK = ("__MACOSX", ".DS_Store")
+
+
+#: First bytes of zip, gzip, bzip2 and xz.
+_MAGIC = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
+_TAR_BLOCK_BYTES = 512
+
+
+class DamagedArchiveError(CorpusError):
+    """An archive is damaged or not complete; it must be downloaded again."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +50,10 @@ class _Member:
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether a file is a zip or a (compressed) tar."""
+    """Return whether a file is a zip or a (compressed) tar, also a damaged or unfinished one."""
+    with path.open("rb") as stream:
+        if stream.read(8).startswith(_MAGIC):
+            return True
     return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
 
 
@@ -55,7 +70,8 @@ def unpack(path: Path, folder: Path, only: str = "", progress: Progress | None =
         The number of unpacked files.
 
     Raises:
-        CorpusError: The archive is damaged, implausibly large, or has a link, a device, or a path outside the folder.
+        DamagedArchiveError: The archive is damaged or not complete.
+        CorpusError: The archive is implausibly large, or has a link, a device, or a path outside the folder.
         KanjoError: The disk is full or can't be written.
     """
     try:
@@ -63,27 +79,64 @@ def unpack(path: Path, folder: Path, only: str = "", progress: Progress | None =
             members = _select_members(all_members, path, only)
             total_bytes = sum(member.size_bytes for member in members)
             _check_size(path, len(all_members), total_bytes, folder)
-            with tempfile.TemporaryDirectory(prefix=".unpacking.", dir=path.parent) as temporary:
+            with tempfile.TemporaryDirectory(prefix=UNPACKING_PREFIX, dir=path.parent) as temporary:
                 _write_members(members, Path(temporary), path, total_bytes, progress)
                 for child in sorted(Path(temporary).iterdir()):
                     _move(child, folder / child.name)
             return len(members)
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        EOFError,
+        zlib.error,
+        lzma.LZMAError,
+        NotImplementedError,
+        RuntimeError,
+        UnicodeError,
+    ) as error:
+        raise _damaged(path, error) from error
     except OSError as error:
+        if error.errno is None:  # the checksum of gzip or bzip2
+            raise _damaged(path, error) from error
         raise KanjoError(f"can't unpack {path.name} into {folder}: {os_error_message(error)}") from error
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, NotImplementedError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise CorpusError(f"{path.name}: the archive is damaged ({reason}); download it again") from error
+
+
+def _damaged(path: Path, reason: Exception | str) -> DamagedArchiveError:
+    text = " ".join(str(reason).split())
+    return DamagedArchiveError(f"{path.name}: the archive is damaged or not complete ({text}); download it again")
 
 
 @contextmanager
 def _open_members(path: Path) -> Iterator[list[_Member]]:
-    """Open an archive and list its files."""
+    """Open an archive and list its files. A zip has its list at the end."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             yield [_zip_member(archive, info, path) for info in archive.infolist() if not info.is_dir()]
         return
+    with path.open("rb") as stream:
+        if stream.read(2) == b"PK":
+            raise _damaged(path, "the list of its files, which is at the end, is missing")
     with tarfile.open(path) as tar:
-        yield [_tar_member(tar, info, path) for info in tar if not info.isdir()]
+        members = [_tar_member(tar, info, path) for info in tar if not info.isdir()]
+        _check_end(tar, path)
+        yield members
+
+
+def _check_end(tar: tarfile.TarFile, path: Path) -> None:
+    """Check that a tar ends with a block of zeros, and read to the end of the file.
+
+    Python takes a damaged header for the end of the archive. It verifies the checksum of a compressed file only when
+    it reads the last byte.
+    """
+    stream = tar.fileobj
+    if stream is None:
+        return
+    stream.seek(tar.offset)
+    end = stream.read(_TAR_BLOCK_BYTES)
+    if len(end) < _TAR_BLOCK_BYTES or any(end):
+        raise _damaged(path, f"no end of the archive at byte {tar.offset:,}")
+    while stream.read(_BLOCK_BYTES):
+        pass
 
 
 def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> _Member:
@@ -173,10 +226,7 @@ def _write_member(member: _Member, target: Path, path: Path) -> None:
                 )
             output.write(block)
     if remaining:
-        raise CorpusError(
-            f"{path.name}: {member.path} is smaller than the {member.size_bytes:,} bytes that the archive states; "
-            "the archive is damaged. Download it again"
-        )
+        raise _damaged(path, f"{member.path} is smaller than the {member.size_bytes:,} bytes that it states")
 
 
 def _move(source: Path, target: Path) -> None:

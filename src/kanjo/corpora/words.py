@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
-from kanjo.errors import CorpusError
+from kanjo.errors import CorpusError, KanjoError
+from kanjo.languages import language_code
 
 #: How programs write a cell without a value: an empty cell, and the words of pandas, SQL, JSON and Excel.
 _MISSING = frozenset(["", "nan", "nat", "<na>", "none", "null", "n/a", "#n/a"])
@@ -23,6 +24,7 @@ _SEX_WORDS = {
     ),
 }
 _NO_SEX = frozenset(["unknown", "na"])
+_NO_LANGUAGE = frozenset(["unknown"])
 
 #: Words for each part of a published split.
 SPLIT_WORDS = {
@@ -89,6 +91,20 @@ def parse_sex(cell: str) -> str:
             f"sex is {cell.strip()!r}; expected female or male, a short form such as f or m, or an empty cell"
         )
     return _SEXES[word]
+
+
+def parse_language(cell: str) -> str:
+    """Return the code of a language for a code or a name such as "eng" or "English"; "" for a missing value.
+
+    Raises:
+        CorpusError: The language is unknown.
+    """
+    if is_missing(cell) or _fold(cell) in _NO_LANGUAGE:
+        return ""
+    try:
+        return language_code(cell)
+    except KanjoError as error:
+        raise CorpusError(str(error)) from None
 
 
 def is_split_word(word: str) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import statistics
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from kanjo import files
 from kanjo.errors import RecipeError
 from kanjo.experiments.pipeline import load_data
 from kanjo.experiments.recipes import load_fold_recipe
-from kanjo.experiments.run_folder import STAGE2
+from kanjo.experiments.run_folder import STAGE2, read_json
 from kanjo.experiments.subprocesses import TrainingJob, run_jobs
 from kanjo.train.tasks.two_stage import stage1_key
 
@@ -225,4 +224,4 @@ def _write_table(path: Path, row_type: type[Any], rows: Sequence[Any]) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_json(path) if path.is_file() else None

@@ -8,24 +8,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kanjo.corpora import CORPORA, OWN_CORPUS, find_root, get_corpus, read_corpus
+from kanjo.corpora.identify import identify_corpora
 from kanjo.errors import CorpusError, KanjoError
 from kanjo.evaluation import evaluate as evaluation
 from kanjo.evaluation.metrics import require_scikit_learn
+from kanjo.experiments.held_out import describe_none_held_out, find_held_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from kanjo.bundle import BundleMetadata
-    from kanjo.corpora import Utterance
     from kanjo.evaluation.evaluate import Evaluation
     from kanjo.experiments.reporter import Reporter
     from kanjo.inference.recognizer import Recognizer
 
 #: Numbers of clips that each speaker is enrolled with.
 ENROLLMENT_CLIPS = (1, 2, 5, 10)
-#: Corpora with the speakers of another corpus, under the same names.
-_SAME_SPEAKERS = {"ravdess-song": "ravdess"}
 
 
 @dataclass(frozen=True)
@@ -187,30 +185,14 @@ def benchmark_corpora(
         yield BenchmarkResult(corpus.name, scores, message, time.monotonic() - started)
 
 
-def select_held_out(metadata: BundleMetadata, utterances: Sequence[Utterance]) -> list[Utterance]:
-    """Select the utterances of speakers that a bundle was not trained on.
-
-    Utterances without speaker are left out if the bundle was trained on their corpus.
-    """
-    train_speakers = set(metadata.split.get("train_speakers", ()))
-    train_corpora = {description.get("name", "") for description in metadata.corpora}
-    held_out = []
-    for row in utterances:
-        same = row._replace(corpus=_SAME_SPEAKERS.get(row.corpus, row.corpus))
-        in_training = same.speaker_key in train_speakers if row.speaker else same.corpus in train_corpora
-        if not in_training:
-            held_out.append(row)
-    return held_out
-
-
 def _score_corpus(
     recognizer: Recognizer, corpus: FoundCorpus, path: Path, reporter: Reporter, with_enrollment: bool
 ) -> CorpusScores:
-    manifest = read_corpus(corpus.reader, path)
-    rows = select_held_out(recognizer.metadata, manifest.utterances)
-    n_omitted = len(manifest.utterances) - len(rows)
+    manifest = identify_corpora(read_corpus(corpus.reader, path))
+    held_out = find_held_out(recognizer.metadata, manifest)
+    rows, n_omitted = held_out.rows, held_out.n_omitted
     if not rows:
-        raise CorpusError(f"the bundle was trained on all speakers of this corpus ({n_omitted} utterances)")
+        raise CorpusError(describe_none_held_out(held_out))
     paths = [manifest.audio_path(row) for row in rows]
     labels = evaluation.labels_in_data(recognizer, manifest.utterances)
     with reporter.progress(f"{corpus.name}, among the bundle's emotions") as progress:
@@ -226,7 +208,7 @@ def _score_corpus(
                 enrolled[n_clips] = evaluation.evaluate_with_enrollment(
                     recognizer, rows, paths, among_corpus_labels, max_clips=n_clips, progress=progress
                 )
-    notes = _describe_limits(among_corpus_labels)
+    notes = (*_describe_limits(among_corpus_labels), *held_out.notes)
     return CorpusScores(among_bundle_labels, among_corpus_labels, enrolled, n_omitted, notes)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from kanjo.evaluation.reports.run_report import write_enrolled_scores, write_run
 from kanjo.experiments.leakage import describe_all_folds
 from kanjo.experiments.original_model import describe_original
 from kanjo.experiments.pipeline import describe_protocol, load_data
+from kanjo.experiments.run_folder import read_json
 from kanjo.experiments.subprocesses import TrainingJob, run_jobs
 
 if TYPE_CHECKING:
@@ -141,5 +141,5 @@ def _excluded_emotions(data: ExperimentData, folds: Sequence[int]) -> tuple[tupl
 
 
 def _training_minutes(run: RunFolder) -> float:
-    content = json.loads(run.scores.read_text(encoding="utf-8"))
+    content = read_json(run.scores)
     return float(content.get("training_minutes") or 0.0)

@@ -134,8 +134,8 @@ def check_recordings(data: LabeledData, reporter: Reporter) -> LabeledData:
         fingerprints.append(f"{check.fingerprint or path}@{row.start_s}-{row.end_s}")
         if reason := _find_problem(check, start_s, end_s):
             problems[index] = reason
-    checked = replace(data, seconds=tuple(seconds), fingerprints=tuple(fingerprints))
-    return _require_most(checked.without(problems), "unusable")
+    checked = replace(data, seconds=tuple(seconds), fingerprints=tuple(fingerprints)).without(problems)
+    return _require_most(checked.without(_find_relabeled_copies(checked)), "unusable")
 
 
 def _find_data(data: str | Path, corpus_root: str | None) -> tuple[str, Path]:
@@ -183,6 +183,18 @@ def _find_problem(check: FileCheck, start_s: float, end_s: float) -> str:
     if min(end_s, check.duration_s) - start_s < MIN_DURATION_S:
         return f"shorter than {MIN_DURATION_S} s"
     return ""
+
+
+def _find_relabeled_copies(data: LabeledData) -> dict[int, str]:
+    """Index and reason of the utterances that another one with another class equals in its samples."""
+    classes: dict[str, set[str]] = {}
+    for row, fingerprint in zip(data.rows, data.fingerprints, strict=True):
+        classes.setdefault(fingerprint, set()).add(row.emotion)
+    return {
+        index: f"the same sound is {' and '.join(sorted(names))}"
+        for index, fingerprint in enumerate(data.fingerprints)
+        if len(names := classes[fingerprint]) > 1
+    }
 
 
 def _require_most(data: LabeledData, problem: str) -> LabeledData:

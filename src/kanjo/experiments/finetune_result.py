@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,16 @@ from kanjo import files
 from kanjo.errors import KanjoError
 from kanjo.evaluation.metrics import Interval, PairedDifference, format_bounds, paired_bootstrap, uar_interval
 from kanjo.labels import UNSURE
+from kanjo.parsing import parse_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kanjo.evaluation.evaluate import ScoredUtterance
     from kanjo.evaluation.metrics import Ints
+    from kanjo.experiments.run_folder import RunFolder
 
+_MAX_BYTES = 16_000_000
 #: With fewer speakers than this, or unknown ones, intervals are computed over clips.
 MIN_SPEAKERS = 5
 ORIGINAL, FINETUNED = "original", "finetuned"
@@ -113,7 +117,7 @@ def compare_models(
     finetuned: Sequence[ScoredUtterance],
     original: Sequence[ScoredUtterance],
     original_labels: Sequence[str],
-    original_speakers: Sequence[str],
+    overlap: str = "",
 ) -> Comparison:
     """Score both models on the same test clips.
 
@@ -123,7 +127,7 @@ def compare_models(
         original: The predictions of the original model for the same clips in the same order; empty if it has fewer
             than two of the classes.
         original_labels: The classes of the original model.
-        original_speakers: The speakers that the original model was trained on.
+        overlap: What is known about test clips that the original model was trained on (describe_training_overlap).
     """
     units, unit = _bootstrap_units(finetuned)
     shared = tuple(name for name in labels if name in original_labels)
@@ -143,11 +147,8 @@ def compare_models(
     else:
         known = ", ".join(shared) or "none"
         notes.append(f"the original model knows {known} of these classes; at least two are needed to compare")
-    test_speakers = {utterance.speaker for utterance in finetuned} - {""}
-    if n_seen := len(test_speakers & set(original_speakers)):
-        notes.append(
-            f"the original model was trained on {n_seen} of the {len(test_speakers)} speakers; both scores are too high"
-        )
+    if overlap:
+        notes.append(overlap)
     y_true = _indices([utterance.emotion for utterance in finetuned], labels)
     y_pred = _choose_among(labels, labels, finetuned)
     recalls = {labels[k]: float((y_pred[y_true == k] == k).mean()) for k in sorted(set(y_true.tolist()))}
@@ -170,10 +171,22 @@ def read_result(path: Path, folder: Path, bundle: Path) -> FinetuneResult:
         KanjoError: The file is damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(files.read_bytes(path, _MAX_BYTES), strict=False)
         return _parse_result(content, folder, bundle)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KanjoError(f"{path} is damaged ({error}); remove the folder and start again") from error
+
+
+def remove_intermediate_files(folder: RunFolder, n_folds: int) -> None:
+    """Remove what only an interrupted run needs.
+
+    Args:
+        folder: The folder of a finished run.
+        n_folds: Its number of folds.
+    """
+    runs = [folder.fold(index + 1) for index in range(n_folds)]
+    for path in (*(run.path for run in runs), folder.checkpoints, folder.refit.path, folder.segment_features):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _parse_result(content: dict[str, Any], folder: Path, bundle: Path) -> FinetuneResult:

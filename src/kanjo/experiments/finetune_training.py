@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +21,20 @@ from kanjo.evaluation.evaluate import scores_by_corpus
 from kanjo.evaluation.metrics import unweighted_average_recall
 from kanjo.evaluation.predictions_file import read_predictions, write_predictions
 from kanjo.experiments.crossval import pool_folds
-from kanjo.experiments.finetune_result import Comparison, FinetuneResult, compare_models, write_result
+from kanjo.experiments.finetune_result import (
+    Comparison,
+    FinetuneResult,
+    compare_models,
+    remove_intermediate_files,
+    write_result,
+)
 from kanjo.experiments.leakage import describe_all_folds, split_metadata
-from kanjo.experiments.original_model import evaluate_original
+from kanjo.experiments.original_model import describe_training_overlap, evaluate_original
 from kanjo.experiments.pipeline import TrainOptions, train_loaded_fold
 from kanjo.experiments.recipes import resolve_recipe, without_pretrained_weights
 from kanjo.experiments.reporter import NullReporter, run_log
+from kanjo.experiments.run_folder import read_json
+from kanjo.file_names import encode_name
 from kanjo.train.calibration.temperature import fit_temperature_to_arrays
 from kanjo.train.cost_estimate import estimate_cost
 from kanjo.train.data.audio_cache import AudioSlice, build_audio_cache
@@ -100,7 +107,7 @@ def train_plan(
         minutes=(time.monotonic() - started) / 60,
     )
     write_result(folder.finetuning, result)
-    _remove_intermediate_files(data, folder)
+    remove_intermediate_files(folder, result.n_folds)
     return result
 
 
@@ -187,7 +194,7 @@ def _train_on_all_clips(
     The threshold of the out-of-distribution score is that of the first fold's validation and test clips.
     """
     runs = [folder.fold(fold.index) for fold in data.folds]
-    settings = [json.loads(run.fold_temperatures.read_text(encoding="utf-8")) for run in runs]
+    settings = [read_json(run.fold_temperatures) for run in runs]
     pairs = [(run.predictions, s["temperature"]) for run, s in zip(runs, settings, strict=True)]
     temperature = _fit_pooled_temperature(pairs)
     enrolled = None
@@ -243,7 +250,9 @@ def _compare(data: ExperimentData, folder: RunFolder, cross_validated: bool) -> 
     source = bundles.read_bundle(data.recipe.init_from or bundles.DEFAULT_BUNDLE).metadata
     finetuned = _read_all([run.predictions for run in runs])
     original = _read_all([run.predictions_original for run in runs if run.predictions_original.is_file()])
-    return compare_models(data.emotions, finetuned, original, source.labels, source.split.get("train_speakers", ()))
+    scores = "both scores are" if data.recipe.init_from else "its score is"
+    overlap = describe_training_overlap(source, finetuned, scores)
+    return compare_models(data.emotions, finetuned, original, source.labels, overlap)
 
 
 def _read_all(paths: Sequence[Path]) -> list[ScoredUtterance]:
@@ -263,7 +272,7 @@ def _split_text(plan: FinetunePlan) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["corpus", "file", "speaker", "emotion", "split"])
     for i, row in enumerate(plan.data.rows):
-        writer.writerow([row.corpus, row.file, row.speaker, row.emotion, parts.get(i, "")])
+        writer.writerow([row.corpus, encode_name(row.file), row.speaker, row.emotion, parts.get(i, "")])
     return buffer.getvalue()
 
 
@@ -273,10 +282,3 @@ def _check_same_split(folder: RunFolder, split: str) -> None:
         raise CorpusError(
             f"{folder} was started with other recordings, labels or folds (compare {folder.split}); start a new run"
         )
-
-
-def _remove_intermediate_files(data: ExperimentData, folder: RunFolder) -> None:
-    """Remove what only an interrupted run needs."""
-    runs = [folder.fold(fold.index) for fold in data.folds]
-    for path in (*(run.path for run in runs), folder.checkpoints, folder.refit.path, folder.segment_features):
-        shutil.rmtree(path, ignore_errors=True)

@@ -70,7 +70,7 @@ def _describe_source_bundles(data: ExperimentData, fold: Fold) -> list[str]:
         sentences.append(
             f"LEAK: {start} was trained on {n_shared} of {len(test_speakers)} test speakers"
             if n_shared
-            else f"{start} was trained on none of the test speakers"
+            else f"{start} was trained on no speaker with the corpus and name of a test speaker"
         )
     return sentences
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kanjo.corpora import CORPORA
+from kanjo.corpora.fold_classes import join_names
+from kanjo.corpora.words import normalize
 from kanjo.evaluation.evaluate import Evaluation, compute_scores, evaluate
 from kanjo.evaluation.reports.run_info import OriginalModel
 from kanjo.inference.recognizer import Recognizer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from kanjo.bundle import Bundle, BundleMetadata
     from kanjo.corpora import Utterance
@@ -84,8 +88,43 @@ def _notes(source: BundleMetadata, emotions: Sequence[str], utterances: Sequence
         notes.append(
             f"The original model does not have {', '.join(lacking)}: {n_wrong} test utterances count as its errors."
         )
+    overlap = describe_training_overlap(source, utterances)
+    return [*notes, f"{overlap[0].upper()}{overlap[1:]}."] if overlap else notes
+
+
+def describe_training_overlap(
+    source: BundleMetadata, utterances: Sequence[ScoredUtterance], scores: str = "both scores are"
+) -> str:
+    """Say whether the original model was, or may have been, trained on the recordings or speakers of a test.
+
+    Args:
+        source: Metadata of the original model.
+        utterances: The test utterances.
+        scores: The scores that are then too high, with their verb.
+
+    Returns:
+        A sentence without full stop; "" if the recordings are from other speakers or corpora.
+    """
     test_speakers = {utterance.speaker for utterance in utterances} - {""}
-    n_seen = len(test_speakers & set(source.split.get("train_speakers", ())))
-    if n_seen:
-        notes.append(f"The original model was trained on {n_seen} of the {len(test_speakers)} test speakers.")
-    return notes
+    if n_seen := len(test_speakers & set(source.split.get("train_speakers", ()))):
+        return f"the original model was trained on {n_seen} of the {len(test_speakers)} speakers; {scores} too high"
+    trained = [corpus["name"] for corpus in source.corpora]
+    unknown = [row for row in utterances if row.corpus not in CORPORA or (row.corpus in trained and not row.speaker)]
+    if not trained or not unknown:
+        return ""
+    n_similar = Counter(name for row in unknown for name in trained if _is_named_as(row, name))
+    if n_similar:
+        name, n = n_similar.most_common(1)[0]
+        return (
+            f"{n} of {len(utterances)} recordings are named as those of {name}, which the original model was trained "
+            f"on; if they are from there, {scores} too high"
+        )
+    return (
+        f"the original model was trained on {join_names(trained)}; if your recordings are from there, {scores} too high"
+    )
+
+
+def _is_named_as(utterance: ScoredUtterance, corpus: str) -> bool:
+    """Whether a recording is of a corpus, or its name has the form of the names in this corpus."""
+    stem = CORPORA[corpus].stem if corpus in CORPORA else None
+    return utterance.corpus == corpus or bool(stem and stem.fullmatch(normalize(Path(utterance.file).stem)))

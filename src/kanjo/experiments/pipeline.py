@@ -25,14 +25,14 @@ from kanjo.evaluation.reports.run_report import (
 from kanjo.evaluation.reports.signal_plots import plot_log_mels
 from kanjo.experiments.leakage import describe_leakage, split_metadata
 from kanjo.experiments.original_model import describe_original, evaluate_original
-from kanjo.experiments.reporter import NullReporter, run_log
+from kanjo.experiments.reporter import NullReporter, run_log, stage_log
 from kanjo.experiments.run_folder import STAGE1, STAGE2
 from kanjo.experiments.scoring import TestResult, evaluate_test_fold
 from kanjo.train.data.experiment_data import load_experiment_data, write_split
 from kanjo.train.distributed import rank_and_size
 from kanjo.train.export.bundle import export_bundle
 from kanjo.train.features.log_mel import LogMel
-from kanjo.train.features.spectrogram_images import log_mel_images
+from kanjo.train.features.spectrogram_images import decibel_images
 from kanjo.train.fit import fit
 from kanjo.train.tasks.two_stage import find_stage1_weights, stage1_minutes, train_stage1
 
@@ -200,7 +200,7 @@ def describe_training(model: TrainedModel) -> str:
             f"Validation UAR {uar} at epoch {model.best_epoch}, {temperature}, {minutes} "
             "The exported model was then trained from the start on training and validation utterances together."
         )
-    return f"Best epoch {model.best_epoch} by validation UAR ({uar}), {temperature}, {minutes}"
+    return f"Best epoch {model.best_epoch} (validation UAR {uar}), {temperature}, {minutes}"
 
 
 def _check_distributed(recipe: Recipe) -> None:
@@ -235,14 +235,16 @@ def _stage1_weights(
                 f"no weights of stage 1 for this recipe and fold in {folder} or the folders beside it; train it first: "
                 f"kanjo train {folder} --stage stage1 -o {folder}"
             )
-    result = train_stage1(
-        data,
-        fold,
-        folder.stage1_paths,
-        resume=options.resume,
-        threads=options.threads,
-        progress=reporter.show_training_progress,
-    )
+    log.info("stage 1; its log is %s", folder.stage1.log)
+    with stage_log(folder.stage1.log):
+        result = train_stage1(
+            data,
+            fold,
+            folder.stage1_paths,
+            resume=options.resume,
+            threads=options.threads,
+            progress=reporter.show_training_progress,
+        )
     _write_stage1_report(data, result, folder)
     return result.path
 
@@ -352,6 +354,6 @@ def _plot_test_examples(data: ExperimentData, fold: Fold, model: TrainedModel) -
     first_of_emotion = {data.utterances[i].emotion: i for i in reversed(fold.test)}
     examples = {name: first_of_emotion[name] for name in data.emotions if name in first_of_emotion}
     signals = [data.audio_cache.signal(i) for i in examples.values()]
-    images = log_mel_images(feature_extractor, signals, data.recipe.audio.window)
+    images = decibel_images(feature_extractor, signals, data.recipe.audio.window)
     hop_s = feature_extractor.power.hop_length / data.recipe.audio.sample_rate
-    return {"log_mels": plot_log_mels(images, list(examples), hop_s)}
+    return {"log_mels": plot_log_mels(images, list(examples), hop_s, feature_extractor.center_hz)}

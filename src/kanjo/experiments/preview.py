@@ -38,11 +38,7 @@ class RunPreview:
 
 
 def preview_run(recipe: Recipe, corpus_root: str | None, threads: int, reporter: Reporter) -> RunPreview:
-    """Load the data, and measure a few training steps. Writes nothing and downloads nothing.
-
-    Raises:
-        RecipeError: The model has two stages; their cost can't be estimated.
-    """
+    """Load the data, and measure a few training steps. Writes nothing and downloads nothing."""
     recipe = without_pretrained_weights(recipe)
     data = load_data(recipe, corpus_root, reporter)
     fold = data.fold(recipe.split.fold)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -87,10 +88,50 @@ def run_log(path: Path | None, reporter: Reporter) -> Iterator[None]:
             handler.close()
 
 
+@contextmanager
+def stage_log(path: Path) -> Iterator[None]:
+    """Write the log of one stage of a run to a file of its own, instead of that of the run, while the block runs.
+
+    Args:
+        path: The log file of the stage.
+
+    Raises:
+        KanjoError: The file can't be written.
+    """
+    run_files = [handler for handler in _log.handlers if isinstance(handler, _LogFile)]
+    stage_file = _file_handler(path)
+    for handler in run_files:
+        _log.removeHandler(handler)
+    _log.addHandler(stage_file)
+    try:
+        yield
+    finally:
+        _log.removeHandler(stage_file)
+        stage_file.close()
+        for handler in run_files:
+            _log.addHandler(handler)
+
+
+class _LogFile(logging.FileHandler):
+    """The log file of a run. A line that can't be written, because the disk is full, ends the run."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Raise KanjoError instead of printing a traceback and going on."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise KanjoError(f"can't write {self.baseFilename}: {files.os_error_message(error)}") from error
+        super().handleError(record)
+
+    def close(self) -> None:
+        """Close the file. What could not be written then was reported before."""
+        with suppress(OSError):
+            super().close()
+
+
 def _file_handler(path: Path) -> logging.FileHandler:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = _LogFile(path, encoding="utf-8")
     except OSError as error:
         raise KanjoError(f"can't write {path.parent}: {files.os_error_message(error)}") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))

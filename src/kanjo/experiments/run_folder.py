@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kanjo.bundle import BUNDLE_FOLDER
-from kanjo.errors import RecipeError
+from kanjo.errors import KanjoError, RecipeError
 from kanjo.evaluation.reports.paths import ReportPaths
+from kanjo.files import os_error_message, read_bytes
+from kanjo.locks import LockedError, hold_lock
+from kanjo.parsing import parse_json
 from kanjo.train.config.loading import RECIPE_FILE
 
 if TYPE_CHECKING:
@@ -22,6 +27,9 @@ if TYPE_CHECKING:
 STAGE1, STAGE2 = "stage1", "stage2"
 #: Parent folder of the runs that are started without ``-o``.
 RUNS = Path("runs")
+#: Locked while a command writes into the folder.
+_LOCK_FILE = ".lock"
+_MAX_JSON_BYTES = 16_000_000
 
 
 @dataclass(frozen=True)
@@ -235,8 +243,49 @@ class RunFolder:
         return self.path / "best.yaml"
 
     def is_empty(self) -> bool:
-        """Whether the folder does not exist or has no files."""
-        return not self.path.is_dir() or not any(self.path.iterdir())
+        """Whether the folder does not exist or has no files, besides the lock of a killed process."""
+        return not self.path.is_dir() or all(path.name == _LOCK_FILE for path in self.path.iterdir())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other commands from writing into the folder, which is made.
+
+        Raises:
+            KanjoError: Another command uses the folder, or it can't be written.
+        """
+        with ExitStack() as stack:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.callback(self._remove_if_empty)
+                stack.enter_context(hold_lock(self.path / _LOCK_FILE, wait=False))
+            except LockedError as error:
+                raise KanjoError(
+                    f"another kanjo command uses {self}; wait until it has finished, or choose another folder with -o"
+                ) from error
+            except OSError as error:
+                raise KanjoError(f"can't write {self}: {os_error_message(error)}") from error
+            yield
+
+    def _remove_if_empty(self) -> None:
+        with suppress(OSError):
+            self.path.rmdir()  # only works if it is empty
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object that a run has written.
+
+    Raises:
+        KanjoError: The file can't be read, or is damaged.
+    """
+    try:
+        content = parse_json(read_bytes(path, _MAX_JSON_BYTES), strict=False)
+    except OSError as error:
+        raise KanjoError(f"can't read {path}: {os_error_message(error)}") from error
+    except ValueError as error:
+        raise KanjoError(f"{path} is damaged ({error}); remove it and run the command again") from error
+    if not isinstance(content, dict):
+        raise KanjoError(f"{path} is damaged (no JSON object); remove it and run the command again")
+    return content
 
 
 def choose_run_folder(recipe: Recipe, output: Path | None, resume: bool, kind: str, stage: str = "") -> RunFolder:

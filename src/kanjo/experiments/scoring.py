@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kanjo.errors import CorpusError
 from kanjo.evaluation import evaluate as evaluation
 from kanjo.evaluation.robustness import evaluate_robustness
+from kanjo.experiments.held_out import describe_none_held_out, find_held_out
 from kanjo.inference.emotion_selection import select_emotions
 from kanjo.inference.recognizer import Recognizer
 
@@ -49,12 +50,14 @@ class BundleScores:
         enrolled: Evaluation with enrolled speakers; None if it was not requested.
         n_omitted: Utterances that were not scored because the bundle was trained on their speakers.
         description: The utterances that were scored, for the report.
+        notes: What is not known about the speakers, for the user.
     """
 
     plain: Evaluation
     enrolled: Evaluation | None
     n_omitted: int
     description: str
+    notes: tuple[str, ...] = ()
 
 
 def evaluate_test_fold(
@@ -118,22 +121,23 @@ def evaluate_on_manifest(
     """
     requested = evaluation.labels_in_data(recognizer, manifest.utterances) if emotions is None else emotions
     labels = select_emotions(requested, recognizer.labels)
-    train_speakers = set(recognizer.metadata.split.get("train_speakers", ()))
-    rows: Sequence[Utterance] = manifest.utterances
-    if not include_training_speakers:
-        rows = [row for row in manifest.utterances if row.speaker_key not in train_speakers]
+    held_out = find_held_out(recognizer.metadata, manifest)
+    rows: Sequence[Utterance] = manifest.utterances if include_training_speakers else held_out.rows
     if not rows:
         raise CorpusError(
-            f"{manifest.root}: the bundle was trained on all speakers of this corpus; "
-            "--include-training-speakers scores them nevertheless"
+            f"{manifest.root}: {describe_none_held_out(held_out)}; --include-training-speakers scores them nevertheless"
         )
     paths = [manifest.audio_path(row) for row in rows]
     plain, enrolled = _evaluate(recognizer, rows, paths, with_enrollment, reporter, "scoring", labels, enrollment_clips)
-    held_out = bool(train_speakers) and not include_training_speakers
-    description = "the bundle's own test speakers" if held_out else "all speakers of the corpus"
+    is_held_out = bool(recognizer.metadata.split.get("train_speakers")) and not include_training_speakers
+    description = "no training speakers of the bundle" if is_held_out else "all speakers of the corpus"
+    notes = () if include_training_speakers else held_out.notes
+    if notes:
+        description += "; " + "; ".join(notes)
     if len(labels) < len(recognizer.labels):
         description += f"; {evaluation.describe_labels(plain, recognizer.labels)}"
-    return BundleScores(plain, enrolled, len(manifest.utterances) - len(rows), description)
+    n_omitted = 0 if include_training_speakers else held_out.n_training
+    return BundleScores(plain, enrolled, n_omitted, description, notes)
 
 
 def _evaluate(

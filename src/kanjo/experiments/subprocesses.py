@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from kanjo.experiments.reporter import Reporter
     from kanjo.experiments.run_folder import RunFolder
 
+#: Set for a subprocess that ends when its standard input is closed.
+_ENDS_WITH_STDIN = "KANJO_ENDS_WITH_STDIN"
 #: Exit codes after which a process is not started again: success, failure, usage error, Ctrl-C.
 _FINAL_EXIT_CODES = (0, 1, 2, 130)
 
@@ -107,13 +110,28 @@ def _run(
     last_line = ""
     with subprocess.Popen(
         [sys.executable, "-m", "kanjo", *arguments],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # closed when this process ends; see exit_with_parent
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": str(threads), **environment},
+        env={**os.environ, "OMP_NUM_THREADS": str(threads), _ENDS_WITH_STDIN: "1", **environment},
     ) as process:
         for line in process.stderr or ():
             last_line = line.rstrip() or last_line
             reporter.log(f"{prefix}{line.rstrip()}")
     return process.returncode, last_line
+
+
+def exit_with_parent() -> None:
+    """Let this process end when the process that started it was killed, so that it does not keep the run folder.
+
+    The standard input of a process that :func:`run_with_retry` started is a pipe, whose other end is closed then.
+    """
+    if os.environ.pop(_ENDS_WITH_STDIN, ""):
+
+        def wait() -> None:
+            while os.read(0, 1):  # not sys.stdin, whose lock would be held when Python ends
+                pass
+            os._exit(1)
+
+        threading.Thread(target=wait, daemon=True).start()

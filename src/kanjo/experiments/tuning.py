@@ -1,4 +1,4 @@
-"""Hyper-parameter search by validation UAR.
+"""Hyper-parameter search by validation UAR or accuracy (``tune.metric``).
 
 Values are drawn by the tree-structured Parzen estimator (TPE; Bergstra et al. 2011), and poor trials are pruned by
 Hyperband (Li et al. 2018). Both are Optuna's. Test speakers are not used.
@@ -62,6 +62,8 @@ __all__ = [
     "write_result",
 ]
 
+#: Names of the metrics for people.
+METRIC_NAMES = {"uar": "UAR", "accuracy": "accuracy"}
 _STATES = {"COMPLETE": "done", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running", "WAITING": "running"}
 
 
@@ -72,7 +74,7 @@ class Trial:
     Attributes:
         number: Number of the trial, from 0.
         state: "done", "pruned", "failed" or "running".
-        uar: Best validation UAR (0 to 1); None before the first epoch.
+        score: Best validation UAR or accuracy (0 to 1); None before the first epoch.
         epochs: Number of trained epochs.
         values: The values by recipe key.
         error: Why the trial failed.
@@ -80,7 +82,7 @@ class Trial:
 
     number: int
     state: str
-    uar: float | None
+    score: float | None
     epochs: int
     values: dict[str, Any]
     error: str = ""
@@ -92,15 +94,22 @@ class TuningResult:
 
     Attributes:
         trials: All trials in order.
-        best: The completed trial with the highest validation UAR.
+        best: The completed trial with the highest score.
         recipe: The recipe with the values of this trial.
         importance: Importance of each key (PED-ANOVA); None if there are too few trials.
+        metric: Metric of the scores, "uar" or "accuracy".
     """
 
     trials: tuple[Trial, ...]
     best: Trial
     recipe: Recipe
     importance: dict[str, float] | None
+    metric: str = "uar"
+
+    @property
+    def metric_name(self) -> str:
+        """Name of the metric for people."""
+        return METRIC_NAMES[self.metric]
 
     def count(self, state: str) -> int:
         """The number of trials in a state."""
@@ -136,7 +145,7 @@ def run_trials(
                 trial.set_user_attr(ERROR_ATTRIBUTE, str(error))
                 state = optuna.trial.TrialState.FAIL
             ended = _convert_trial(study.tell(trial, value, state=state))
-            reporter.log(_describe_trial(ended, _best_uar(study)))
+            reporter.log(_describe_trial(ended, _best_score(study), METRIC_NAMES[check_search_space(recipe).metric]))
 
 
 def run_workers(
@@ -179,14 +188,15 @@ def get_result(study: optuna.Study, recipe: Recipe) -> TuningResult:
     """
     with explain_storage_errors(study.study_name):
         trials = tuple(_convert_trial(trial) for trial in study.get_trials(deepcopy=False))
-    scored = [trial for trial in trials if trial.uar is not None and trial.state in ("done", "pruned")]
+    scored = [trial for trial in trials if trial.score is not None and trial.state in ("done", "pruned")]
     if not scored:
         reason = next((trial.error for trial in trials if trial.error), "no trial was completed")
         raise KanjoError(f"the search has no result after {len(trials)} trials: {reason}")
     done = [trial for trial in scored if trial.state == "done"]
-    best = max(done, key=lambda trial: trial.uar or 0.0, default=scored[0])
+    best = max(done, key=lambda trial: trial.score or 0.0, default=scored[0])
     tuned = override_values(recipe, best.values).model_copy(update={"name": f"{recipe.name}-tuned", "tune": None})
-    return TuningResult(trials, best, tuned, _compute_importance(study))
+    metric = check_search_space(recipe).metric
+    return TuningResult(trials, best, tuned, _compute_importance(study), metric)
 
 
 def write_result(folder: RunFolder, result: TuningResult) -> None:
@@ -195,47 +205,51 @@ def write_result(folder: RunFolder, result: TuningResult) -> None:
     keys = list(result.best.values)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["trial", "state", "validation_uar", "epochs", *keys, "error"])
+    writer.writerow(["trial", "state", f"validation_{result.metric}", "epochs", *keys, "error"])
     for trial in result.trials:
         values = [trial.values.get(key, "") for key in keys]
-        writer.writerow([trial.number, trial.state, trial.uar, trial.epochs, *values, trial.error])
+        writer.writerow([trial.number, trial.state, trial.score, trial.epochs, *values, trial.error])
     files.write_text(folder.trials, buffer.getvalue())
     points = [
-        tuning_plots.TrialPoint(trial.number, trial.uar, trial.state == "done", trial.values)
+        tuning_plots.TrialPoint(trial.number, trial.score, trial.state == "done", trial.values)
         for trial in result.trials
-        if trial.uar is not None
+        if trial.score is not None
     ]
-    figures = {"history": tuning_plots.plot_history(points), "parallel": tuning_plots.plot_parallel_coordinates(points)}
+    figures = {
+        "history": tuning_plots.plot_history(points, result.metric_name),
+        "parallel": tuning_plots.plot_parallel_coordinates(points, result.metric_name),
+    }
     if result.importance:
         figures["importance"] = tuning_plots.plot_importance(result.importance)
     write_figures(folder.path, figures)
 
 
 def _train_trial(trial: optuna.Trial, data: ExperimentData, fold: Fold, folder: RunFolder) -> float:
-    """Train with the values of a trial; returns the best validation UAR.
+    """Train with the values of a trial; returns the validation score of its best epoch.
 
     Raises:
         optuna.TrialPruned: Hyperband stopped the trial.
         RecipeError: The values can't be combined.
     """
     trial.set_user_attr(WORKER_ATTRIBUTE, worker_name())
-    recipe = _draw_recipe(data.recipe, trial)
+    recipe, metric = _draw_recipe(data.recipe, trial), check_search_space(data.recipe).metric
     run = folder.trial(trial.number)
     shutil.rmtree(run.path, ignore_errors=True)
     run.path.mkdir(parents=True)
     trial_data = replace(data, recipe=recipe)
     try:
-        best = fit_without_calibration(trial_data, fold, run.training_paths, _report_epochs(trial))
+        best = fit_without_calibration(trial_data, fold, run.training_paths, _report_epochs(trial, metric))
     finally:
         shutil.rmtree(run.checkpoints, ignore_errors=True)
-    return best.validation_uar
+    return best.validation_uar if metric == "uar" else best.validation_accuracy
 
 
-def _report_epochs(trial: optuna.Trial) -> Callable[[EpochResult], None]:
-    """A callback that reports the validation UAR of each epoch to the study, and stops a trial that is pruned."""
+def _report_epochs(trial: optuna.Trial, metric: str) -> Callable[[EpochResult], None]:
+    """A callback that reports the validation score of each epoch to the study, and stops a trial that is pruned."""
 
     def on_epoch_end(result: EpochResult) -> None:
-        trial.report(result.validation_uar, result.epoch)
+        score = result.validation_uar if metric == "uar" else result.validation_accuracy
+        trial.report(score, result.epoch)
         if result.epoch < result.n_epochs and trial.should_prune():  # after the last epoch, pruning saves no time
             raise optuna.TrialPruned(f"after epoch {result.epoch}")
 
@@ -259,19 +273,19 @@ def _draw_recipe(recipe: Recipe, trial: optuna.Trial) -> Recipe:
 
 
 def _convert_trial(trial: optuna.trial.FrozenTrial) -> Trial:
-    uar = trial.value if trial.state.name == "COMPLETE" else None
-    if uar is None:
-        uar = max(trial.intermediate_values.values(), default=None)
+    score = trial.value if trial.state.name == "COMPLETE" else None
+    if score is None:
+        score = max(trial.intermediate_values.values(), default=None)
     values = {key: json.loads(value) if isinstance(value, str) else value for key, value in trial.params.items()}
     error = str(trial.user_attrs.get(ERROR_ATTRIBUTE, ""))
-    return Trial(trial.number, _STATES[trial.state.name], uar, len(trial.intermediate_values), values, error)
+    return Trial(trial.number, _STATES[trial.state.name], score, len(trial.intermediate_values), values, error)
 
 
-def _describe_trial(trial: Trial, best_uar: float | None) -> str:
+def _describe_trial(trial: Trial, best_score: float | None, metric: str) -> str:
     """One line for the log."""
-    result = f"validation UAR {100 * trial.uar:.1f} %" if trial.uar is not None else trial.error
+    result = f"validation {metric} {100 * trial.score:.1f} %" if trial.score is not None else trial.error
     state = "" if trial.state == "done" else f", {trial.state}"
-    best = f" (best {100 * best_uar:.1f} %)" if best_uar is not None else ""
+    best = f" (best {100 * best_score:.1f} %)" if best_score is not None else ""
     values = ", ".join(
         f"{key.rsplit('.', 1)[-1]} {value:.3g}" if isinstance(value, float) else f"{key.rsplit('.', 1)[-1]} {value}"
         for key, value in trial.values.items()
@@ -279,8 +293,8 @@ def _describe_trial(trial: Trial, best_uar: float | None) -> str:
     return f"trial {trial.number}: {result}, {trial.epochs} epochs{state}{best}; {values}"
 
 
-def _best_uar(study: optuna.Study) -> float | None:
-    """The best UAR so far; None before the first trial is completed."""
+def _best_score(study: optuna.Study) -> float | None:
+    """The best score so far; None before the first trial is completed."""
     with suppress(ValueError):
         return float(study.best_value)
     return None

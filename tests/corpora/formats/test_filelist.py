@@ -35,7 +35,9 @@ def test_write_filelist_is_reproducible_and_can_be_read(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("a.wav|f01|x|99|0", "a.txt:2: unknown emotion '99'; expected 0 to 16"),
-        ("a.wav|f01|x|3", "a.txt:2: 4 cells; expected path|speaker|text|emotion|language"),
+        ("a.wav|f01|3", "a.txt:2: 3 cells; expected path|speaker|text|emotion|language"),
+        ("a.wav\tf01\tx\t3\t0", "a.txt:2: 1 cell (this line has tabs; the separator is a bar); expected path|"),
+        ("a.wav|f01|x|3|99", "a.txt:2: unknown language 99; expected 0 to 14"),
         ("|f01|x|3|0", "a.txt:2: no path; expected path|speaker|text|emotion|language"),
     ],
 )
@@ -52,11 +54,11 @@ def test_write_filelist_any_text_and_speaker_keep_five_cells(
 ) -> None:
     path = tmp_path_factory.mktemp("list") / "a.txt"
     speaker = "" if speaker == "NA" else speaker.replace("|", "")
-    row = Utterance("c", "a.wav", "fear", "fear", speaker=speaker, text=text, language="xx")
+    row = Utterance("c", "a.wav", "fear", "fear", speaker=speaker, text=text, language="pl")
     write_filelist(path, [row, row], Path("/d"))
     rows = read_corpus("own", path).utterances
     assert len(rows) == 2
-    assert rows[0].text == parse_text(" ".join(text.replace("|", " ").split())) and rows[0].language == "xx"
+    assert rows[0].text == parse_text(" ".join(text.replace("|", " ").split())) and rows[0].language == "pl"
 
 
 def test_read_filelist_missing_speaker_backslashes_and_unicode_forms(tmp_path: Path) -> None:

@@ -205,7 +205,7 @@ def test_read_manifest_with_a_root_does_not_search_elsewhere(tmp_path: Path) -> 
 
 def test_read_manifest_without_validation_returns_invalid_times(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("file,emotion,start,end\na.wav,sad,3,1\na.wav,sad,NaN,inf\n")
-    rows = read_manifest(tmp_path / "t.csv", validate_times=False).utterances
+    rows = read_manifest(tmp_path / "t.csv", validate=False).utterances
     assert [(row.start_s, row.end_s) for row in rows] == [(3.0, 1.0), (None, math.inf)]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from kanjo.corpora.formats import parquet
 from kanjo.corpora.formats.rows import TableOptions, find_column, rows_to_utterances
 from kanjo.corpora.manifest import Utterance
-from kanjo.corpora.text_files import extra_cells_error, open_table, read_records
+from kanjo.corpora.text_files import describe_header, extra_cells_error, open_table, read_records
 from kanjo.errors import CorpusError
 
 HEADER = "db.yaml"
@@ -40,7 +40,7 @@ def read_audformat(root: Path, options: TableOptions) -> Iterator[Utterance]:
     tables = [_read_table(path) for path in sorted(root.glob("db.*")) if path.suffix in (".csv", ".parquet")]
     labeled = next((table for table in tables if _has_labels(table)), None)
     if labeled is None:
-        existing = "; ".join(f"{table.path.name}: {', '.join(table.header)}" for table in tables) or "no table"
+        existing = "; ".join(f"{table.path.name}: {describe_header(table.header)}" for table in tables) or "no table"
         raise CorpusError(
             f"{options.corpus}: expected a table with the columns file and emotion in the folder of {root / HEADER}; "
             f"found {existing}"

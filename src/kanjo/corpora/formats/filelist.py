@@ -1,20 +1,24 @@
 """Read and write filelists of speech synthesis: ``path|speaker|text|emotion|language``, one utterance a line.
 
-Emotion and language are numbers. The format is that of kanjo's reference implementation.
+Emotion and language are numbers. The format is that of kanjo's reference implementation, DCNN-LSTMWA. Some of its
+scripts write no language, and some write the words "spk" and "lang" in place of speaker and language.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kanjo import files
+from kanjo.corpora.formats.label_conflicts import LabelConflicts
 from kanjo.corpora.formats.paths import PathResolver, is_absolute
 from kanjo.corpora.formats.rows import TableOptions
 from kanjo.corpora.manifest import Utterance
 from kanjo.corpora.text_files import read_text
-from kanjo.corpora.words import is_missing, normalize, parse_speaker, parse_text, parse_word
+from kanjo.corpora.words import is_missing, normalize, parse_language, parse_speaker, parse_text
 from kanjo.errors import CorpusError
+from kanjo.file_names import encode_name
 from kanjo.labels import EMOTIONS, canonical_emotion, map_emotion
 
 #: The reference implementation numbers these five emotions and the first two languages; the others follow.
@@ -25,7 +29,13 @@ EMOTION_IDS = {name: number for number, name in enumerate((*_REFERENCE_EMOTIONS,
 LANGUAGE_IDS = {name: number for number, name in enumerate(_LANGUAGES)}
 _EMOTION_BY_ID = {str(number): emotion for emotion, number in EMOTION_IDS.items()}
 _LANGUAGE_BY_ID = {str(number): language for language, number in LANGUAGE_IDS.items()}
-_N_CELLS = 5
+_FORMAT = "path|speaker|text|emotion|language, or the same without language"
+_N_CELLS = (4, 5)
+_OTHER_SEPARATORS = {"tabs": "\t", "semicolons": ";", "commas": ","}
+#: What stands for an unknown speaker and an unknown language in the lists of STUDIES.
+_NO_SPEAKER, _NO_LANGUAGE = "spk", "lang"
+#: File names of lists: ``esd_audio_sid_text_train_filelist.txt``, and those with phonemes for text.
+_LIST_NAME = re.compile(r"filelist.*\.txt(\.cleaned)?", re.IGNORECASE)
 
 
 def write_filelist(path: Path, utterances: Iterable[Utterance], root: Path) -> None:
@@ -45,44 +55,72 @@ def write_filelist(path: Path, utterances: Iterable[Utterance], root: Path) -> N
     for row in utterances:
         text = " ".join(row.text.replace("|", " ").split())
         language = LANGUAGE_IDS.get(row.language, row.language)
-        lines.append(f"{(root / row.file).as_posix()}|{row.speaker}|{text}|{EMOTION_IDS[row.emotion]}|{language}\n")
+        file = encode_name((root / row.file).as_posix())
+        lines.append(f"{file}|{row.speaker}|{text}|{EMOTION_IDS[row.emotion]}|{language}\n")
     files.write_text(path, "".join(lines))
 
 
-def is_filelist(first_line: str) -> bool:
-    """Return whether this is the first line of a filelist: five cells, the fourth the number or word of an emotion."""
+def is_filelist(path: Path, first_line: str) -> bool:
+    """Return whether a file is a filelist.
+
+    Its name says so, or its first line has four or five cells, the fourth the number or word of an emotion.
+    """
     cells = first_line.rstrip("\r\n").split("|")
-    return len(cells) == _N_CELLS and (cells[3].strip().isdigit() or _is_emotion(cells[3]))
+    has_cells = len(cells) in _N_CELLS and (cells[3].strip().isdigit() or _is_emotion(cells[3]))
+    return has_cells or bool(_LIST_NAME.search(path.name) and "|" in first_line)
 
 
 def read_filelist(path: Path, options: TableOptions) -> Iterator[Utterance]:
     """Yield the utterances of a filelist.
 
-    A path that exists relative to the working folder becomes absolute; any other is relative to the filelist.
+    A path that exists relative to the working folder becomes absolute; any other is relative to the folder of the
+    filelist or, if there is no such file, to one of its parents.
 
     Raises:
         CorpusError: The file can't be read, a line has another number of cells or an unknown emotion, or a path fits
-            two files.
+            two files, or a recording has two emotions.
     """
-    in_working_folder, in_root = PathResolver(Path()), PathResolver(options.root)
+    for _, row in read_numbered_lines(path, options):
+        yield row
+
+
+def read_numbered_lines(path: Path, options: TableOptions) -> Iterator[tuple[int, Utterance]]:
+    """Do the same as :func:`read_filelist`, with the number of each line."""
+    in_working_folder, in_root = PathResolver(Path()), PathResolver(options.root, options.search_parents)
+    conflicts = LabelConflicts() if options.validate else None
+    prefix: str | None = None
     # not splitlines(): a file name may contain other Unicode line breaks
     for number, line in enumerate(read_text(path, options.corpus).rstrip("\r\n").split("\n"), 1):
+        if not line.strip():
+            continue
         try:
             row = _parse_line(line, options)
-            file = in_root.clean(in_working_folder.clean(row.file))
-            if not is_absolute(file) and in_working_folder.exists(file):
-                file = _absolute_path(file, in_working_folder, options.root)
-            yield row._replace(file=in_root.on_disk(file))
+            file = in_working_folder.decode(in_root.clean(in_working_folder.clean(row.file)))
+            if not is_absolute(file):
+                if in_working_folder.exists(file):
+                    file = _absolute_path(file, in_working_folder, options.root)
+                elif prefix or (prefix is None and (prefix := in_root.find_prefix(file))):
+                    file = prefix + file
+            row = row._replace(file=in_root.on_disk(file))
+            if conflicts:
+                conflicts.check(row, number)
+            yield number, row
         except CorpusError as error:
             raise CorpusError(f"{path}:{number}: {error}") from None
 
 
 def _parse_line(line: str, options: TableOptions) -> Utterance:
     cells = [cell.strip() for cell in line.split("|")]
-    if len(cells) != _N_CELLS or is_missing(cells[0]):
-        problem = "no path" if len(cells) == _N_CELLS else f"{len(cells)} cells"
-        raise CorpusError(f"{problem}; expected path|speaker|text|emotion|language")
-    file, speaker, text, label, language = cells
+    if len(cells) not in _N_CELLS or is_missing(cells[0]) or _has_other_separator(cells):
+        problem = f"{len(cells)} cell{'s' if len(cells) > 1 else ''}"
+        if len(cells) in _N_CELLS and is_missing(cells[0]):
+            problem = "no path"
+        elif other := next((name for name, mark in _OTHER_SEPARATORS.items() if mark in line), ""):
+            problem += f" (this line has {other}; the separator is a bar)"
+        raise CorpusError(f"{problem}; expected {_FORMAT}")
+    file, speaker, text, label, language = (*cells, "")[:5]
+    if "\0" in file:
+        raise CorpusError(f"the path is {file!r}, which contains a null character")
     try:
         emotion = _EMOTION_BY_ID[label] if label.isdecimal() else map_emotion(label, options.label_map)
     except (KeyError, CorpusError):
@@ -94,10 +132,21 @@ def _parse_line(line: str, options: TableOptions) -> Utterance:
         file=file,
         emotion=emotion,
         labels_raw=normalize(label),
-        speaker=parse_speaker(speaker),
-        language=_LANGUAGE_BY_ID.get(language, parse_word(language)),
+        speaker="" if speaker == _NO_SPEAKER else parse_speaker(speaker),
+        language=_parse_language(language),
         text=parse_text(text),
     )
+
+
+def _has_other_separator(cells: Sequence[str]) -> bool:
+    """Return whether a line of four cells seems to have one of five, because two are separated by another mark."""
+    return len(cells) == min(_N_CELLS) and any(mark in cells[1] for mark in _OTHER_SEPARATORS.values())
+
+
+def _parse_language(cell: str) -> str:
+    if cell.isdecimal() and cell not in _LANGUAGE_BY_ID:
+        raise CorpusError(f"unknown language {cell}; expected 0 to {len(_LANGUAGE_BY_ID) - 1} or a language such as en")
+    return "" if cell == _NO_LANGUAGE else _LANGUAGE_BY_ID.get(cell) or parse_language(cell)
 
 
 def _absolute_path(file: str, in_working_folder: PathResolver, root: Path) -> str:

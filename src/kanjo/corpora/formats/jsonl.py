@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from kanjo.corpora.formats.cells import cell_to_text
 from kanjo.corpora.formats.rows import COLUMN_ALIASES, TableOptions, rows_to_utterances
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
+from kanjo.parsing import parse_json
 
 
 def read_json_lines(path: Path, lines: Iterable[str], options: TableOptions) -> Iterator[Utterance]:
@@ -46,10 +46,9 @@ def _to_cells(path: Path, number: int, record: dict[str, Any]) -> list[str]:
 def _parse_object(path: Path, number: int, line: str) -> dict[str, Any]:
     """Return the object of a line, its keys casefolded."""
     try:
-        record = json.loads(line, object_pairs_hook=_Object)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else error
-        raise CorpusError(f"{path}:{number}: not JSON ({reason}); expected a JSON object on each line") from error
+        record = parse_json(line, strict=False, object_pairs_hook=_Object)
+    except ValueError as error:
+        raise CorpusError(f"{path}:{number}: not JSON ({error}); expected a JSON object on each line") from error
     if not isinstance(record, _Object):
         kind = type(record).__name__
         raise CorpusError(f"{path}:{number}: a JSON {kind}; expected a JSON object with the file and its emotion")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from kanjo.corpora.formats.label_conflicts import LabelConflicts
 from kanjo.corpora.formats.paths import PathResolver
 from kanjo.corpora.formats.rows import TableOptions
 from kanjo.corpora.formats.times import check_times, parse_seconds
@@ -37,7 +38,7 @@ def read_kaldi(root: Path, options: TableOptions) -> Iterator[Utterance]:
 
     Raises:
         CorpusError: An utterance has no recording or an unknown emotion, a word is twice in a table, a segment has no
-            valid times, or a recording is a command (``sox ... |``), which kanjo does not run.
+            valid times, a recording has two emotions, or it is a command (``sox ... |``), which kanjo does not run.
     """
     files = _read_lines(root / RECORDINGS)
     optional = [root / name for name in ("utt2spk", "spk2gender", "text", _SEGMENTS)]
@@ -45,31 +46,34 @@ def read_kaldi(root: Path, options: TableOptions) -> Iterator[Utterance]:
     speakers = _convert(optional[0], tables[0], parse_speaker)
     sexes = {normalize(speaker): sex for speaker, sex in _convert(optional[1], tables[1], parse_sex).items()}
     texts = _convert(optional[2], tables[2], parse_text)
-    segments = _convert(optional[3], tables[3], lambda line: _parse_segment(line, options.validate_times))
+    segments = _convert(optional[3], tables[3], lambda line: _parse_segment(line, options.validate))
     emotions = _read_lines(root / EMOTIONS)
     if not emotions:
         raise CorpusError(f"{root / EMOTIONS}: the file is empty; expected an utterance and its emotion on each line")
     resolver = PathResolver(root)
+    conflicts = LabelConflicts() if options.validate else None
     for utterance, (number, label) in emotions.items():
         location = f"{root / EMOTIONS}:{number}"
         recording, start_s, end_s = segments.get(utterance, (utterance, None, None))
         file = _recording_file(files, recording, location, root)
+        speaker = speakers.get(utterance, "")
         try:
-            emotion = map_emotion(label, options.label_map)
+            row = Utterance(
+                corpus=options.corpus,
+                file=resolver.on_disk(resolver.clean(file)),
+                emotion=map_emotion(label, options.label_map),
+                labels_raw=normalize(label),
+                speaker=speaker,
+                sex=sexes.get(speaker, ""),
+                text=texts.get(utterance, ""),
+                start_s=start_s,
+                end_s=end_s,
+            )
+            if conflicts:
+                conflicts.check(row, number)
         except CorpusError as error:
             raise CorpusError(f"{location}: {error}") from None
-        speaker = speakers.get(utterance, "")
-        yield Utterance(
-            corpus=options.corpus,
-            file=resolver.on_disk(resolver.clean(file)),
-            emotion=emotion,
-            labels_raw=normalize(label),
-            speaker=speaker,
-            sex=sexes.get(speaker, ""),
-            text=texts.get(utterance, ""),
-            start_s=start_s,
-            end_s=end_s,
-        )
+        yield row
 
 
 def _read_lines(path: Path) -> dict[str, _Line]:
@@ -110,7 +114,7 @@ def _recording_file(files: Mapping[str, _Line], recording: str, location: str, r
     return file
 
 
-def _parse_segment(line: str, validate_times: bool) -> tuple[str, float | None, float | None]:
+def _parse_segment(line: str, validate: bool) -> tuple[str, float | None, float | None]:
     """Return recording, start and end of a line of ``segments``; an end of -1 is the end of the recording (Kaldi)."""
     words = line.split()
     if len(words) != 3:
@@ -118,6 +122,6 @@ def _parse_segment(line: str, validate_times: bool) -> tuple[str, float | None, 
     start_s, end_s = parse_seconds(words[1], "start"), parse_seconds(words[2], "end")
     if end_s == -1:
         end_s = None
-    if validate_times and (problem := check_times(start_s, end_s)):
+    if validate and (problem := check_times(start_s, end_s)):
         raise CorpusError(problem)
     return words[0], start_s, end_s

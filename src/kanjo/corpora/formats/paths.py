@@ -6,12 +6,13 @@ import os
 import posixpath
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from kanjo.corpora.manifest import Utterance
 from kanjo.errors import CorpusError
+from kanjo.file_names import decode_name
 
 #: The paths in EmoBox's tables start two or three folders above the table.
 _MAX_LEVELS = 4
@@ -49,9 +50,10 @@ class PathResolver:
             CorpusError: A name fits two files in different Unicode forms.
         """
         seen, prefix = [], ""
+        utterances = map(self._decode, utterances)
         for row in utterances:
             seen.append(row)
-            if (found := self._find_prefix(row.file)) is not None and not is_absolute(row.file):
+            if (found := self.find_prefix(row.file)) is not None and not is_absolute(row.file):
                 prefix = found
                 break
         for row in chain(seen, utterances):
@@ -61,7 +63,9 @@ class PathResolver:
             yield row if file is row.file else row._replace(file=file)
 
     def on_disk(self, file: str) -> str:
-        """Return a path in the Unicode form of the disk; unchanged if there is no such file."""
+        """Return a path in the Unicode form and encoding of the disk; unchanged if there is no such file."""
+        if "%" in file:
+            file = self.decode(file)
         return file if file.isascii() else self._find(file) or file
 
     def exists(self, file: str) -> bool:
@@ -70,10 +74,22 @@ class PathResolver:
             return os.path.exists(self._join(file))  # noqa: PTH110 - many rows, and this is faster than Path
         return self._find(file) is not None
 
+    def _decode(self, row: Utterance) -> Utterance:
+        """Decode a name that kanjo wrote for a name that is not UTF-8, unless a file has the encoded name."""
+        return row._replace(file=self.decode(row.file)) if "%" in row.file else row
+
+    def decode(self, file: str) -> str:
+        """Return the path that a table states as :func:`kanjo.file_names.encode_name` writes it."""
+        decoded = decode_name(file)
+        if decoded == file or any(self.exists(prefix + file) for prefix in self._prefixes):
+            return file
+        return decoded if any(self.exists(prefix + decoded) for prefix in self._prefixes) else file
+
     def _join(self, path: str) -> str:
         return os.path.join(self._folder, path)  # noqa: PTH118
 
-    def _find_prefix(self, file: str) -> str | None:
+    def find_prefix(self, file: str) -> str | None:
+        """Return what leads to the folder that a path starts from ("", "../", ...); None if no file exists."""
         folder = file[: file.rfind("/") + 1]
         if folder not in self._prefixes_of_folder:
             self._prefixes_of_folder[folder] = [
@@ -133,3 +149,25 @@ class PathResolver:
 def is_absolute(file: str) -> bool:
     """Return whether a path is absolute, also that of Windows ("C:/data/a.wav")."""
     return file.startswith("/") or (file[1:3] == ":/" and file[0].isalpha())
+
+
+def rebase_paths(utterances: Iterable[Utterance], root: Path) -> Iterator[Utterance]:
+    """Yield utterances with the paths of their recordings below ``root``.
+
+    A path without a recording, such as the absolute path of another machine, loses its first folders until a recording
+    is found. It stays if there is none.
+    """
+    n_dropped = 1
+    for row in utterances:
+        if (root / row.file).exists():
+            yield row
+            continue
+        parts = row.file.split("/")
+        # the number of folders that the last path lost comes first, so that the paths of a list are treated alike
+        order = (n_dropped, *range(1, len(parts)))
+        found = next((n for n in order if n < len(parts) and (root / "/".join(parts[n:])).is_file()), None)
+        if found is None:
+            yield row
+        else:
+            n_dropped = found
+            yield row._replace(file="/".join(parts[found:]))

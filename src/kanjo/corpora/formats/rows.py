@@ -6,11 +6,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from kanjo.corpora.formats.label_conflicts import LabelConflicts
 from kanjo.corpora.formats.paths import PathResolver
 from kanjo.corpora.formats.times import check_times, parse_seconds
 from kanjo.corpora.manifest import Utterance
-from kanjo.corpora.text_files import extra_cells_error
-from kanjo.corpora.words import is_missing, normalize, parse_sex, parse_speaker, parse_split, parse_text, parse_word
+from kanjo.corpora.text_files import describe_header, extra_cells_error
+from kanjo.corpora.words import (
+    is_missing,
+    normalize,
+    parse_language,
+    parse_sex,
+    parse_speaker,
+    parse_split,
+    parse_text,
+    parse_word,
+)
 from kanjo.errors import CorpusError
 from kanjo.labels import map_emotion
 
@@ -41,7 +51,8 @@ class TableOptions:
         label_map: Emotion for each label that is not a word of the vocabulary.
         root: The folder that relative paths start from.
         search_parents: Whether relative paths may start from a parent of ``root`` instead.
-        validate_times: Refuse infinite, negative and reversed times; False leaves them to ``kanjo corpus check``.
+        validate: Refuse infinite, negative and reversed times, and recordings that are listed twice with different
+            emotions; False leaves them to ``kanjo corpus check``.
         decimal_comma: Whether "1,500" is 1.5 and not ambiguous: the separator is a semicolon.
     """
 
@@ -49,7 +60,7 @@ class TableOptions:
     label_map: Mapping[str, str]
     root: Path
     search_parents: bool = False
-    validate_times: bool = True
+    validate: bool = True
     decimal_comma: bool = False
 
 
@@ -77,6 +88,7 @@ def _convert_rows(
     """Yield the utterances with paths as in the table."""
     convert = _RowConverter(column_indices(header, path), header, options, resolver)
     splits = _SplitColumn(path)
+    conflicts = LabelConflicts() if options.validate else None
     width = len(header)
     padding = [""] * width
     split: str | None = None
@@ -92,6 +104,8 @@ def _convert_rows(
         cells.append("")  # missing columns have this index
         try:
             utterance = convert(cells)
+            if conflicts:
+                conflicts.check(utterance, number)
         except CorpusError as error:
             raise CorpusError(f"{path}:{number}: {error}") from None
         if utterance.split != split:
@@ -120,7 +134,7 @@ def column_indices(header: Sequence[str], path: Path) -> dict[str, int]:
     if missing:
         raise CorpusError(
             f"{path}:1: missing column {' and '.join(missing)}; the header is "
-            f"{', '.join(str(name).strip() for name in header) or 'empty'}. Expected at least a column "
+            f"{describe_header(header)}. Expected at least a column "
             f"for the file ({', '.join(COLUMN_ALIASES['file'])}) and one for the emotion "
             f"({', '.join(COLUMN_ALIASES['emotion'])})"
         )
@@ -153,7 +167,7 @@ class _RowConverter:
         self._options, self._clean_path = options, resolver.clean
         self._words, self._texts, self._speakers = _Memo(parse_word), _Memo(parse_text), _Memo(parse_speaker)
         self._sexes, self._splits, self._emotions = _Memo(parse_sex), _Memo(parse_split), _Memo(self._map_emotion)
-        self._labels = _Memo(normalize)
+        self._labels, self._languages = _Memo(normalize), _Memo(parse_language)
 
     def __call__(self, cells: Sequence[str]) -> Utterance:
         """Convert the cells of a row; the last cell is empty and stands for missing columns."""
@@ -169,7 +183,7 @@ class _RowConverter:
         if cells[start] or cells[end]:
             start_s = parse_seconds(cells[start], "start_s", self._options.decimal_comma)
             end_s = parse_seconds(cells[end], "end_s", self._options.decimal_comma)
-            if self._options.validate_times and (problem := check_times(start_s, end_s)):
+            if self._options.validate and (problem := check_times(start_s, end_s)):
                 raise CorpusError(problem)
         return Utterance._make(  # twice as fast as Utterance(...)
             (
@@ -179,7 +193,7 @@ class _RowConverter:
                 self._words[cells[raw]] or self._labels[cells[emotion]],
                 self._speakers[cells[speaker]],
                 self._sexes[cells[sex]],
-                self._words[cells[language]],
+                self._languages[cells[language]],
                 self._texts[cells[text]],
                 start_s,
                 end_s,

@@ -13,6 +13,7 @@ from typing import TextIO
 from kanjo.corpora.formats import parquet
 from kanjo.corpora.formats.filelist import is_filelist, read_filelist
 from kanjo.corpora.formats.jsonl import read_json_lines
+from kanjo.corpora.formats.paths import rebase_paths
 from kanjo.corpora.formats.rows import TableOptions, column_indices, find_column, rows_to_utterances
 from kanjo.corpora.manifest import Manifest, Utterance
 from kanjo.corpora.text_files import decoding_error, detect_encoding, read_records
@@ -26,26 +27,37 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(?P<separator>.)"?\s*', re.IGNORECASE)
 
 
 def read_manifest(
-    path: Path, root: Path | None = None, label_map: Mapping[str, str] | None = None, *, validate_times: bool = True
+    path: Path,
+    root: Path | None = None,
+    label_map: Mapping[str, str] | None = None,
+    *,
+    corpus: str = "",
+    validate: bool = True,
 ) -> Manifest:
     """Read a table of utterances. A million rows take two to three seconds.
 
     Args:
         path: The table.
         root: The folder that its file paths are relative to; None for the folder of the table or one of its parents.
+            Paths of another machine are looked for in this folder, without their first folders.
         label_map: Emotion for each label that is not a word of the vocabulary.
-        validate_times: Refuse infinite, negative and reversed times; False leaves them to ``kanjo corpus check``.
+        corpus: Corpus of the rows that state none; "" if it is not known: then the name of the table stands for it.
+        validate: Refuse infinite, negative and reversed times, and recordings that are listed twice with different
+            emotions; False leaves them to ``kanjo corpus check``.
 
     Raises:
         CorpusError: As :func:`read_table`.
     """
     options = TableOptions(
-        path.stem, {} if label_map is None else label_map, root or path.parent, root is None, validate_times
+        corpus or path.stem, {} if label_map is None else label_map, root or path.parent, root is None, validate
     )
     gc_was_enabled = gc.isenabled()
     gc.disable()  # utterances have no reference cycles; searching for some takes half of the time
     try:
-        return Manifest(options.root, tuple(read_table(path, options)))
+        rows = read_table(path, options)
+        if root is not None:
+            rows = rebase_paths(rows, root)
+        return Manifest(options.root, tuple(rows), "" if corpus else options.corpus)
     finally:
         if gc_was_enabled:
             gc.enable()
@@ -73,7 +85,7 @@ def read_table(path: Path, options: TableOptions) -> Iterator[Utterance]:
         with path.open(encoding=encoding, newline="") as stream:
             if suffix in (".jsonl", ".ndjson"):
                 yield from read_json_lines(path, stream, options)
-            elif is_filelist(stream.readline()):
+            elif is_filelist(path, stream.readline()):
                 yield from read_filelist(path, options)
             else:
                 yield from _read_delimited(path, stream, options)

@@ -15,7 +15,7 @@ _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
 _AMBIGUOUS_COMMA = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}", re.ASCII)
 #: ``0 days 00:00:01.500``: how pandas and audformat write a duration.
 _TIMEDELTA = re.compile(
-    r"(?:(?P<days>\d+) days? )?(?P<hours>\d+):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d(?:[.,]\d+)?)", re.ASCII
+    r"(?:(?P<days>\d{1,9}) days? )?(?P<hours>\d{1,9}):(?P<minutes>[0-5]\d):(?P<seconds>[0-5]\d(?:[.,]\d+)?)", re.ASCII
 )
 
 #: An end may lie this far behind the end of the recording (as ``kanjo.audio.slice_signal``).

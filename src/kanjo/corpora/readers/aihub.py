@@ -9,7 +9,7 @@ from pathlib import Path
 
 from kanjo.corpora.corpus import Corpus, list_recordings, no_utterances_error, without_copies
 from kanjo.corpora.manifest import Utterance
-from kanjo.corpora.text_files import extra_cells_error, open_table, read_records
+from kanjo.corpora.text_files import describe_header, extra_cells_error, open_table, read_records
 from kanjo.corpora.words import normalize, parse_sex
 from kanjo.errors import CorpusError
 from kanjo.labels import canonical_emotion
@@ -107,7 +107,7 @@ def _find_columns(header: list[str], table: Path) -> tuple[dict[str, int], list[
     vote_columns = [indices[word] for aliases in vote_aliases for word in aliases if word in indices]
     if "id" not in columns or not vote_columns:
         raise CorpusError(
-            f"aihub: {table}:1: the header is {', '.join(header) or 'empty'}; "
+            f"aihub: {table}:1: the header is {describe_header(header)}; "
             f"expected wav_id and 1번 감정 to {_N_RATERS}번 감정"
         )
     return columns, vote_columns

@@ -58,5 +58,6 @@ EMOTIONTTS = Corpus(
     read=read,
     notes="Its README labels 201 to 300 as angry and 301 to 400 as sad. Scripts and voices show that the two are "
     "swapped; kanjo labels 201 to 300 as sad and 301 to 400 as angry.",
+    stem=_STEM,
     folders=("emotiontts_ko", "emotiontts", "emotiontts_open_db"),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,7 @@ NEMO = Corpus(
     sample_rate=24_000,
     read=read,
     folders=("nemo", "nEMO"),
+    stem=re.compile(r"[A-Z]{2}\d_(?:anger|fear|happiness|neutral|sadness|surprised)_\d+"),
     list_missing=list_missing,
     archives=(Archive("https://github.com/amu-cai/nEMO/archive/refs/heads/main.zip"),),
     notes="Ninety sentences, the same for every speaker and emotion: speaker-independent splits are not "

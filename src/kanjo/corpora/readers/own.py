@@ -15,21 +15,20 @@ from kanjo.errors import CorpusError
 from kanjo.labels import map_emotion
 
 
-def read_folder(
-    root: Path, name: str, label_map: Mapping[str, str], validate_times: bool = True
-) -> Iterator[Utterance]:
+def read_folder(root: Path, name: str, label_map: Mapping[str, str], validate: bool = True) -> Iterator[Utterance]:
     """Yield the utterances of a folder: Kaldi if it has ``wav.scp``, audformat if ``db.yaml``, else emotion folders.
 
     Args:
         root: The folder.
         name: Corpus of the utterances.
         label_map: Emotion for each label that is not a word of the vocabulary.
-        validate_times: Refuse infinite, negative and reversed times.
+        validate: Refuse infinite, negative and reversed times, and recordings that are listed twice with different
+            emotions.
 
     Raises:
         CorpusError: There are no utterances, or one of them is invalid.
     """
-    options = TableOptions(name, label_map, root, validate_times=validate_times)
+    options = TableOptions(name, label_map, root, validate=validate)
     if (root / kaldi.RECORDINGS).is_file():
         return kaldi.read_kaldi(root, options)
     if (root / audformat.HEADER).is_file():

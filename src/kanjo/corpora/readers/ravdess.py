@@ -60,6 +60,7 @@ RAVDESS = Corpus(
     sample_rate=48_000,
     read=read,
     folders=("ravdess", "RAVDESS"),
+    stem=_STEM,
     archives=(
         Archive(f"{_ZENODO}/Audio_Speech_Actors_01-24.zip", "md5:bc696df654c87fed845eb13823edef8a", 208_468_073),
     ),
