@@ -175,7 +175,7 @@ def _format_reference(reference: str, definitions: dict[str, Any]) -> str:
 def _format_range(kind: str, schema: dict[str, Any]) -> str:
     """Add the bounds of a number: "number (≥ 0, < 1)"."""
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    bounds = [f"{sign} {schema[key]:g}" for key, sign in signs.items() if key in schema]
+    bounds = [f"{sign} {schema[key]:.10g}" for key, sign in signs.items() if key in schema]
     return f"{kind} ({', '.join(bounds)})" if bounds else kind
 
 

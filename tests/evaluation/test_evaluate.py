@@ -112,6 +112,12 @@ def test_evaluate_command_chooses_among_the_emotions_of_the_data(tiny_run: Path,
     assert "among 2 of the bundle's 8 emotions: anger, sadness; chance 50 %\n" in result.stdout
 
 
+def test_evaluate_command_with_label_map_accepts_other_words(tiny_run: Path, tmp_path: Path) -> None:
+    write_clips(tmp_path, ("grumpy", "sad"))
+    result = run_kanjo("evaluate", tiny_run, tmp_path, "--label-map", "grumpy=anger", "-f", "json")
+    assert json.loads(result.stdout)["labels"] == ["anger", "sadness"]
+
+
 def test_evaluate_of_parts_of_a_recording_scores_each_part(tiny_run: Path, tmp_path: Path) -> None:
     write_clip(tmp_path / "long.wav", seconds=3.0)
     table = "file,emotion,start,end,speaker\nlong.wav,angry,0.5,1.2,a\nlong.wav,sad,1.5,2.0,a\n"

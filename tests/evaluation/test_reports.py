@@ -133,6 +133,16 @@ def test_plot_learning_curves_marks_the_kept_epoch(n_epochs: int, tmp_path: Path
     assert b"kept" not in figures.plot_learning_curves(tmp_path / "metrics.csv").svg
 
 
+def test_plot_learning_curves_has_accuracy_if_the_metrics_have(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,train_loss,train_uar,validation_loss,validation_uar\n1,1,0.5,1,0.5\n", encoding="utf-8")
+    assert b"<!-- accuracy, % -->" not in figures.plot_learning_curves(path).svg  # written by an earlier version
+    header = "epoch,train_loss,train_uar,train_accuracy,validation_loss,validation_uar,validation_accuracy"
+    path.write_text(f"{header}\n1,1,0.5,0.6,1,0.5,0.7\n2,1,0.5,0.7,1,0.5,0.8\n", encoding="utf-8")
+    svg = figures.plot_learning_curves(path).svg.decode()
+    assert all(svg.count(f"<!-- {name} -->") == 1 for name in ("loss", "UAR, %", "accuracy, %"))
+
+
 def test_scores_file_has_scores_info_and_failures(tmp_path: Path) -> None:
     evaluation = replace(make_evaluation(make_utterances(9, 0.5, 0)), excluded_emotions=(("boredom", 2),))
     write_report(tmp_path, "title", evaluation, RunInfo(protocol="loso", leakage=("a", "b"), training_minutes=1.5))

@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kanjo import files
+from kanjo.array_files import DamagedFileError, load_arrays, save_arrays
 from kanjo.corpora import Utterance
 from kanjo.corpora.splits import Fold
 from kanjo.errors import AudioError, KanjoError, requires_extra
@@ -71,9 +73,9 @@ def opensmile_features(
         KanjoError: openSMILE is not installed, or a recording can't be read.
     """
     feature_set = FEATURE_SETS[name]
-    cached = cache / f"{feature_set}-{_cache_key(feature_set, rows, paths)}.npy"
-    if cached.is_file():
-        return np.asarray(np.load(cached, allow_pickle=False))
+    cached = cache / f"{feature_set}-{_cache_key(feature_set, rows, paths)}.npz"
+    with suppress(FileNotFoundError, DamagedFileError, KeyError):
+        return np.asarray(load_arrays(cached)["functionals"])
     tasks = [(feature_set, row, path) for row, path in zip(rows, paths, strict=True)]
     vectors: list[Features] = []
     with ProcessPoolExecutor(jobs or os.cpu_count() or 1) as pool:
@@ -82,8 +84,7 @@ def opensmile_features(
             if progress:
                 progress(len(vectors), len(tasks))
     features = np.stack(vectors)
-    with files.atomic_write(cached) as temporary:
-        np.save(temporary, features)
+    save_arrays(cached, functionals=features)
     return features
 
 

@@ -18,7 +18,7 @@ from kanjo.errors import AudioError, CorpusError, KanjoError
 from kanjo.evaluation.metrics import Scores, require_scikit_learn, score_predictions
 from kanjo.inference.emotion_selection import select_emotions
 from kanjo.inference.options import InferenceOptions
-from kanjo.inference.prediction import Prediction
+from kanjo.inference.prediction import NO_SPEECH, Prediction
 from kanjo.inference.recognizer import Recognizer
 from kanjo.inference.speaker_profiles import build_profile
 from kanjo.labels import UNSURE
@@ -259,14 +259,21 @@ def _predict_utterances(
 def scored_utterance(
     row: Utterance, emotion: str, prediction: Prediction, labels: Sequence[str], path: Path, index: int = -1
 ) -> ScoredUtterance:
-    """Combine an utterance, its true emotion and its prediction."""
+    """Combine an utterance, its true emotion and its prediction.
+
+    An utterance in which no speech was detected is scored with its most probable emotion: its true emotion says that
+    somebody speaks. Any other label "unsure" is an error.
+    """
+    predicted = prediction.label
+    if prediction.unsure_reason == NO_SPEECH:
+        predicted = max(labels, key=lambda label: prediction.probabilities[label])
     return ScoredUtterance(
         corpus=row.corpus,
         file=row.file,
         speaker=row.speaker_key,
         sex=row.sex,
         emotion=emotion,
-        predicted=prediction.label,
+        predicted=predicted,
         probabilities=tuple(prediction.probabilities[name] for name in labels),
         path=str(path),
         embedding=prediction.embedding,

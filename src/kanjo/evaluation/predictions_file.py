@@ -10,6 +10,7 @@ from pathlib import Path
 from kanjo import files
 from kanjo.errors import CorpusError
 from kanjo.evaluation.evaluate import ScoredUtterance
+from kanjo.file_names import decode_name, encode_name
 
 #: The first columns; a column with the probability of each emotion follows.
 COLUMNS = ("corpus", "file", "speaker", "sex", "emotion", "predicted")
@@ -22,7 +23,8 @@ def write_predictions(path: Path, labels: Sequence[str], utterances: Sequence[Sc
     writer.writerow([*COLUMNS, *labels])
     for utterance in utterances:
         probabilities = [f"{probability:.6f}" for probability in utterance.probabilities]
-        writer.writerow([*(getattr(utterance, name) for name in COLUMNS), *probabilities])
+        cells = {name: getattr(utterance, name) for name in COLUMNS} | {"file": encode_name(utterance.file)}
+        writer.writerow([*cells.values(), *probabilities])
     files.write_text(path, buffer.getvalue())
 
 
@@ -46,6 +48,7 @@ def read_predictions(path: Path) -> tuple[tuple[str, ...], list[ScoredUtterance]
                     raise ValueError(
                         f"{file}: {len(probabilities)} probabilities for {len(header) - n_columns} emotions"
                     )
+                file = decode_name(file)
                 utterances.append(ScoredUtterance(corpus, file, speaker, sex, emotion, predicted, probabilities))
             return tuple(header[n_columns:]), utterances
     except OSError as error:

@@ -23,6 +23,7 @@ from kanjo.evaluation.evaluate import (
     scored_utterance,
 )
 from kanjo.evaluation.metrics import Scores
+from kanjo.file_names import encode_name
 from kanjo.inference.recognizer import Recognizer
 
 #: Degrades a signal (N,) at a sampling rate (Hz); returns the new signal and its rate. Randomness is the generator's.
@@ -125,7 +126,7 @@ def _predict_degraded(
     """The prediction for the degraded utterance; None if it can't be decoded."""
     try:
         signal, rate = read_utterance(row, path)
-        generator = np.random.default_rng(zlib.crc32(row.file.encode()))
+        generator = np.random.default_rng(zlib.crc32(encode_name(row.file).encode()))
         prediction = recognizer.predict_signal(*degradation(signal, rate, generator), name=str(path))
     except (AudioError, soundfile.LibsndfileError):
         return None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +18,8 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from kanjo import files
 
 log = logging.getLogger("kanjo")
+#: PyTorch stops writing up to this far before the end of a full disk.
+_MIN_FREE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -25,15 +30,19 @@ class EpochResult:
         epoch: Its number, from 1.
         n_epochs: Number of epochs of the training.
         validation_uar: Its validation UAR (NaN without validation).
+        validation_accuracy: Its validation accuracy (NaN without validation).
     """
 
     epoch: int
     n_epochs: int
     validation_uar: float
+    validation_accuracy: float
 
 
 class MetricsHistory(L.Callback):
     """Writes the metrics of each epoch to a CSV file and to the log; after a resume, it continues the earlier rows.
+
+    The learning rate is that of the last step of the epoch.
 
     Args:
         path: The CSV file.
@@ -42,12 +51,23 @@ class MetricsHistory(L.Callback):
         item_name: What the items are, for the log.
     """
 
-    columns = ("epoch", "train_loss", "train_uar", "validation_loss", "validation_uar", "learning_rate", "seconds")
+    columns = (
+        "epoch",
+        "train_loss",
+        "train_uar",
+        "train_accuracy",
+        "validation_loss",
+        "validation_uar",
+        "validation_accuracy",
+        "learning_rate",
+        "seconds",
+    )
 
     def __init__(self, path: Path, epochs: int, n_items: int, item_name: str) -> None:
         self.path, self.epochs, self.n_items, self.item_name = path, epochs, n_items, item_name
         self.rows: list[dict[str, float]] = []
         self.start = time.monotonic()
+        self.learning_rate = float("nan")
 
     def state_dict(self) -> dict[str, Any]:
         """Rows to save in a checkpoint."""
@@ -61,12 +81,16 @@ class MetricsHistory(L.Callback):
         """Start the clock."""
         self.start = time.monotonic()
 
+    def on_train_batch_start(self, trainer: L.Trainer, module: L.LightningModule, batch: Any, batch_idx: int) -> None:
+        """Keep the learning rate of the step; at the end of the epoch, the schedule is at the next epoch's."""
+        self.learning_rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Add the epoch to the file and to the log."""
         row = {
             "epoch": trainer.current_epoch + 1,
             **{name.replace("/", "_"): float(value) for name, value in trainer.callback_metrics.items()},
-            "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
+            "learning_rate": self.learning_rate,
             "seconds": time.monotonic() - self.start,
         }
         earlier = [other for other in self.rows if other["epoch"] < row["epoch"]]
@@ -77,19 +101,23 @@ class MetricsHistory(L.Callback):
 
     def _write(self) -> None:
         lines = [",".join(self.columns)]
-        lines += [",".join(f"{row[name]:.6g}" for name in self.columns) for row in self.rows]
+        lines += [",".join(f"{row.get(name, float('nan')):.6g}" for name in self.columns) for row in self.rows]
         files.write_text(self.path, "\n".join(lines) + "\n")
 
     def _log(self, row: Mapping[str, float]) -> None:
         validation = ""
         if "validation_uar" in row:
-            validation = f"; validation loss {row['validation_loss']:.3f}, UAR {100 * row['validation_uar']:.1f} %"
+            validation = (
+                f"; validation loss {row['validation_loss']:.3f}, UAR {100 * row['validation_uar']:.1f} %, "
+                f"accuracy {100 * row['validation_accuracy']:.1f} %"
+            )
         log.info(
-            "epoch %d of %d: train loss %.3f, UAR %.1f %%%s (%.1f s, %.0f %s/s)",
+            "epoch %d of %d: train loss %.3f, UAR %.1f %%, accuracy %.1f %%%s (%.1f s, %.0f %s/s)",
             row["epoch"],
             self.epochs,
             row["train_loss"],
             100 * row["train_uar"],
+            100 * row["train_accuracy"],
             validation,
             row["seconds"],
             self.n_items / row["seconds"],
@@ -101,9 +129,18 @@ class AtomicCheckpoints(TorchCheckpointIO):
     """Writes checkpoints under a temporary name first, so that a killed process leaves the previous one intact."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint.
+
+        Raises:
+            KanjoError: The file can't be written, for example because the disk is full.
+        """
         with files.atomic_write(Path(path)) as temporary:
-            super().save_checkpoint(checkpoint, temporary, storage_options)
+            try:
+                super().save_checkpoint(checkpoint, temporary, storage_options)
+            except RuntimeError as error:  # PyTorch's writer hides the error of the operating system
+                if shutil.disk_usage(temporary.parent).free > _MIN_FREE_BYTES:
+                    raise
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
 class EpochEndCallback(L.Callback):
@@ -114,5 +151,7 @@ class EpochEndCallback(L.Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         """Call the function."""
-        validation_uar = float(trainer.callback_metrics.get("validation/uar", float("nan")))
-        self.on_epoch_end(EpochResult(trainer.current_epoch + 1, trainer.max_epochs or 0, validation_uar))
+        uar, accuracy = (
+            float(trainer.callback_metrics.get(f"validation/{name}", float("nan"))) for name in ("uar", "accuracy")
+        )
+        self.on_epoch_end(EpochResult(trainer.current_epoch + 1, trainer.max_epochs or 0, uar, accuracy))

@@ -18,8 +18,6 @@ from kanjo.corpora.splits import Fold
 from kanjo.train.hardware import keep_freed_memory
 
 if TYPE_CHECKING:
-    from torch.utils.data import DataLoader
-
     from kanjo.train.data.experiment_data import ExperimentData
     from kanjo.train.tasks.base import TrainingModule
 
@@ -38,6 +36,8 @@ class Cost:
         minutes: Duration of all epochs, and of a second training on training and validation utterances if the recipe
             wants it. Early stopping may end it sooner.
         peak_memory_mb: Largest memory of the process so far.
+        stage1_minutes: Duration of the first of two stages, which ``minutes`` includes; the steps are those of the
+            second.
     """
 
     n_parameters: int
@@ -45,6 +45,7 @@ class Cost:
     seconds_per_step: float
     minutes: float
     peak_memory_mb: float
+    stage1_minutes: float = 0.0
 
 
 def estimate_cost(data: ExperimentData, fold: Fold, threads: int = 0) -> Cost:
@@ -54,9 +55,6 @@ def estimate_cost(data: ExperimentData, fold: Fold, threads: int = 0) -> Cost:
         data: Utterances and recipe.
         fold: The fold.
         threads: Number of threads (0: torch's default).
-
-    Raises:
-        RecipeError: The model has two stages.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -64,7 +62,7 @@ def estimate_cost(data: ExperimentData, fold: Fold, threads: int = 0) -> Cost:
     return data.recipe.model.create_task(data, fold).estimate_cost()
 
 
-def measure_training_step(module: TrainingModule, loader: DataLoader[Any], *, bf16: bool) -> float:
+def measure_training_step(module: TrainingModule, loader: Iterable[Any], *, bf16: bool) -> float:
     """Measure the seconds of a training step: augmentation, forward and backward pass, and optimizer."""
     module.train()
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], 1e-9)
@@ -79,7 +77,7 @@ def measure_training_step(module: TrainingModule, loader: DataLoader[Any], *, bf
     return measure_steps(step, loader)
 
 
-def measure_validation_step(module: TrainingModule, loader: DataLoader[Any], *, bf16: bool) -> float:
+def measure_validation_step(module: TrainingModule, loader: Iterable[Any], *, bf16: bool) -> float:
     """Measure the seconds of a validation step."""
     module.eval()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):

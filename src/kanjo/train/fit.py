@@ -123,8 +123,8 @@ def fit(
 ) -> TrainedModel:
     """Train a model on one fold.
 
-    The epoch is chosen by validation UAR, and the temperature by validation cross-entropy. Test utterances are not
-    read.
+    The epoch is chosen by validation UAR or another metric (``training.best_epoch_metric``), and the temperature by
+    validation cross-entropy. Test utterances are not read.
 
     Args:
         data: Utterances, labels and recipe.
@@ -146,7 +146,7 @@ def fit(
     run = build_training_run(data, fold, paths.training, paths.task, resume=resume)
     log.info("%s", _describe(run.emotion_model, data))
     # A refit ends where the schedule ends, so the first training must too, to have the same temperature.
-    keep_last_epoch = run.task.keeps_last_epoch or (refit and training.anneals_to_zero)
+    keep_last_epoch = run.task.keeps_last_epoch or training.keeps_last_epoch or (refit and training.anneals_to_zero)
     best = run_trainer(
         run.module,
         run.train_loader,

@@ -26,8 +26,6 @@ from kanjo.train.tasks.base import TrainingModule
 
 log = logging.getLogger("kanjo")
 
-_METRIC: dict[str, Any] = {"monitor": "validation/uar", "mode": "max"}
-_EARLY_STOPPING: dict[str, Any] = {"check_on_train_epoch_end": True, **_METRIC}
 _SAVING: dict[str, Any] = {"enable_version_counter": False, "save_on_train_epoch_end": True}
 
 
@@ -58,11 +56,13 @@ class BestEpoch:
     Attributes:
         epoch: Its number, from 1.
         validation_uar: Its validation UAR (NaN without validation).
+        validation_accuracy: Its validation accuracy (NaN without validation).
         minutes: Duration of all epochs, including those before a resume.
     """
 
     epoch: int
     validation_uar: float
+    validation_accuracy: float
     minutes: float
 
 
@@ -82,8 +82,8 @@ def run_trainer(
 ) -> BestEpoch:
     """Train a module, and load the weights of its best epoch.
 
-    The best epoch is the one with the highest validation UAR; without validation, or with ``keep_last_epoch``, it is
-    the last. The module is on the CPU and in evaluation mode afterwards.
+    The best epoch is that of ``training.best_epoch_metric``, such as the one with the highest validation UAR; without
+    validation, or with ``keep_last_epoch``, it is the last. The module is on the CPU and in evaluation mode afterwards.
 
     Args:
         module: The module.
@@ -104,13 +104,14 @@ def run_trainer(
     """
     training, last = module.training_settings, paths.last_checkpoint
     epochs = epochs or training.epochs
+    keep_last_epoch = keep_last_epoch or training.keeps_last_epoch
     history = MetricsHistory(paths.metrics, epochs, n_items, item_name)
     best = _best_checkpoint(training, paths)
     callbacks: list[L.Callback] = [history]
     if training.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=training.ema_decay))
     if validation is not None and not keep_last_epoch:
-        callbacks += [EarlyStopping(patience=training.early_stopping_patience, **_EARLY_STOPPING), best]
+        callbacks += [_early_stopping(training), best]
     # Not ModelCheckpoint's own save_last, which skips epochs that are not the best.
     callbacks.append(ModelCheckpoint(paths.checkpoints, last.stem, **_SAVING))
     if on_epoch_end is not None:
@@ -122,8 +123,9 @@ def run_trainer(
         keep_freed_memory()
     _fit(trainer, module, train, validation, last if resume and last.is_file() else None, paths)
     epoch = _load_checkpoint(module, Path(best.best_model_path or last))
-    validation_uar = next(row["validation_uar"] for row in history.rows if row["epoch"] == epoch)
-    return BestEpoch(epoch, validation_uar, sum(row["seconds"] for row in history.rows) / 60)
+    kept = next(row for row in history.rows if row["epoch"] == epoch)
+    accuracy = kept.get("validation_accuracy", float("nan"))  # missing in checkpoints of earlier versions
+    return BestEpoch(epoch, kept["validation_uar"], accuracy, sum(row["seconds"] for row in history.rows) / 60)
 
 
 def silence_lightning() -> None:
@@ -140,7 +142,18 @@ def silence_lightning() -> None:
 
 def _best_checkpoint(training: TrainingConfig, paths: TrainingPaths) -> ModelCheckpoint:
     # With save_weights_only, Lightning doesn't save the averaged weights.
-    return ModelCheckpoint(paths.checkpoints, "best", save_weights_only=not training.ema_decay, **_METRIC, **_SAVING)
+    metric = _monitored(training.best_epoch_metric)
+    return ModelCheckpoint(paths.checkpoints, "best", save_weights_only=not training.ema_decay, **metric, **_SAVING)
+
+
+def _early_stopping(training: TrainingConfig) -> EarlyStopping:
+    metric = _monitored(training.early_stopping_metric)
+    return EarlyStopping(patience=training.early_stopping_patience, check_on_train_epoch_end=True, **metric)
+
+
+def _monitored(metric: str) -> dict[str, Any]:
+    """Lightning's arguments for a validation metric: its name in the log, and whether low or high values are good."""
+    return {"monitor": f"validation/{metric}", "mode": "min" if metric == "loss" else "max"}
 
 
 def _load_checkpoint(module: TrainingModule, path: Path) -> int:

@@ -43,6 +43,9 @@ def test_unknown_key_names_the_nearest_or_all(override: str, message: str) -> No
         ("cnn-lstm-2d", "features.type=spectrogram", "unknown type; expected log-mel or waveform"),
         ("cnn-lstm-2d", "corpora=[]", "expected at least one corpus"),
         ("cnn-lstm-2d", "tune.space={split.seed: {low: 1, high: 2}}", "split.seed can't be tuned"),
+        ("cnn-lstm-2d", "tune.space={training.epochss: 3}", "tune.space.training.epochss: expected a section"),
+        ("cnn-lstm-2d", "corpora=[3]", "corpora.0: expected a section"),
+        ("cnn-lstm-2d", "model=3", "model: expected a section"),
         (TWO_STAGES, "model.segment.hops=3", "unknown key 'model.segment.hops'; did you mean 'hop'"),
         (TWO_STAGES, "model.segment.hop=0", "model.segment.hop: "),
         (TWO_STAGES, "stage1.lr_gamma=2", "stage1.lr_gamma: "),
@@ -51,6 +54,26 @@ def test_unknown_key_names_the_nearest_or_all(override: str, message: str) -> No
 )
 def test_wrong_value_names_key_and_value(recipe: str, override: str, words: str) -> None:
     assert words in _error(recipe, override)
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ("{low: 1, high: 0.1}", "low is 1 and high is 0.1; expected low below high"),
+        ("{lo: 1, high: 2}", "unknown key 'tune.space.model.dropout.lo'; did you mean 'low'?"),
+        ("{low: a, high: 2}", "tune.space.model.dropout.low: expected a number, found 'a'"),
+        ("{low: .nan, high: 2}", "tune.space.model.dropout.low: expected a number, found nan"),
+        ("{choices: [3]}", "tune.space.model.dropout.choices: "),
+    ],
+)
+def test_wrong_range_of_a_search_is_named_without_names_of_classes(values: str, problem: str) -> None:
+    message = _error("cnn-lstm-2d", f"tune.space={{model.dropout: {values}}}")
+    assert problem in message and "Config" not in message
+
+
+def test_wrong_override_is_named_with_the_recipe_and_not_blamed_on_its_file() -> None:
+    message = _error("cnn-lstm-2d", "split.n_folds=1")
+    assert message.startswith("cnn-lstm-2d with --set split.n_folds=1: split.n_folds: ")
 
 
 def test_missing_key_is_named() -> None:

@@ -67,5 +67,5 @@ def test_ablations_of_built_in_recipes_change_them(name: str) -> None:
 def test_training_config_properties_follow_optimizer_and_schedule() -> None:
     training = load_recipe("whisper-linear").training
     assert training.full_batch and training.anneals_to_zero
-    training = load_recipe("cnn-lstm-1d-port").training
+    training = load_recipe("cnn-lstm-1d-keras").training
     assert not training.full_batch and not training.anneals_to_zero

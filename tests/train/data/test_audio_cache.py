@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 import soundfile
 
 from kanjo import audio
-from kanjo.errors import CorpusError, KanjoError
+from kanjo.errors import CorpusError
 from kanjo.train.data.audio_cache import AudioSlice, build_audio_cache
 from tests.corpora_fixtures import SAMPLE_RATE, write_clip
 
@@ -139,14 +141,71 @@ def test_build_audio_cache_killed_process_leaves_no_complete_folder(tmp_path: Pa
     assert len(build_audio_cache(audio_slices, SAMPLE_RATE, tmp_path / "cache")) == 120
 
 
-def test_build_audio_cache_damaged_folder_error_says_to_delete_it(
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def _flip_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["audio.i16", "index.npz"])
+@pytest.mark.parametrize("damage", [_cut, _flip_bit, Path.unlink, lambda path: path.write_bytes(b"")])
+def test_build_audio_cache_damaged_folder_is_built_again(
+    name: str,
+    damage: Callable[[Path], object],
+    audio_slices: list[AudioSlice],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    expected = build_audio_cache(audio_slices, SAMPLE_RATE, tmp_path / "cache")
+    signals = [expected.signal(i) for i in range(len(expected))]
+    damage(expected.folder / name)
+    again = build_audio_cache(audio_slices, SAMPLE_RATE, tmp_path / "cache")
+    assert all(np.array_equal(again.signal(i), signal) for i, signal in enumerate(signals))
+    assert f"the cache {expected.folder} is damaged" in caplog.text
+    assert [path.name for path in again.folder.parent.iterdir()] == [again.folder.name]
+
+
+def test_build_audio_cache_every_bit_of_the_index_flipped_gives_the_same_signals(
     audio_slices: list[AudioSlice], tmp_path: Path
 ) -> None:
-    cache = build_audio_cache(audio_slices, SAMPLE_RATE, tmp_path / "cache")
-    with (cache.folder / "audio.i16").open("r+b") as stream:
-        stream.truncate(100)
-    with pytest.raises(KanjoError, match="has 50 samples.* delete it"):
-        build_audio_cache(audio_slices, SAMPLE_RATE, tmp_path / "cache")
+    cache = build_audio_cache(audio_slices[:2], SAMPLE_RATE, tmp_path / "cache")
+    expected = [cache.signal(0), cache.signal(1)]
+    index = cache.folder / "index.npz"
+    content = index.read_bytes()
+    for position in range(0, len(content), 7):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << position % 8
+        index.write_bytes(damaged)
+        again = build_audio_cache(audio_slices[:2], SAMPLE_RATE, tmp_path / "cache")
+        assert len(again) == 2 and all(np.array_equal(again.signal(i), expected[i]) for i in range(2)), position
+
+
+def test_build_audio_cache_six_threads_all_get_it_and_one_decodes(
+    audio_slices: list[AudioSlice], tmp_path: Path
+) -> None:
+    calls: list[int] = []
+
+    def build(_: int) -> int:
+        return len(build_audio_cache(audio_slices, SAMPLE_RATE, tmp_path, progress=lambda n, _: calls.append(n)))
+
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(build, range(6))) == [4] * 6
+    assert calls == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_build_audio_cache_six_processes_all_get_it_and_one_decodes(tmp_path: Path) -> None:
+    audio_slices = [AudioSlice(write_clip(tmp_path / f"{n}.wav", n, seconds=1, rate=48_000)) for n in range(20)]
+    command = _build_command("normal", tmp_path / "cache", audio_slices)
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 6
+    assert sorted(output.count("\n") for output in outputs) == [0] * 5 + [20]
+    assert len(list((tmp_path / "cache" / "audio").iterdir())) == 1
 
 
 def test_build_audio_cache_loud_samples_are_clipped(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from kanjo.corpora import Utterance
 from kanjo.corpora.splits import Fold
 from kanjo.errors import CorpusError, RecipeError
 from kanjo.train.config.loading import load_recipe
 from kanjo.train.data.experiment_data import (
     ExperimentData,
     class_weights,
+    describe_renamed_labels,
     feature_mean_std,
     label_mask_per_corpus,
     load_experiment_data,
@@ -141,3 +143,17 @@ def test_feature_mean_std_equals_statistics_of_the_valid_frames(data: Experiment
     expected = torch.cat(frames, 1)
     torch.testing.assert_close(mean[0], expected.mean(1).float(), atol=1e-4, rtol=1e-5)
     torch.testing.assert_close(std[0], expected.std(1, correction=0).float(), atol=1e-4, rtol=1e-4)
+
+
+def test_describe_renamed_labels_names_the_labels_that_the_recipe_merges() -> None:
+    recipe = load_recipe("finetune-default")
+    rows = [
+        Utterance("own", "a.wav", "neutral", "ruhe"),
+        Utterance("own", "b.wav", "neutral", "calm"),
+        Utterance("own", "c.wav", "neutral", "neutral"),
+        Utterance("own", "d.wav", "anger", "angry"),
+    ]
+    assert describe_renamed_labels(recipe, rows) == (
+        "2 utterances with the label calm count as neutral (labels.map in the recipe)",
+    )
+    assert describe_renamed_labels(recipe, rows[2:]) == ()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from filelock import FileLock
 
-from kanjo.errors import KanjoError
+from kanjo.array_files import save_arrays
 from kanjo.train.config.loading import load_recipe
 from kanjo.train.data import segment_feature_cache
+from kanjo.train.data.cache_files import cache_lock
 from kanjo.train.data.embedding_cache import compute_embeddings
 from kanjo.train.data.experiment_data import ExperimentData, load_experiment_data, train_val_datasets
 from kanjo.train.data.segment_feature_cache import segment_feature_datasets
@@ -70,7 +71,7 @@ def test_compute_embeddings_changed_recipe_computes_what_depends_on_it(
     for overrides in ((), (override,)):
         data, emotion_model = _load_whisper(tiny_corpora, *overrides)
         compute_embeddings(emotion_model, data, tmp_path)
-    assert len(list(tmp_path.rglob("*.npy"))) == 2 + n_new_files
+    assert len(list(tmp_path.rglob("*.npz"))) == 2 + n_new_files
 
 
 def test_compute_embeddings_fitted_heads_change_nothing(tiny_corpora: Path, tmp_path: Path) -> None:
@@ -83,10 +84,10 @@ def test_compute_embeddings_fitted_heads_change_nothing(tiny_corpora: Path, tmp_
 def test_compute_embeddings_file_locked_by_another_process_is_computed_last(tiny_corpora: Path, tmp_path: Path) -> None:
     data, emotion_model = _load_whisper(tiny_corpora)
     expected = compute_embeddings(emotion_model, data, tmp_path).pooled_statistics
-    (original,), (augmented,) = tmp_path.rglob("original.npy"), tmp_path.rglob("*-1.npy")
+    (original,), (augmented,) = tmp_path.rglob("original.npz"), tmp_path.rglob("*-1.npz")
     original.unlink(), augmented.unlink()
     with ThreadPoolExecutor() as pool:
-        with FileLock(original.with_suffix(".lock")):
+        with cache_lock(original):
             future = pool.submit(compute_embeddings, emotion_model, data, tmp_path)
             while not augmented.is_file():
                 assert not future.done()
@@ -95,17 +96,33 @@ def test_compute_embeddings_file_locked_by_another_process_is_computed_last(tiny
     assert result.seconds > 0 and torch.equal(result.pooled_statistics, expected)
 
 
-def test_compute_embeddings_damaged_file_error_says_to_delete_it(tiny_corpora: Path, tmp_path: Path) -> None:
+def _flip_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def _replace_by_other_shape(path: Path) -> None:
+    save_arrays(path, pooled_statistics=np.zeros((3, 4), np.float32))
+
+
+@pytest.mark.parametrize("damage", [_flip_bit, _cut, _replace_by_other_shape, lambda path: path.write_bytes(b"")])
+def test_compute_embeddings_damaged_file_is_computed_again(
+    damage: Callable[[Path], object], tiny_corpora: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     data, emotion_model = _load_whisper(tiny_corpora)
-    compute_embeddings(emotion_model, data, tmp_path)
-    (path,) = tmp_path.rglob("original.npy")
+    expected = compute_embeddings(emotion_model, data, tmp_path)
+    (path,) = tmp_path.rglob("original.npz")
     content = path.read_bytes()
-    path.write_bytes(content[:200])
-    with pytest.raises(KanjoError, match=r"original.npy can't be read .*; delete it"):
-        compute_embeddings(emotion_model, data, tmp_path)
-    np.save(path, np.zeros((3, 4), np.float32))
-    with pytest.raises(KanjoError, match=r"shape \(3, 4\), expected 32 rows"):
-        compute_embeddings(emotion_model, data, tmp_path)
+    damage(path)
+    again = compute_embeddings(emotion_model, data, tmp_path)
+    assert torch.equal(again.pooled_statistics, expected.pooled_statistics) and again.seconds > 0
+    assert path.read_bytes() == content
+    assert f"the cache {path} is damaged" in caplog.text
 
 
 def test_segment_feature_datasets_equal_the_model_and_are_computed_once(
@@ -125,11 +142,17 @@ def test_segment_feature_datasets_equal_the_model_and_are_computed_once(
     assert np.array_equal(cached.values, train.values)
 
 
-def test_segment_feature_datasets_damaged_file_error_says_to_delete_it(tiny_corpora: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "damage"), [("index.npz", _cut), ("index.npz", _flip_bit), ("features.f16", _flip_bit)]
+)
+def test_segment_feature_datasets_damaged_file_is_computed_again(
+    name: str, damage: Callable[[Path], object], tiny_corpora: Path, tmp_path: Path
+) -> None:
     data, emotion_model = _load(tiny_corpora, "dcnn-blstm-attention", "model.segment.size=64")
     windows = train_val_datasets(data, data.fold(1))[1:]
-    segment_feature_datasets(emotion_model, windows, tmp_path, bf16=False)
-    (index,) = tmp_path.rglob("index.npz")
-    index.write_bytes(b"damaged")
-    with pytest.raises(KanjoError, match="can't be read .*; delete it"):
-        segment_feature_datasets(emotion_model, windows, tmp_path, bf16=False)
+    (expected,) = segment_feature_datasets(emotion_model, windows, tmp_path, bf16=False)
+    values = expected.values.copy()
+    (path,) = tmp_path.rglob(name)
+    damage(path)
+    (again,) = segment_feature_datasets(emotion_model, windows, tmp_path, bf16=False)
+    assert np.array_equal(again.values, values) and np.array_equal(again.offsets, expected.offsets)

@@ -218,3 +218,27 @@ def test_waveform_valid_samples_have_rms_one() -> None:
     assert not features[0, 0, 0, 4000:].any() and not features[2].any()
     padded = Waveform()(torch.nn.functional.pad(signal, (0, 999)))[0]
     torch.testing.assert_close(padded[..., :SAMPLE_RATE], features)
+
+
+def test_log_mel_max_equals_librosas_decibels_relative_to_the_maximum() -> None:
+    """The features of the 2D Keras port: 48 kHz, n_fft 6144, hop 1536."""
+    rng = np.random.default_rng(0)
+    signal = np.zeros(4 * 48_000, np.float32)
+    signal[: 2 * 48_000] = 0.1 * rng.standard_normal(2 * 48_000)
+    mel = librosa.feature.melspectrogram(y=signal, sr=48_000, n_fft=6144, hop_length=1536)
+    expected = librosa.power_to_db(mel, ref=np.max)
+    features, _ = LogMel(48_000, 6144, 1536, 128, normalization="max")(torch.from_numpy(signal)[None])
+    assert features.max() == 0 and features.min() == -80
+    np.testing.assert_allclose(features[0, 0].numpy(), expected, atol=2e-3)
+
+
+def test_log_mel_without_padding_mask_counts_all_frames() -> None:
+    signal = torch.zeros(2, SAMPLE_RATE)
+    signal[0, :1600] = 0.1
+    extractor = LogMel(SAMPLE_RATE, 400, 160, 64, normalization="none", mask_padding=False)
+    assert extractor(signal)[1].tolist() == [101, 101]
+
+
+def test_log_mel_center_hz_are_those_of_librosa() -> None:
+    extractor = LogMel(SAMPLE_RATE, 512, 160, 40)
+    np.testing.assert_allclose(extractor.center_hz, librosa.mel_frequencies(42, fmin=0, fmax=8000)[1:-1], rtol=1e-9)

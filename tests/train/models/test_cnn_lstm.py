@@ -98,3 +98,34 @@ def test_cnn_lstm_2d_pools_that_leave_no_step_are_an_error() -> None:
         build_emotion_model(load_recipe("cnn-lstm-2d", overrides), 5)
     with pytest.raises(ValueError, match="2 channels and 4 pools"):
         CnnLstm2d(5, PAPER_SHAPE, channels=(8, 8))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "n_keras"),
+    # 281317: the number of values in the 2D port's published model.h5; 220357: model.summary() of the 1D port's code
+    [("cnn-lstm-2d-keras", (1, 128, 251), 281_317), ("cnn-lstm-1d-keras", (1, 1, 128_000), 220_357)],
+)
+def test_keras_recipe_has_the_parameters_of_the_port(name: str, shape: tuple[int, int, int], n_keras: int) -> None:
+    recipe = load_recipe(name)
+    emotion_model = build_emotion_model(recipe, 5)
+    features, _ = emotion_model.features(torch.zeros(1, recipe.audio.window))
+    assert features.shape == (1, *shape)
+    model = emotion_model.model
+    n_channels, units = sum(block.conv.out_channels for block in model.blocks), model.lstm.hidden_size
+    # Keras has biases in the convolutions, counts the moving means and variances, and has one bias vector in the LSTM.
+    n_parameters = sum(parameter.numel() for parameter in model.parameters())
+    assert n_parameters + 3 * n_channels - 4 * units == n_keras
+
+
+def test_keras_2d_layers_equal_the_formulae_of_the_port() -> None:
+    model = build_emotion_model(load_recipe("cnn-lstm-2d-keras"), 5).model.eval()
+    features = torch.randn(2, 1, 128, 251)
+    x = features
+    for block, pool in zip(model.blocks, (2, 4, 4, 4), strict=True):
+        x = nn.functional.conv2d(x, block.conv.weight, padding=1)
+        norm = block.norm
+        x = nn.functional.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias)
+        x = nn.functional.max_pool2d(nn.functional.elu(x), pool, pool)
+    x = x.permute(0, 2, 3, 1).reshape(2, -1, 128)  # Reshape((-1, 128)) of channels-last features
+    expected = model.output(model.lstm(x)[0][:, -1])
+    torch.testing.assert_close(model(features, torch.tensor([251, 100]))[0], expected, atol=1e-5, rtol=0)

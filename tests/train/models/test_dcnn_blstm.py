@@ -105,3 +105,39 @@ def test_dcnn_blstm_features_without_deltas_are_repeated_three_times() -> None:
     assert features.shape == (1, 1, 64, 401)
     repeated = emotion_model.model.to_three_channels(features)
     assert repeated.shape == (1, 3, 64, 401) and torch.equal(repeated[:, 0], repeated[:, 2])
+
+
+def test_utterance_head_of_the_reference_equals_stacked_blstm_and_summed_attention() -> None:
+    """nn.LSTM(num_layers=11), and attention summed over the segments (models.py of the reference)."""
+    torch.manual_seed(0)
+    head = UtteranceHead(12, 4, lstm_units=6, lstm_layers=11, attention="self-sum", dense_units=(10, 8)).eval()
+    stacked = nn.LSTM(12, 6, batch_first=True, num_layers=11, bidirectional=True)
+    for layer, lstm in enumerate([head.lstm, *head.upper_lstms]):
+        for name, value in lstm.forwards.state_dict().items():
+            stacked.get_parameter(name.replace("l0", f"l{layer}")).data.copy_(value)
+            backward = lstm.get_parameter(f"backwards.{name}")
+            stacked.get_parameter(name.replace("l0", f"l{layer}_reverse")).data.copy_(backward)
+    x = torch.randn(2, 11, 12)
+    steps, attention = stacked(x)[0], head.attention
+    if attention is None:
+        raise AssertionError
+    scores = attention.query(steps) @ attention.key(steps).transpose(1, 2) / (12**0.5)
+    expected = (scores.softmax(2) @ attention.value(steps)).sum(1)
+    torch.testing.assert_close(head(x, torch.tensor([11, 11]))[1], expected, atol=1e-5, rtol=0)
+
+
+def test_reference_recipe_has_the_layers_of_the_reference() -> None:
+    recipe = load_recipe("dcnn-blstm-reference", ["model.weights=none"])
+    emotion_model = build_emotion_model(recipe, 4).eval()
+    model = emotion_model.model
+    attention = 3 * (256 * 256 + 256)
+    dense = 256 * 512 + 512 + 512 * 256 + 256 + 256 * 4 + 4
+    blstm = sum(p.numel() for p in nn.LSTM(4096, 128, num_layers=11, bidirectional=True).parameters())
+    assert sum(p.numel() for p in model.head.parameters()) == blstm + attention + dense
+    assert sum(p.numel() for p in model.extractor.parameters()) == 57_003_840 + 4 * 4096 + 4  # torchvision's AlexNet
+    # padding is silence to the model: 401 frames have 11 segments, however short the clip is
+    signal = torch.zeros(1, recipe.audio.window)
+    signal[0, :SAMPLE_RATE] = torch.from_numpy(make_tone(1.0, 300))
+    features, n_frames = emotion_model.features(signal)
+    assert n_frames.tolist() == [401] and model.segments.count(n_frames).tolist() == [model.segments.n_segments] == [11]
+    assert not torch.allclose(features[..., 99], features[..., -1])  # the last frame of the clip is not repeated

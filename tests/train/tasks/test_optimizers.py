@@ -56,3 +56,10 @@ def test_build_lr_scheduler_constant_is_none_and_counts_no_steps() -> None:
         raise AssertionError
 
     assert build_lr_scheduler(_optimizer(settings), settings, count_steps) is None
+
+
+def test_build_lr_scheduler_inverse_time_is_the_decay_of_keras() -> None:
+    settings = TrainingConfig(optimizer="sgd", learning_rate=1e-4, lr_schedule="inverse_time", lr_decay=1e-2)
+    interval, rates = _rates(settings, 5)
+    assert interval == "step"
+    assert rates == pytest.approx([1e-4 / (1 + 1e-2 * iterations) for iterations in range(5)], rel=1e-9)

@@ -78,9 +78,13 @@ def test_train_each_stage_writes_metrics_and_figures(folder: RunFolder) -> None:
         assert any(name.startswith("events.out.tfevents") for name in names)
         rates = [float(row["learning_rate"]) for row in read_table(stage.metrics)]
         assert len(rates) == n_epochs
-        assert rates == sorted(rates, reverse=True) and rates[-1] > 0
-    log = folder.log.read_text(encoding="utf-8")
-    assert "stage 1: best epoch" in log and str(folder.stage1_weights) in log
+        gamma = {2: 0.7, 3: 0.9}[n_epochs]
+        assert rates == pytest.approx([rates[0] * gamma**epoch for epoch in range(n_epochs)], rel=1e-4)
+        assert rates[0] == pytest.approx({2: 1e-3, 3: 3e-3}[n_epochs])  # that of the epoch, not of the next
+    stage1_log, log = (stage.log.read_text(encoding="utf-8") for stage in (folder.stage1, folder))
+    assert "stage 1: best epoch" in stage1_log and "epoch 2 of 2" in stage1_log and "epoch 3 of 3" not in stage1_log
+    assert "epoch 3 of 3" in log and "epoch 2 of 2" not in log
+    assert str(folder.stage1.log) in log and str(folder.stage1_weights) in log
 
 
 def test_train_stage1_saves_the_cnn_and_removes_checkpoints(folder: RunFolder) -> None:
@@ -102,7 +106,7 @@ def test_train_two_stages_exports_a_bundle_that_predicts(folder: RunFolder, tiny
     clip = next((tiny_corpora / "ravdess").glob("*/*.wav"))
     result = run_kanjo("predict", "--model", folder, clip, "--format", "json")
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)[0]["label"] in metadata["labels"]
+    assert list(json.loads(result.stdout)[0]["probabilities"]) == metadata["labels"]
 
 
 @pytest.mark.slow
@@ -131,10 +135,16 @@ def test_train_stage1_recipe_without_stage1_fails(recipe: Path, tiny_corpora: Pa
         train_stage1(data, data.fold(1), RunFolder(tmp_path).stage1_paths)
 
 
-def test_estimate_cost_two_stages_fails(recipe: Path, tiny_corpora: Path) -> None:
-    data = load_data(recipe, tiny_corpora)
-    with pytest.raises(RecipeError, match="has two stages"):
-        estimate_cost(data, data.fold(1))
+@pytest.mark.slow
+@pytest.mark.parametrize("override", ["model.freeze=true", "model.freeze=false"])
+def test_estimate_cost_two_stages_adds_up(recipe: Path, tiny_corpora: Path, override: str) -> None:
+    data = load_data(recipe, tiny_corpora, override)
+    cost = estimate_cost(data, data.fold(1))
+    assert 0 < cost.stage1_minutes < cost.minutes and cost.n_parameters > 1e6
+    n_train = len(data.fold(1).train)
+    assert cost.steps_per_epoch == -(-n_train // data.recipe.training.batch_size)
+    without = load_data(recipe, tiny_corpora, override, "stage1=null")
+    assert estimate_cost(without, without.fold(1)).stage1_minutes == 0
 
 
 def test_find_stage1_weights_ignores_settings_of_stage2(

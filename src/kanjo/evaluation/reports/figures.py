@@ -52,7 +52,9 @@ def plot_confusion_matrix(scores: Scores, unit: str = "utterances") -> RenderedF
 
 
 def plot_learning_curves(metrics: Path, kept_epoch: int | None = None) -> RenderedFigure:
-    """Plot loss and UAR of training and validation over the epochs of a ``metrics.csv``.
+    """Plot loss, UAR and accuracy of training and validation over the epochs of a ``metrics.csv``.
+
+    Files of earlier versions have no accuracy.
 
     Args:
         metrics: The metrics of each epoch.
@@ -61,8 +63,11 @@ def plot_learning_curves(metrics: Path, kept_epoch: int | None = None) -> Render
     with metrics.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     epochs = [int(float(row["epoch"])) for row in rows]
-    figure, (loss_axes, uar_axes) = create_figure(9, 3.4, n_columns=2)
-    for axes, metric, factor in ((loss_axes, "loss", 1), (uar_axes, "uar", 100)):
+    panels = [("loss", 1, "loss"), ("uar", 100, "UAR, %")]
+    if all(row.get("train_accuracy") for row in rows):
+        panels.append(("accuracy", 100, "accuracy, %"))
+    figure, all_axes = create_figure(4.5 * len(panels), 3.4, n_columns=len(panels))
+    for axes, (metric, factor, name) in zip(all_axes, panels, strict=True):
         for part, color, style in (("train", BLUE, "-"), ("validation", ORANGE, "--")):
             values = [factor * float(row[f"{part}_{metric}"]) for row in rows]
             axes.plot(epochs, values, style, color=color, label=part, marker="." if len(epochs) == 1 else "")
@@ -71,10 +76,9 @@ def plot_learning_curves(metrics: Path, kept_epoch: int | None = None) -> Render
         if kept_epoch in epochs:
             axes.axvline(kept_epoch, color=GRAY, linewidth=1, linestyle=":", label=f"kept: epoch {kept_epoch}")
         axes.set_xlabel("epoch")
+        axes.set_ylabel(name)
         axes.grid(alpha=0.3)
         axes.legend()
-    loss_axes.set_ylabel("loss")
-    uar_axes.set_ylabel("UAR, %")
     return render(figure)
 
 

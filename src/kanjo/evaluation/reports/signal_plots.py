@@ -28,6 +28,10 @@ _WAVEFORM_POINTS = 4000
 _ENVELOPE_POINTS = 1200
 #: The envelope is computed in blocks of 1 / this second.
 _ENVELOPE_BLOCKS_PER_S = 100
+#: Frequencies in Hz that are marked on the axis of a log-mel spectrogram.
+_FREQUENCY_TICKS = (125, 250, 500, 1000, 2000, 4000, 8000, 16000)
+#: Smallest distance of two of these marks, relative to the height of the axis.
+_MIN_TICK_DISTANCE = 0.06
 _CHANNELS = ("static", "delta", "delta-delta")
 
 
@@ -48,18 +52,42 @@ def plot_waveform(signal: Signal, rate: int, title: str) -> RenderedFigure:
     return render(figure)
 
 
-def plot_log_mels(features: Sequence[Signal], titles: Sequence[str], hop_s: float) -> RenderedFigure:
-    """Plot log-mel spectrograms (M, T) side by side; ``hop_s`` is the distance of two frames in seconds."""
-    figure, axes = create_figure(max(7.0, 3.2 * len(features)), 3.0, n_columns=len(features))
+def plot_log_mels(
+    decibels: Sequence[Signal], titles: Sequence[str], hop_s: float, center_hz: Sequence[float]
+) -> RenderedFigure:
+    """Plot log-mel spectrograms (M, T) side by side. All have the same colors for the same decibels.
+
+    Args:
+        decibels: The spectrograms in dB.
+        titles: Title of each.
+        hop_s: Distance of two frames in seconds.
+        center_hz: Center frequencies (M,) of the mel bands.
+    """
+    figure, axes = create_figure(max(7.0, 3.2 * len(decibels)), 3.0, n_columns=len(decibels))
     axes = np.atleast_1d(axes)
-    for column, feature, title in zip(axes, features, titles, strict=True):
-        n_mels, n_frames = feature.shape
+    low, high = min(float(image.min()) for image in decibels), max(float(image.max()) for image in decibels)
+    ticks = _frequency_ticks(center_hz)
+    for column, image, title in zip(axes, decibels, titles, strict=True):
+        n_mels, n_frames = image.shape
         extent = (0, n_frames * hop_s, 0, n_mels)
-        column.imshow(feature, origin="lower", aspect="auto", cmap="magma", extent=extent)
+        drawn = column.imshow(image, origin="lower", aspect="auto", cmap="magma", extent=extent, vmin=low, vmax=high)
         column.set_title(title, fontsize=9)
         column.set_xlabel("s")
-    axes[0].set_ylabel("mel bin")
+        column.set_yticks(list(ticks.values()), [str(hz) if column is axes[0] else "" for hz in ticks])
+    axes[0].set_ylabel("Hz")
+    figure.colorbar(drawn, ax=list(axes), label="dB", fraction=0.15 / len(decibels), pad=0.02)
     return render(figure)
+
+
+def _frequency_ticks(center_hz: Sequence[float]) -> dict[int, float]:
+    """Choose the frequencies to mark, and their positions on an axis of mel bands; none is too close to the next."""
+    positions: dict[int, float] = {}
+    for hz in sorted(_FREQUENCY_TICKS, reverse=True):
+        position = float(np.interp(hz, center_hz, np.arange(len(center_hz)) + 0.5))
+        is_free = not positions or min(positions.values()) - position >= _MIN_TICK_DISTANCE * len(center_hz)
+        if center_hz[0] <= hz <= center_hz[-1] and is_free:
+            positions[hz] = position
+    return positions
 
 
 def plot_segments(segments: Sequence[Signal], max_segments: int = 12) -> RenderedFigure:

@@ -22,13 +22,13 @@ class TrialPoint:
 
     Attributes:
         number: Number of the trial.
-        uar: Its best validation UAR, 0 to 1.
+        score: Its best validation score, 0 to 1.
         completed: Whether it was trained to the end (False: Hyperband pruned it).
         values: Its values by recipe key.
     """
 
     number: int
-    uar: float
+    score: float
     completed: bool
     values: Mapping[str, Any]
 
@@ -46,22 +46,22 @@ class _Axis:
     ticks: list[tuple[float, str]]
 
 
-def plot_history(trials: Sequence[TrialPoint]) -> RenderedFigure:
-    """Plot the validation UAR of each trial, and the best UAR so far."""
+def plot_history(trials: Sequence[TrialPoint], metric: str = "UAR") -> RenderedFigure:
+    """Plot the validation score of each trial, and the best score so far; ``metric`` is its name."""
     figure, axes = create_figure(7, 3.6)
     for completed, color, marker, label in (
         (True, BLUE, "o", "trained to the end"),
         (False, GRAY, "x", "pruned by Hyperband"),
     ):
         group = [trial for trial in trials if trial.completed == completed]
-        numbers, uars = [trial.number for trial in group], [100 * trial.uar for trial in group]
-        axes.scatter(numbers, uars, color=color, marker=marker, label=label)
+        numbers, scores = [trial.number for trial in group], [100 * trial.score for trial in group]
+        axes.scatter(numbers, scores, color=color, marker=marker, label=label)
     ordered = sorted(trials, key=lambda trial: trial.number)
-    best = np.maximum.accumulate([100 * trial.uar if trial.completed else -np.inf for trial in ordered])
+    best = np.maximum.accumulate([100 * trial.score if trial.completed else -np.inf for trial in ordered])
     best = np.where(np.isfinite(best), best, np.nan)
     axes.step([trial.number for trial in ordered], best, where="post", color=ORANGE, label="best so far")
     axes.set_xlabel("trial")
-    axes.set_ylabel("best validation UAR, %")
+    axes.set_ylabel(f"best validation {metric}, %")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return render(figure)
@@ -76,14 +76,14 @@ def plot_importance(importance: Mapping[str, float]) -> RenderedFigure:
     return render(figure)
 
 
-def plot_parallel_coordinates(trials: Sequence[TrialPoint]) -> RenderedFigure:
-    """Plot each trial as a line through its values; better trials are darker."""
+def plot_parallel_coordinates(trials: Sequence[TrialPoint], metric: str = "UAR") -> RenderedFigure:
+    """Plot each trial as a line through its values; trials with a better ``metric`` are darker."""
     keys = list(dict.fromkeys(key for trial in trials for key in trial.values))
     figure, axes = create_figure(max(6.0, 1.6 * len(keys) + 1.5), 4.2)
     value_axes = {key: _build_axis([trial.values[key] for trial in trials if key in trial.values]) for key in keys}
-    lowest, highest = min(trial.uar for trial in trials), max(trial.uar for trial in trials)
-    for trial in sorted(trials, key=lambda trial: trial.uar):
-        rank = (trial.uar - lowest) / (highest - lowest) if highest > lowest else 1.0
+    lowest, highest = min(trial.score for trial in trials), max(trial.score for trial in trials)
+    for trial in sorted(trials, key=lambda trial: trial.score):
+        rank = (trial.score - lowest) / (highest - lowest) if highest > lowest else 1.0
         heights = [value_axes[key].position(trial.values[key]) if key in trial.values else np.nan for key in keys]
         axes.plot(range(len(keys)), heights, color=BLUE, alpha=0.08 + 0.9 * rank**2, linewidth=1 + 1.5 * rank)
     box = {"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 0.5}
@@ -92,7 +92,7 @@ def plot_parallel_coordinates(trials: Sequence[TrialPoint]) -> RenderedFigure:
             axes.text(x, y, f" {text}", fontsize=8, va="center", bbox=box)
     axes.set_xticks(range(len(keys)), keys, rotation=20, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_yticks([])
-    axes.set_title(f"validation UAR {100 * lowest:.1f} % (pale) to {100 * highest:.1f} % (dark)", fontsize=10)
+    axes.set_title(f"validation {metric} {100 * lowest:.1f} % (pale) to {100 * highest:.1f} % (dark)", fontsize=10)
     return render(figure)
 
 

@@ -7,30 +7,38 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from kanjo.corpora.protocols import get_protocol
-from kanjo.errors import CorpusError
-from kanjo.labels import canonical_emotion
-from kanjo.train.config.base import Config
+from kanjo.errors import CorpusError, KanjoError
+from kanjo.labels import canonical_emotion, fold_word, is_known_word
+from kanjo.languages import language_code
+from kanjo.train.config.base import Config, Seed
 
 
 class CorpusConfig(Config):
     """A corpus.
 
     Attributes:
-        name: A published corpus, "own" for your own table or folder, or "manifest" for a manifest file.
-        path: Where it is (None: in the corpus root, under its own name). Required for "own" and "manifest".
+        name: A published corpus, "own" for your own table or folder, "manifest" for a manifest file, or "filelists"
+            for a folder of training, validation and test lists (with ``split.protocol: manifest``).
+        path: Where it is (None: in the corpus root, under its own name). Required for "own", "manifest" and
+            "filelists".
+        root: Folder of the recordings that a table or lists name, if it is not the folder that the paths start from.
         train_only: Use its utterances in the training set of every fold, and never for validation or test.
+        limit_per_emotion: Use at most so many utterances of each emotion, drawn by ``split.seed`` (None: all).
     """
 
     name: str
     path: str | None = None
+    root: str | None = None
     train_only: bool = False
+    limit_per_emotion: PositiveInt | None = None
 
 
 class LabelsConfig(Config):
     """Which emotions the model predicts.
 
     Attributes:
-        map: Emotions to rename, such as ``{calm: neutral}``.
+        map: Emotions to rename, such as ``{calm: neutral}``, and emotions for labels of your own data that the
+            vocabulary does not contain, such as ``{grumpy: anger}``.
         include: Emotions to keep after renaming, in the model's order (None: all that the corpora have).
     """
 
@@ -40,7 +48,7 @@ class LabelsConfig(Config):
     @field_validator("map")
     @classmethod
     def _check_map(cls, value: dict[str, str]) -> dict[str, str]:
-        return {_emotion(old): _emotion(new) for old, new in value.items()}
+        return {_emotion(old) if is_known_word(old) else fold_word(old): _emotion(new) for old, new in value.items()}
 
     @field_validator("include")
     @classmethod
@@ -63,8 +71,8 @@ class SplitConfig(Config):
 
     protocol: str = "speaker_kfold"
     fold: PositiveInt = 1
-    n_folds: Annotated[int, Field(ge=2)] = 5
-    seed: int = 0
+    n_folds: Annotated[int, Field(ge=2, le=100_000)] = 5
+    seed: Seed = 0
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     folds_file: str | None = None
     allow_shared_speakers: bool = False
@@ -85,12 +93,17 @@ class SelectConfig(Config):
     Attributes:
         sex: Only speakers of this sex (None: all).
         speakers: Only these speakers (None: all).
-        languages: Only these languages, ISO 639-1 codes (None: all).
+        languages: Only these languages, codes such as "ko" or names such as "Korean" (None: all).
     """
 
     sex: Literal["female", "male"] | None = None
     speakers: tuple[str, ...] | None = None
     languages: tuple[str, ...] | None = None
+
+    @field_validator("languages")
+    @classmethod
+    def _check_languages(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if value is None else tuple(map(_language, value))
 
 
 class AudioConfig(Config):
@@ -107,7 +120,7 @@ class AudioConfig(Config):
     """
 
     sample_rate: Annotated[int, Field(ge=4_000, le=192_000)] = 16_000
-    window_s: PositiveFloat = 8.0
+    window_s: Annotated[float, Field(ge=0.01, le=600)] = 8.0
     hop_s: PositiveFloat = 4.0
     placement: Literal["start", "random"] = "start"
     crop_s: PositiveFloat | None = None
@@ -132,6 +145,13 @@ class AudioConfig(Config):
     def crop(self) -> int:
         """Samples of a training crop."""
         return round((self.crop_s or self.window_s) * self.sample_rate)
+
+
+def _language(word: str) -> str:
+    try:
+        return language_code(word)
+    except KanjoError as error:
+        raise ValueError(str(error)) from None
 
 
 def _emotion(word: str) -> str:

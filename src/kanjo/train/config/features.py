@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Discriminator, NonNegativeFloat, PositiveFloat, PositiveInt, Tag, model_validator
+from pydantic import Discriminator, Field, NonNegativeFloat, PositiveFloat, Tag, model_validator
 
-from kanjo.train.config.base import Config, Fraction
+from kanjo.train.config.base import Config, Fraction, FrameLength
 
 if TYPE_CHECKING:
     from kanjo.train.features.log_mel import LogMel, Waveform
@@ -51,27 +51,31 @@ class LogMelConfig(Config):
         preemphasis: Coefficient of the pre-emphasis filter; 0 turns it off.
         top_db: Floor of the spectrogram, in dB below its maximum (None: no floor but -100 dB).
         with_deltas: Add first and second deltas as channels.
-        normalization: "utterance" gives each utterance mean 0 and deviation 1; "corpus" uses mean and deviation of the
-            training set; "image" scales each channel to the range of ImageNet; "audioset" is that of EfficientAT.
+        normalization: "max" is decibels relative to the utterance's maximum; "utterance" gives each utterance mean 0
+            and deviation 1; "corpus" uses mean and deviation of the training set; "image" scales each channel to the
+            range of ImageNet; "audioset" is that of EfficientAT.
         trim_db: Leave out frames before the first and after the last frame whose level is within so many dB of the
             loudest one (None: keep all).
+        mask_padding: Leave the padding after a clip out of the model. If false, it is silence to the model; only
+            models with segments notice the difference.
     """
 
     has_frequency_axis: ClassVar[bool] = True
 
     type: Literal["log-mel"] = "log-mel"
-    n_fft: PositiveInt = 2048
-    hop_length: PositiveInt = 512
-    win_length: PositiveInt | None = None
-    n_mels: PositiveInt = 128
+    n_fft: FrameLength = 2048
+    hop_length: FrameLength = 512
+    win_length: FrameLength | None = None
+    n_mels: Annotated[int, Field(ge=1, le=4096)] = 128
     fmin: NonNegativeFloat = 0.0
     fmax: PositiveFloat | None = None
     mel_scale: Literal["slaney", "htk", "kaldi"] = "slaney"
     preemphasis: Fraction = 0.0
     top_db: PositiveFloat | None = 80.0
     with_deltas: bool = False
-    normalization: Literal["none", "utterance", "corpus", "image", "audioset"] = "corpus"
+    normalization: Literal["none", "max", "utterance", "corpus", "image", "audioset"] = "corpus"
     trim_db: PositiveFloat | None = None
+    mask_padding: bool = True
 
     @property
     def needs_statistics(self) -> bool:
@@ -88,13 +92,17 @@ class LogMelConfig(Config):
     def _check_deltas(self) -> LogMelConfig:
         if self.trim_db and self.with_deltas:
             raise ValueError("trim_db needs features of one channel; set with_deltas to false")
+        if self.trim_db and not self.mask_padding:
+            raise ValueError("trim_db removes frames of the clip; set mask_padding to true")
+        if self.normalization == "max" and self.with_deltas:
+            raise ValueError("normalization max needs features of one channel; set with_deltas to false")
         if self.normalization == "audioset" and self.with_deltas:
             raise ValueError("normalization audioset needs features of one channel; set with_deltas to false")
         return self
 
 
 def _type_of_features(value: Any) -> str:
-    return str(value.get("type", "log-mel") if isinstance(value, dict) else value.type)
+    return str(value.get("type", "log-mel") if isinstance(value, dict) else getattr(value, "type", "log-mel"))
 
 
 FeaturesConfig = Annotated[

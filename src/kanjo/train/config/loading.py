@@ -14,17 +14,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from kanjo.errors import RecipeError
-from kanjo.files import os_error_message
-from kanjo.train.config.messages import explain
+from kanjo.files import os_error_message, read_bytes
+from kanjo.parsing import MAX_YAML_LENGTH, parse_yaml
+from kanjo.train.config.messages import RENAMED_RECIPES, explain
+from kanjo.train.config.original_config import describe_original_config
 from kanjo.train.config.schema import Recipe
 
 #: Name of the recipe's file inside a run folder.
 RECIPE_FILE = "recipe.yaml"
 RECIPES_FOLDER = Path(__file__).parents[2] / "recipes"
+_MAX_BYTES = 4 * MAX_YAML_LENGTH  # a character has at most 4 bytes
+#: Largest number in a recipe; seeds are the largest numbers, below 2**32.
+_MAX_NUMBER = 1e10
 _CORPUS_ROOT = "${corpus.root}"
 
 
@@ -44,12 +48,20 @@ def load_recipe(name: str, overrides: Iterable[str] = (), corpus_root: str | Non
     Raises:
         RecipeError: No such recipe, a file that is not YAML, an unknown key, or a value out of range; in one line.
     """
-    path = _find(name)
+    path, overrides = _find(name), list(overrides)
     content = _read(path)
     for override in overrides:
         _apply_override(content, override)
+    shown_name = name if path.is_relative_to(RECIPES_FOLDER) else str(path)
+    source = " with --set ".join([shown_name, *map(_one_line, overrides)])
     root = corpus_root or os.environ.get("KANJO_CORPORA")
-    return parse_recipe(_insert_corpus_root(content, root, str(path)), str(path))
+    return parse_recipe(_insert_corpus_root(content, root, source), source)
+
+
+def _one_line(override: str) -> str:
+    """Return an override for a message, in one line of at most 100 characters."""
+    text = " ".join(override.split())
+    return text if len(text) <= 100 else text[:97] + "..."
 
 
 def parse_recipe(content: Mapping[str, Any], name: str) -> Recipe:
@@ -62,10 +74,20 @@ def parse_recipe(content: Mapping[str, Any], name: str) -> Recipe:
     Raises:
         RecipeError: Unknown keys or values out of range; all of them in one line.
     """
+    _refuse_absurd_numbers(content, name)
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
         raise RecipeError(f"{name}: {explain(error, content)}") from None
+
+
+def _refuse_absurd_numbers(value: Any, name: str, key: str = "") -> None:
+    """Raise RecipeError for a number that no setting can have; it would exhaust memory or overflow later."""
+    if isinstance(value, int | float) and abs(value) > _MAX_NUMBER:
+        raise RecipeError(f"{name}: {key} is {value:g}; expected a number up to {_MAX_NUMBER:g}")
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for part, item in items:
+        _refuse_absurd_numbers(item, name, f"{key}.{part}" if key else str(part))
 
 
 def override_values(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -90,6 +112,8 @@ def _find(name: str) -> Path:
         return next(RECIPES_FOLDER.rglob(f"{name}.yaml"))
     if path.is_dir() and (path / RECIPE_FILE).is_file():  # a run folder
         return path / RECIPE_FILE
+    if name in RENAMED_RECIPES:
+        raise RecipeError(f"unknown recipe {name!r}; it is now called {RENAMED_RECIPES[name]!r}")
     near = difflib.get_close_matches(name, list_recipes(), n=1)
     hint = f" did you mean {near[0]}?" if near else ""
     raise RecipeError(
@@ -101,13 +125,15 @@ def _find(name: str) -> Path:
 def _read(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Read a recipe's keys, on top of those of the recipe that it extends (``base``)."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(read_bytes(path, _MAX_BYTES).decode("utf-8-sig"))
     except OSError as error:
         raise RecipeError(f"can't read {path}: {os_error_message(error)}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not a YAML file: {' '.join(str(error).split())}") from error
+    except ValueError as error:  # or UnicodeDecodeError
+        raise RecipeError(f"{path}: not a YAML file: {error}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path}: expected keys such as name, corpora and model; found {type(content).__name__}")
+    if original := describe_original_config(content):
+        raise RecipeError(f"{path}: {original}")
     if "base" not in content:
         return content
     base = str(content.pop("base"))
@@ -139,8 +165,8 @@ def _apply_override(content: dict[str, Any], override: str) -> None:
     if not equals or not key.strip():
         raise RecipeError(f"--set {override!r}: expected KEY=VALUE, such as training.learning_rate=1e-4")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = parse_yaml(text)
+    except ValueError as error:
         raise RecipeError(f"--set {override!r}: the value is not YAML") from error
     if isinstance(value, str):  # YAML 1.1 reads 1e-4 as text, because it has no dot
         with suppress(ValueError):

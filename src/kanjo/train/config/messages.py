@@ -10,6 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from kanjo.train.config.schema import Recipe
 
+#: Errors in one message, and characters of each.
+_MAX_ERRORS, _MAX_LENGTH = 10, 400
+
 _TRAINING_KEYS = {
     "versions": "n_augmented_copies",
     "masked": "mask_missing_labels",
@@ -71,6 +74,9 @@ REMOVED_KEYS = frozenset(
     {"augment.mixstyle", "training.teachers", "training.taught", "model.functionals", "model.extractor"}
 )
 
+#: Built-in recipes that have another name now.
+RENAMED_RECIPES: Mapping[str, str] = {"cnn-lstm-1d-port": "cnn-lstm-1d-keras"}
+
 #: Models that no longer exist, and what to use instead.
 REMOVED_MODELS: Mapping[str, str] = {
     "cnn-lstm-merged": "cnn-lstm-2d",
@@ -87,7 +93,11 @@ def explain(error: ValidationError, content: Mapping[str, Any]) -> str:
         error: The error.
         content: The recipe's keys and values.
     """
-    return "; ".join(_explain_one(details, content) for details in error.errors())
+    all_errors = error.errors()
+    texts = [" ".join(_explain_one(details, content).split()) for details in all_errors[:_MAX_ERRORS]]
+    if len(all_errors) > _MAX_ERRORS:
+        texts.append(f"and {len(all_errors) - _MAX_ERRORS} more errors")
+    return "; ".join(text if len(text) <= _MAX_LENGTH else text[: _MAX_LENGTH - 3] + "..." for text in texts)
 
 
 def _explain_one(details: Any, content: Mapping[str, Any]) -> str:
@@ -102,6 +112,8 @@ def _explain_one(details: Any, content: Mapping[str, Any]) -> str:
     if hint:
         return hint
     message = str(details["msg"]).removeprefix("Value error, ")
+    if details["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        message = "expected a section, such as {key: value}"
     show_value = not isinstance(value, dict | list) and details["type"] != "value_error"
     suffix = f" (found {value!r})" if show_value else ""
     return f"{key}: {message}{suffix}" if key else message
@@ -146,7 +158,7 @@ def _resolve_location(location: tuple[Any, ...]) -> tuple[list[str], list[str]]:
     sections: list[type[BaseModel]] = [Recipe]
     valid_keys: list[str] = []
     for part in location:
-        members = [section for section in sections if _type_of(section) == part]
+        members = [section for section in sections if part and part in (_type_of(section), f"<{section.__name__}>")]
         if members:
             sections = members
             valid_keys = sorted(members[0].model_fields)
@@ -155,6 +167,8 @@ def _resolve_location(location: tuple[Any, ...]) -> tuple[list[str], list[str]]:
         if isinstance(part, int):
             continue
         valid_keys = sorted({name for section in sections for name in section.model_fields})
+        if path[-2:-1] == ["space"]:
+            continue  # a key of the dictionary tune.space
         annotations = [section.model_fields[part].annotation for section in sections if part in section.model_fields]
         sections = [section for annotation in annotations for section in _sections_in(annotation)]
     return path, valid_keys

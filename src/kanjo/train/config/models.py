@@ -174,8 +174,10 @@ class DcnnBlstmConfig(BaseModelConfig):
         type: Type of the model.
         segment: How features are cut into segments.
         lstm_units: Units of the LSTM in each direction.
+        lstm_layers: Layers of LSTMs, one after the other.
         bidirectional: Whether there is a backward LSTM.
-        attention: "self" is scaled dot-product self-attention, then the mean over segments; "mean" is the mean only.
+        attention: "self" is scaled dot-product self-attention, then the mean over segments; "self-sum" the sum instead
+            of the mean; "mean" is the mean only.
         dense_units: Units of each dense layer.
         weights: Initial weights of AlexNet: "imagenet" (torchvision's, downloaded), "none" (random), a file, or "auto"
             ("imagenet" if it is on disk or can be downloaded, else "none").
@@ -196,8 +198,9 @@ class DcnnBlstmConfig(BaseModelConfig):
     extractor_dropout: Fraction = 0.5
     freeze: bool = True
     lstm_units: PositiveInt = 128
+    lstm_layers: Annotated[int, Field(ge=1, le=64)] = 1
     bidirectional: bool = True
-    attention: Literal["self", "mean"] = "self"
+    attention: Literal["self", "self-sum", "mean"] = "self"
     dense_units: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (512, 256)
     dropout: Fraction = 0.1
 

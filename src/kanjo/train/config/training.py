@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from kanjo.train.config.base import Config, Fraction, UnitInterval
+from kanjo.train.config.base import Config, Fraction, Seed, UnitInterval
 
 #: Optimizers that take all utterances as one batch; they only fit linear heads on a frozen encoder.
 FULL_BATCH_OPTIMIZERS = frozenset({"lbfgs"})
@@ -60,16 +60,22 @@ class TrainingConfig(Config):
         momentum: Nesterov momentum of "sgd".
         weight_decay: Weight decay of matrices; biases and scales have none.
         lr_schedule: "constant"; "cosine" (down to 0, after a linear warm-up); "exponential" (times ``lr_gamma`` per
-            epoch).
+            epoch); "inverse_time" (divided by 1 + ``lr_decay`` times the number of steps: the ``decay`` of Keras'
+            optimizers).
         warmup_fraction: With "cosine": fraction of all steps that is warm-up.
         lr_gamma: With "exponential": factor per epoch.
+        lr_decay: With "inverse_time": decay per step. It is not ``weight_decay``.
         min_lr_fraction: With "exponential": lowest learning rate, relative to ``learning_rate``.
         label_smoothing: Probability that the targets give to all emotions in equal parts.
         balance: "class_weights" weights the loss by inverse frequency; "class_sampling" draws all emotions equally
             often; "corpus_class_sampling" draws each emotion of each corpus by the inverse square root of its
             frequency.
         gradient_clip_norm: Largest norm of the gradient (0: no clipping).
-        early_stopping_patience: Epochs without a higher validation UAR after which training stops.
+        early_stopping_patience: Epochs without a better ``early_stopping_metric`` after which training stops.
+        early_stopping_metric: Metric on the validation utterances: a higher "uar" or "accuracy", or a lower "loss", is
+            better.
+        best_epoch_metric: The epoch whose model is kept: that with the highest "uar" or "accuracy", or the lowest
+            "loss", on the validation utterances; or the "last" one, without early stopping.
         ema_decay: Decay of the exponential moving average of the weights, which is then validated and kept
             (0: no average).
         mask_missing_labels: Of several corpora, compare an utterance only with the emotions that its own corpus has.
@@ -87,25 +93,33 @@ class TrainingConfig(Config):
     learning_rate: PositiveFloat = 1e-3
     momentum: Fraction = 0.9
     weight_decay: NonNegativeFloat = 0.0
-    lr_schedule: Literal["constant", "cosine", "exponential"] = "cosine"
+    lr_schedule: Literal["constant", "cosine", "exponential", "inverse_time"] = "cosine"
     warmup_fraction: Fraction = 0.1
     lr_gamma: Annotated[float, Field(gt=0, le=1)] = 1.0
+    lr_decay: NonNegativeFloat = 0.0
     min_lr_fraction: Fraction = 0.0
     label_smoothing: Fraction = 0.0
     balance: Literal["none", "class_weights", "class_sampling", "corpus_class_sampling"] = "class_weights"
     gradient_clip_norm: NonNegativeFloat = 5.0
     early_stopping_patience: PositiveInt = 12
+    early_stopping_metric: Literal["uar", "accuracy", "loss"] = "uar"
+    best_epoch_metric: Literal["uar", "accuracy", "loss", "last"] = "uar"
     ema_decay: Fraction = 0.0
     mask_missing_labels: bool = False
     refit_on_train_val: bool = False
     calibration: Literal["validation", "held_out_groups"] = "validation"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
-    seed: int = 0
+    seed: Seed = 0
 
     @property
     def full_batch(self) -> bool:
         """Whether the optimizer takes all utterances as one batch."""
         return self.optimizer in FULL_BATCH_OPTIMIZERS
+
+    @property
+    def keeps_last_epoch(self) -> bool:
+        """Whether the last epoch is kept, whatever the validation scores."""
+        return self.best_epoch_metric == "last"
 
     @property
     def anneals_to_zero(self) -> bool:

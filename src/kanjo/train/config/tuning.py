@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import math
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    PlainValidator,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
-from kanjo.train.config.base import Config
+from kanjo.train.config.base import Config, Seed
 
 #: Keys that can be tuned: all that change neither the recordings that are read nor the split.
 TUNABLE_KEYS = (
@@ -21,6 +31,15 @@ TUNABLE_KEYS = (
 _NOT_TUNABLE = ("training.epochs", "model.type", "features.type")
 
 
+def _check_number(value: Any) -> float | int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"expected a number, found {value!r}")
+    return value
+
+
+Number = Annotated[float | int, PlainValidator(_check_number)]
+
+
 class RangeConfig(Config):
     """Numbers from ``low`` to ``high``; integers if both are integers.
 
@@ -31,8 +50,8 @@ class RangeConfig(Config):
         step: Distance of neighboring values (None: any value).
     """
 
-    low: float | int
-    high: float | int
+    low: Number
+    high: Number
     log: bool = False
     step: PositiveFloat | None = None
 
@@ -55,6 +74,18 @@ class ChoiceConfig(Config):
     choices: Annotated[tuple[Any, ...], Field(min_length=2)]
 
 
+def _kind_of_values(value: Any) -> str:
+    """Which of the two sections describes the values of a key, so that errors are reported for that section only."""
+    has_choices = "choices" in value if isinstance(value, dict) else isinstance(value, ChoiceConfig)
+    return "<ChoiceConfig>" if has_choices else "<RangeConfig>"
+
+
+Values = Annotated[
+    Annotated[RangeConfig, Tag("<RangeConfig>")] | Annotated[ChoiceConfig, Tag("<ChoiceConfig>")],
+    Discriminator(_kind_of_values),
+]
+
+
 class TuneConfig(Config):
     """What ``kanjo tune`` searches, and for how long.
 
@@ -64,15 +95,17 @@ class TuneConfig(Config):
         epochs: Most epochs of a trial (None: ``training.epochs``).
         min_epochs: Epochs after which Hyperband (Li et al. 2018) may first stop a trial.
         reduction: Hyperband continues one in so many trials of each round.
+        metric: Metric on the validation utterances that is to be as high as possible: "uar" or "accuracy".
         seed: Seed of the sampler.
     """
 
-    space: Annotated[dict[str, RangeConfig | ChoiceConfig], Field(min_length=1)]
+    space: Annotated[dict[str, Values], Field(min_length=1)]
     trials: PositiveInt = 30
     epochs: PositiveInt | None = None
     min_epochs: PositiveInt = 2
     reduction: Annotated[int, Field(ge=2)] = 3
-    seed: int = 0
+    metric: Literal["uar", "accuracy"] = "uar"
+    seed: Seed = 0
 
     @field_validator("space")
     @classmethod

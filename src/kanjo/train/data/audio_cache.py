@@ -3,7 +3,8 @@
 A cache is a folder ``<cache>/audio/<key>`` with ``audio.i16``, the samples of the utterances one after the other, and
 ``index.npz``. The key is a digest of everything that the samples depend on: paths, sizes and modification times of the
 recordings, start and end times, sample rate, and the version of this code. So a changed corpus or another rate gets a
-new folder. A folder is written under a temporary name and renamed when it is complete.
+new folder. A folder is written under a temporary name and renamed when it is complete. A lock lets one process at a
+time decode the same recordings. A folder whose samples are not those that were written is built again.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from kanjo import audio
+from kanjo.array_files import DamagedFileError, load_arrays, save_arrays
 from kanjo.corpora import Manifest, Utterance
 from kanjo.errors import AudioError, CorpusError
-from kanjo.files import atomic_directory, os_error_message
-from kanjo.train.data.cache_files import explain_damage
+from kanjo.files import atomic_directory, os_error_message, user_folder
+from kanjo.train.data.cache_files import cache_lock, report_damage
 
 #: Part of the key of every cache. Increase it when this code writes other samples than before.
 CACHE_VERSION = 1
@@ -79,7 +81,7 @@ def get_cache_folder() -> Path:
     """Return the folder for caches: ``KANJO_CACHE``, or ``kanjo`` in the user's cache folder."""
     if folder := os.environ.get("KANJO_CACHE"):
         return Path(folder)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kanjo"
+    return user_folder("XDG_CACHE_HOME", ".cache", "KANJO_CACHE to a folder for the cache") / "kanjo"
 
 
 def collect_audio_slices(manifests: Sequence[Manifest]) -> tuple[list[AudioSlice], list[Utterance]]:
@@ -110,13 +112,28 @@ def build_audio_cache(
 
     Raises:
         CorpusError: Recordings can't be read; the message names them. No cache is left behind.
-        KanjoError: The cache can't be written, for example because the disk is full, or an existing one is damaged.
+        KanjoError: The cache can't be written, for example because the disk is full.
     """
     folder = (cache or get_cache_folder()) / "audio" / _cache_key(audio_slices, sample_rate)
-    if not (folder / _INDEX_FILE).is_file():
+    if opened := _open_if_complete(folder, sample_rate, len(audio_slices)):
+        return opened
+    with cache_lock(folder):
+        if opened := _open_if_complete(folder, sample_rate, len(audio_slices)):
+            return opened  # another process built it
         with atomic_directory(folder) as temporary:
             _write_cache(temporary, audio_slices, sample_rate, progress, jobs or os.cpu_count() or 1)
-    return _open_cache(folder, sample_rate)
+        return _open_cache(folder, sample_rate, len(audio_slices))
+
+
+def _open_if_complete(folder: Path, sample_rate: int, n_slices: int) -> AudioCache | None:
+    """Open a cache, None if it does not exist or is damaged."""
+    if not folder.exists():
+        return None
+    try:
+        return _open_cache(folder, sample_rate, n_slices)
+    except DamagedFileError as error:
+        report_damage(folder, error)
+        return None
 
 
 def _cache_key(audio_slices: Sequence[AudioSlice], sample_rate: int) -> str:
@@ -152,18 +169,17 @@ def _write_cache(
                 if not errors:
                     stream.write(result.samples.data)
                 offsets.append(offsets[-1] + len(result.samples))
-                fingerprints.append(hashlib.sha1(result.samples.data, usedforsecurity=False).hexdigest())
+                fingerprints.append(_fingerprint(result.samples))
             if progress:
                 progress(n_done, len(audio_slices))
     _raise_unusable_recordings(errors, len(audio_slices))
-    with (folder / _INDEX_FILE).open("wb") as stream:
-        np.savez(
-            stream,
-            offsets=np.asarray(offsets, np.int64),
-            fingerprints=np.asarray(fingerprints, "S40"),
-            warnings=np.asarray(warnings, np.str_),
-            sample_rate=np.asarray(sample_rate),
-        )
+    save_arrays(
+        folder / _INDEX_FILE,
+        offsets=np.asarray(offsets, np.int64),
+        fingerprints=np.asarray(fingerprints, "S40"),
+        warnings=np.asarray(warnings, np.str_),
+        sample_rate=np.asarray(sample_rate),
+    )
 
 
 def _decode_in_threads(
@@ -193,16 +209,44 @@ def _decode(item: AudioSlice, sample_rate: int) -> _DecodedSlice | AudioError:
     return _DecodedSlice(samples, [f"{item.path}: {warning}" for warning in reader.warnings])
 
 
-def _open_cache(folder: Path, sample_rate: int) -> AudioCache:
-    with explain_damage(folder):
-        with np.load(folder / _INDEX_FILE, allow_pickle=False) as index:
-            offsets = index["offsets"]
-            fingerprints = tuple(fingerprint.decode() for fingerprint in index["fingerprints"])
-            warnings = tuple(str(warning) for warning in index["warnings"])
+def _open_cache(folder: Path, sample_rate: int, n_slices: int) -> AudioCache:
+    """Open a cache and compare its samples with their fingerprints.
+
+    Raises:
+        DamagedFileError: It has other content than was written.
+    """
+    try:
+        index = load_arrays(folder / _INDEX_FILE)
+        offsets = index["offsets"].astype(np.int64)
+        fingerprints = tuple(fingerprint.decode() for fingerprint in index["fingerprints"].tolist())
+        warnings = tuple(str(warning) for warning in index["warnings"])
+        n_samples = (folder / _SAMPLES_FILE).stat().st_size / np.dtype(np.int16).itemsize
+        if not len(offsets) - 1 == len(fingerprints) == n_slices:
+            raise DamagedFileError(f"it has {len(fingerprints)} recordings, expected {n_slices}")
+        if n_samples != offsets[-1]:
+            raise DamagedFileError(f"it has {n_samples:g} samples, expected {offsets[-1]}")
         samples = np.memmap(folder / _SAMPLES_FILE, np.int16, "r") if offsets[-1] else np.zeros(0, np.int16)
-        if len(samples) != offsets[-1]:
-            raise ValueError(f"it has {len(samples)} samples, expected {offsets[-1]}")
-    return AudioCache(folder, sample_rate, samples, offsets, fingerprints, warnings)
+    except (OSError, ValueError, KeyError) as error:
+        raise DamagedFileError(str(error)) from error
+    cache = AudioCache(folder, sample_rate, samples, offsets, fingerprints, warnings)
+    _verify_samples(cache)
+    return cache
+
+
+def _verify_samples(cache: AudioCache) -> None:
+    """Compare the samples with the fingerprints. Threads use all cores, because hashlib releases Python's lock."""
+
+    def is_damaged(i: int) -> bool:
+        return _fingerprint(cache.samples[cache.offsets[i] : cache.offsets[i + 1]]) != cache.fingerprints[i]
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        n_damaged = sum(pool.map(is_damaged, range(len(cache)), chunksize=256))
+    if n_damaged:
+        raise DamagedFileError(f"the samples of {n_damaged} recordings are not those that were written")
+
+
+def _fingerprint(samples: npt.NDArray[np.int16]) -> str:
+    return hashlib.sha1(samples.data, usedforsecurity=False).hexdigest()
 
 
 def _raise_unusable_recordings(errors: list[str], n_recordings: int) -> None:

@@ -1,16 +1,22 @@
-"""Helpers that the caches of computed features share: digests, errors for damaged files, use of the GPU."""
+"""Helpers that the caches of computed features share: digests, locks, messages on damage, use of the GPU."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from kanjo.array_files import DamagedFileError
 from kanjo.errors import KanjoError
+from kanjo.files import os_error_message
+from kanjo.locks import hold_lock
+
+log = logging.getLogger("kanjo")
 
 
 def digest_tensors(tensors: Iterable[tuple[str, Tensor]], settings: str) -> str:
@@ -28,16 +34,29 @@ def digest_tensors(tensors: Iterable[tuple[str, Tensor]], settings: str) -> str:
 
 
 @contextmanager
-def explain_damage(path: Path) -> Iterator[None]:
-    """Replace an error in the block, which reads ``path``, by a KanjoError with advice to delete it.
+def cache_lock(path: Path, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of one entry of a cache, so that one process at a time builds it.
+
+    Args:
+        path: The file or folder of the entry.
+        wait: Wait until the process that builds the entry has finished.
 
     Raises:
-        KanjoError: The block raises OSError, ValueError or KeyError.
+        LockedError: Another process builds the entry, and ``wait`` is false.
+        KanjoError: The folder of the cache can't be written.
     """
-    try:
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(hold_lock(path.with_name(f".{path.stem}.lock"), wait))
+        except OSError as error:
+            raise KanjoError(f"can't write {path}: {os_error_message(error)}") from error
         yield
-    except (OSError, ValueError, KeyError) as error:
-        raise KanjoError(f"the cache {path} can't be read ({error}); delete it, and kanjo builds it again") from error
+
+
+def report_damage(path: Path, damage: DamagedFileError) -> None:
+    """Log that a damaged entry of a cache is built again."""
+    log.warning("the cache %s is damaged (%s); it is built again", path, damage)
 
 
 @contextmanager

@@ -18,14 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
-from kanjo import files
-from kanjo.errors import KanjoError
+from kanjo.array_files import DamagedFileError, load_arrays, save_arrays
+from kanjo.locks import LockedError
 from kanjo.train.data.audio_cache import get_cache_folder
 from kanjo.train.data.augmented_features import augmented_features
-from kanjo.train.data.cache_files import digest_tensors, explain_damage, use_available_device
+from kanjo.train.data.cache_files import cache_lock, digest_tensors, report_damage, use_available_device
 from kanjo.train.data.datasets import WindowDataset
 from kanjo.train.data.experiment_data import ExperimentData, Progress, training_dataset
 from kanjo.train.data.loaders import build_data_loader
@@ -66,33 +65,44 @@ def compute_embeddings(
         progress: Called with the numbers of computed embeddings and of all, copies included.
 
     Raises:
-        KanjoError: The cache can't be written, for example because the disk is full, or a cached file is damaged.
+        KanjoError: The cache can't be written, for example because the disk is full.
     """
     folder = (cache or get_cache_folder()) / "embeddings" / _digest_encoder(emotion_model, data)
     n_copies = 1 + data.recipe.training.n_augmented_copies
-    paths = [folder / f"{_copy_name(data, copy)}.npy" for copy in range(n_copies)]
-    seconds = _compute_missing(emotion_model, data, paths, progress)
-    copies = [torch.from_numpy(_read_array(path, len(data.utterances))) for path in paths]
-    return EncoderEmbeddings(torch.stack(copies), seconds)
+    paths = [folder / f"{_copy_name(data, copy)}.npz" for copy in range(n_copies)]
+    copies: dict[int, npt.NDArray[np.float32]] = {}
+    seconds = _get_all(emotion_model, data, paths, copies, progress)
+    return EncoderEmbeddings(torch.stack([torch.from_numpy(copies[copy]) for copy in range(n_copies)]), seconds)
 
 
-def _compute_missing(
-    emotion_model: EmotionModel, data: ExperimentData, paths: Sequence[Path], progress: Progress | None
+def _get_all(
+    emotion_model: EmotionModel,
+    data: ExperimentData,
+    paths: Sequence[Path],
+    copies: dict[int, npt.NDArray[np.float32]],
+    progress: Progress | None,
 ) -> float:
-    """Compute the files that do not exist, and return the seconds that this process spent on it.
+    """Read all files into ``copies``, compute those that are missing or damaged, and return the seconds spent on it.
 
     Folds that are trained in parallel share the work: each process computes a file that no other process has locked.
     """
-    seconds = 0.0
-    while missing := [copy for copy, path in enumerate(paths) if not path.is_file()]:
+    seconds, n_utterances = 0.0, len(data.utterances)
+    while True:
+        for copy, path in enumerate(paths):
+            if copy not in copies and (array := _read_if_valid(path, n_utterances)) is not None:
+                copies[copy] = array
+        missing = [copy for copy in range(len(paths)) if copy not in copies]
+        if not missing:
+            return seconds
         for copy in missing:
             started = time.monotonic()
-            if _compute_if_unlocked(emotion_model, data, copy, paths[copy], _count_copies(progress, paths)):
+            array = _compute_if_unlocked(emotion_model, data, copy, paths[copy], _count_copies(progress, paths))
+            if array is not None:
+                copies[copy] = array
                 seconds += time.monotonic() - started
                 break
         else:
             time.sleep(_POLL_INTERVAL_S)
-    return seconds
 
 
 def _count_copies(progress: Progress | None, paths: Sequence[Path]) -> Progress | None:
@@ -100,25 +110,22 @@ def _count_copies(progress: Progress | None, paths: Sequence[Path]) -> Progress 
     if progress is None:
         return None
     n_existing = sum(path.is_file() for path in paths)
-    return lambda done, total: progress(n_existing * total + done, len(paths) * total)
+    return lambda done, total: progress(min(n_existing, len(paths) - 1) * total + done, len(paths) * total)
 
 
 def _compute_if_unlocked(
     emotion_model: EmotionModel, data: ExperimentData, copy: int, path: Path, progress: Progress | None
-) -> bool:
-    """Compute one file unless another process does; return whether the file exists now."""
+) -> npt.NDArray[np.float32] | None:
+    """Compute one file, unless another process has just written it; None if another process is computing it."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock"), blocking=False):
-            if not path.is_file():
+        with cache_lock(path, wait=False):
+            array = _read_if_valid(path, len(data.utterances))
+            if array is None:
                 array = _compute_copy(emotion_model, data, copy, progress)
-                with files.atomic_write(path) as temporary, temporary.open("wb") as stream:
-                    np.save(stream, array)
-    except Timeout:
-        return False
-    except OSError as error:
-        raise KanjoError(f"can't write {path}: {files.os_error_message(error)}") from error
-    return True
+                save_arrays(path, pooled_statistics=array)
+            return array
+    except LockedError:
+        return None
 
 
 @torch.inference_mode()
@@ -158,12 +165,19 @@ def _compute_copy(
     return torch.cat(pooled).numpy()
 
 
-def _read_array(path: Path, n_utterances: int) -> npt.NDArray[np.float32]:
-    with explain_damage(path):
-        array: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
-        if array.ndim != 2 or len(array) != n_utterances:
-            raise ValueError(f"it has shape {array.shape}, expected {n_utterances} rows")
-    return array
+def _read_if_valid(path: Path, n_utterances: int) -> npt.NDArray[np.float32] | None:
+    """Read a file of the cache; None if it does not exist or is damaged."""
+    try:
+        array = load_arrays(path).get("pooled_statistics")
+        if array is None or array.ndim != 2 or array.dtype != np.float32 or len(array) != n_utterances:
+            shape = "no array" if array is None else f"the shape {array.shape}"
+            raise DamagedFileError(f"it has {shape}, expected {n_utterances} rows")
+    except FileNotFoundError:
+        return None
+    except DamagedFileError as error:
+        report_damage(path, error)
+        return None
+    return array.astype(np.float32, copy=False)
 
 
 def _digest_encoder(emotion_model: EmotionModel, data: ExperimentData) -> str:

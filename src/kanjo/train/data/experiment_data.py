@@ -19,6 +19,8 @@ from kanjo.corpora.leakage import LeakageReport, check_leakage
 from kanjo.corpora.speakers import speakers_support_enrollment
 from kanjo.corpora.splits import Fold
 from kanjo.errors import CorpusError
+from kanjo.file_names import encode_name
+from kanjo.labels import canonical_emotion, is_known_word
 from kanjo.train.config.schema import Recipe
 from kanjo.train.data.audio_cache import AudioCache, build_audio_cache, collect_audio_slices
 from kanjo.train.data.datasets import WindowDataset
@@ -108,7 +110,7 @@ def load_experiment_data(
     audio_slices, utterances = collect_audio_slices(split.manifests)
     recipe, notes = _without_unsupported_heads(recipe, utterances)
     return ExperimentData(
-        notes=notes,
+        notes=(*describe_renamed_labels(recipe, utterances), *notes),
         recipe=recipe,
         utterances=tuple(utterances),
         paths=tuple(audio_slice.path for audio_slice in audio_slices),
@@ -116,6 +118,25 @@ def load_experiment_data(
         labels=tuple(split.emotions.index(utterance.emotion) for utterance in utterances),
         folds=split.folds,
         audio_cache=build_audio_cache(audio_slices, recipe.audio.sample_rate, progress=progress),
+    )
+
+
+def describe_renamed_labels(recipe: Recipe, utterances: Sequence[Utterance]) -> tuple[str, ...]:
+    """Say which labels of the utterances the recipe's ``labels.map`` counts as another emotion.
+
+    Args:
+        recipe: The recipe.
+        utterances: Utterances whose emotions were renamed.
+    """
+    counts = Counter((row.labels_raw, row.emotion) for row in utterances)
+    n_renamed: Counter[tuple[str, str]] = Counter()
+    for (label, emotion), n in counts.items():
+        own = canonical_emotion(label) if is_known_word(label) else label
+        if own != emotion and recipe.labels.map.get(own) == emotion:
+            n_renamed[own, emotion] += n
+    return tuple(
+        f"{n} utterances with the label {own} count as {emotion} (labels.map in the recipe)"
+        for (own, emotion), n in n_renamed.items()
     )
 
 
@@ -128,7 +149,8 @@ def write_split(path: Path, data: ExperimentData, fold: Fold) -> None:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["corpus", "file", "speaker", "emotion", "split"])
     for i, utterance in enumerate(data.utterances):
-        writer.writerow([utterance.corpus, utterance.file, utterance.speaker, utterance.emotion, part_names.get(i, "")])
+        file = encode_name(utterance.file)
+        writer.writerow([utterance.corpus, file, utterance.speaker, utterance.emotion, part_names.get(i, "")])
     files.write_text(path, buffer.getvalue())
 
 

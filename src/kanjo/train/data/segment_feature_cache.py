@@ -12,10 +12,12 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from kanjo.files import atomic_directory
-from kanjo.train.data.cache_files import digest_tensors, explain_damage, use_available_device
+from kanjo.array_files import DamagedFileError, load_arrays, save_arrays
+from kanjo.files import atomic_directory, sha256
+from kanjo.train.data.cache_files import cache_lock, digest_tensors, report_damage, use_available_device
 from kanjo.train.data.datasets import FeatureBatch, WindowDataset
 from kanjo.train.data.loaders import build_data_loader
 from kanjo.train.features.log_mel import LogMel
@@ -76,7 +78,7 @@ def segment_feature_datasets(
         bf16: Compute in bfloat16.
 
     Raises:
-        KanjoError: The cache can't be written, for example because the disk is full, or a cached file is damaged.
+        KanjoError: The cache can't be written, for example because the disk is full.
     """
     weights_digest, n_segments = _digest_cnn(emotion_model), emotion_model.model.segments.n_segments
     feature_datasets = []
@@ -84,12 +86,25 @@ def segment_feature_datasets(
         windows = WindowDataset(dataset.audio_cache, dataset.indices, dataset.labels, dataset.window)
         key = f"{weights_digest}-{windows.audio_cache.folder.name}-{windows.window}-{list(windows.indices)}-{bf16}"
         path = folder / hashlib.sha256(key.encode()).hexdigest()[:16]
-        if not (path / _INDEX_FILE).is_file():
-            with atomic_directory(path) as temporary:
-                _compute_features(emotion_model, windows, temporary, bf16)
-        values, offsets = _open_features(path, emotion_model.model.extractor.embedding_size)
+        values, offsets = _get_features(emotion_model, windows, path, bf16)
         feature_datasets.append(SegmentFeatureDataset(values, offsets, windows.item_labels, n_segments))
     return feature_datasets
+
+
+def _get_features(
+    emotion_model: EmotionModel, windows: WindowDataset, path: Path, bf16: bool
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]:
+    """Open the features of windows; compute them first if they are missing or damaged."""
+    feature_size, n_windows = emotion_model.model.extractor.embedding_size, len(windows)
+    with cache_lock(path):
+        if path.exists():
+            try:
+                return _open_features(path, feature_size, n_windows)
+            except DamagedFileError as error:
+                report_damage(path, error)
+        with atomic_directory(path) as temporary:
+            _compute_features(emotion_model, windows, temporary, bf16)
+        return _open_features(path, feature_size, n_windows)
 
 
 def _compute_features(emotion_model: EmotionModel, windows: WindowDataset, folder: Path, bf16: bool) -> None:
@@ -102,23 +117,42 @@ def _compute_features(emotion_model: EmotionModel, windows: WindowDataset, folde
         torch.autocast(device.type, torch.bfloat16, enabled=bf16),
     ):
         for batch in build_data_loader(windows, _BATCH_SIZE, shuffle=False):
-            features, n_frames = emotion_model.features(batch["signal"].to(device))
-            counts = model.segments.count(n_frames)
-            row, segment = segment_mask(counts, model.segments.n_segments).nonzero(as_tuple=True)
-            values = model.extractor.embed(model.images(features, row, segment)).float()
+            values, counts = embed_segments(emotion_model, batch["signal"].to(device))
             stream.write(values.clamp(-_FLOAT16_MAX, _FLOAT16_MAX).half().cpu().numpy().tobytes())
             offsets += (offsets[-1] + counts.cumsum(0)).tolist()
-    with (folder / _INDEX_FILE).open("wb") as stream:
-        np.savez(stream, offsets=np.asarray(offsets, np.int64))
+    digest = np.asarray(sha256(folder / _FEATURES_FILE))
+    save_arrays(folder / _INDEX_FILE, offsets=np.asarray(offsets, np.int64), sha256=digest)
     seconds = time.monotonic() - started
     log.info("features of %d segments computed (%.1f s, %.0f segments/s)", offsets[-1], seconds, offsets[-1] / seconds)
 
 
-def _open_features(path: Path, feature_size: int) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]:
-    with explain_damage(path):
-        with np.load(path / _INDEX_FILE, allow_pickle=False) as index:
-            offsets = index["offsets"]
+def embed_segments(emotion_model: EmotionModel, signal: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute the features (total number of segments, D) of the segments of windows (B, N), and their counts (B,)."""
+    model = emotion_model.model
+    features, n_frames = emotion_model.features(signal)
+    counts = model.segments.count(n_frames)
+    row, segment = segment_mask(counts, model.segments.n_segments).nonzero(as_tuple=True)
+    return model.extractor.embed(model.images(features, row, segment)).float(), counts
+
+
+def _open_features(
+    path: Path, feature_size: int, n_windows: int
+) -> tuple[npt.NDArray[np.float16], npt.NDArray[np.int64]]:
+    """Open computed features.
+
+    Raises:
+        DamagedFileError: The files have other content than was written.
+    """
+    try:
+        index = load_arrays(path / _INDEX_FILE)
+        if len(index["offsets"]) != n_windows + 1:
+            raise DamagedFileError(f"it has {len(index['offsets']) - 1} windows, expected {n_windows}")
+        if str(index["sha256"]) != sha256(path / _FEATURES_FILE):
+            raise DamagedFileError("its features are not those that were written")
+        offsets = index["offsets"].astype(np.int64)
         values = np.memmap(path / _FEATURES_FILE, np.float16, "r", shape=(int(offsets[-1]), feature_size))
+    except (OSError, ValueError, KeyError) as error:
+        raise DamagedFileError(str(error)) from error
     return values, offsets
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kanjo.corpora import OWN_CORPUS, Manifest, Utterance, find_root, read_corpus, read_manifest
+from kanjo.corpora.filelist_folder import read_filelist_folder
 from kanjo.corpora.fold_classes import check_classes, join_names, require_scorable
 from kanjo.corpora.splits import Fold, make_folds
 from kanjo.errors import CorpusError, RecipeError
+from kanjo.labels import is_known_word
 from kanjo.train.config.data import CorpusConfig, SelectConfig
 from kanjo.train.config.schema import Recipe
 
@@ -41,10 +44,15 @@ def read_manifests(recipe: Recipe, corpus_root: str | None) -> tuple[Manifest, .
         CorpusError: A corpus cannot be read, or none of its utterances is selected.
         RecipeError: The path of a corpus is not given.
     """
-    manifests = [_read_corpus(corpus, corpus_root) for corpus in recipe.corpora]
+    label_map = {word: emotion for word, emotion in recipe.labels.map.items() if not is_known_word(word)}
+    manifests = [_read_corpus(corpus, corpus_root, label_map) for corpus in recipe.corpora]
     return tuple(
-        _select_utterances(manifest.relabel(recipe.labels.map, recipe.labels.include), recipe.select)
-        for manifest in manifests
+        _limit_per_emotion(
+            _select_utterances(manifest.relabel(recipe.labels.map, recipe.labels.include), recipe.select),
+            corpus.limit_per_emotion,
+            recipe.split.seed,
+        )
+        for corpus, manifest in zip(recipe.corpora, manifests, strict=True)
     )
 
 
@@ -107,18 +115,25 @@ def _list_emotions(recipe: Recipe, utterances: Sequence[Utterance]) -> tuple[str
     return emotions
 
 
-def _read_corpus(corpus: CorpusConfig, corpus_root: str | None) -> Manifest:
+def _read_corpus(corpus: CorpusConfig, corpus_root: str | None, label_map: Mapping[str, str]) -> Manifest:
+    if corpus.name in (OWN_CORPUS, "manifest", "filelists") and corpus.path is None:
+        raise RecipeError(
+            f"corpus '{corpus.name}' needs a path: --set 'corpora=[{{name: {corpus.name}, path: my.csv}}]'"
+        )
     if corpus.path is None and corpus_root is None:
         raise RecipeError(
             f"the folder of corpus {corpus.name} is not given; use --corpus-root, set KANJO_CORPORA, or give its path "
             "in the recipe"
         )
     path = Path(corpus.path) if corpus.path else find_root(corpus.name, Path(str(corpus_root)))
-    if corpus.name == "manifest":
-        return read_manifest(path)
-    if corpus.name == OWN_CORPUS and corpus.path is None:
-        raise RecipeError("corpus 'own' needs a path: {name: own, path: my.csv}")
-    return read_corpus(corpus.name, path)
+    root = Path(corpus.root) if corpus.root else None
+    if corpus.name == "filelists":
+        return read_filelist_folder(path, label_map, root)
+    if corpus.name == "manifest" or (corpus.name == OWN_CORPUS and root and path.is_file()):
+        return read_manifest(path, root, label_map)
+    if root:
+        raise RecipeError(f"corpus {corpus.name} has a root, which is for tables and filelists; remove the key")
+    return read_corpus(corpus.name, path, label_map)
 
 
 def _select_utterances(manifest: Manifest, select: SelectConfig) -> Manifest:
@@ -137,3 +152,24 @@ def _select_utterances(manifest: Manifest, select: SelectConfig) -> Manifest:
             f"sex {first.sex!r}, speaker {first.speaker!r}, language {first.language!r}"
         )
     return replace(manifest, utterances=tuple(selected))
+
+
+def _limit_per_emotion(manifest: Manifest, limit: int | None, seed: int) -> Manifest:
+    """Keep at most ``limit`` utterances of each emotion (None: all), in their order.
+
+    They are those whose file names and times have the smallest digests with the seed. So the choice is random, but
+    depends neither on the order of the utterances nor on the random generator of a Python version.
+    """
+    if limit is None:
+        return manifest
+
+    def digest(index: int) -> bytes:
+        utterance = manifest.utterances[index]
+        name = f"{seed} {utterance.file} {utterance.start_s}"
+        return hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()
+
+    indices: dict[str, list[int]] = defaultdict(list)
+    for index, utterance in enumerate(manifest.utterances):
+        indices[utterance.emotion].append(index)
+    kept = sorted(index for group in indices.values() for index in sorted(group, key=digest)[:limit])
+    return replace(manifest, utterances=tuple(manifest.utterances[index] for index in kept))

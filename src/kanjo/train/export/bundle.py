@@ -166,7 +166,7 @@ def _build_metadata(
         window_s=recipe.audio.window_s,
         hop_s=recipe.audio.hop_s,
         sha256="",
-        license=combined_license([corpus.name for corpus in recipe.corpora], *sources),
+        license=combined_license([utterance.corpus for utterance in data.utterances], *sources),
         temperature=trained.temperature,
         ood_temperature=ood_temperature,
         speaker_size=trained.emotion_model.speaker_size,

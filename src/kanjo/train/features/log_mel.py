@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kanjo.train.features.silence import trim_silence_frames
-from kanjo.train.features.stft import MelScale, MelSpectrogram
+from kanjo.train.features.stft import MelScale, MelSpectrogram, hz_to_mel, mel_to_hz
 
-Normalization = Literal["none", "utterance", "corpus", "image", "audioset"]
+Normalization = Literal["none", "max", "utterance", "corpus", "image", "audioset"]
 
 #: Mean and standard deviation of ImageNet's red, green and blue channels (0 to 1), used to train torchvision's weights.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -37,6 +38,7 @@ class LogMel(nn.Module):
         normalization: One of
 
             - "none";
+            - "max": decibels relative to the maximum of each item (``librosa.power_to_db`` with ``ref=np.max``);
             - "utterance": zero mean and unit variance over each item;
             - "corpus": mean and standard deviation of each channel and mel band over the training set, which
               :meth:`set_statistics` stores;
@@ -45,6 +47,8 @@ class LogMel(nn.Module):
             - "audioset": (ln(power + 1e-5) + 4.5) / 5, the input of EfficientAT's models, which keeps the loudness.
         trim_db: Remove the frames before the first and after the last frame within this many dB of the loudest frame,
             and move the rest to the start; None: keep all frames.
+        mask_padding: Count only the frames before the zeros at the end of a signal as valid. If false, all frames of
+            the window are valid, and the padding is silence to the model.
 
     Shape:
         signal (B, N) -> features (B, C, M, T), number of valid frames int64 (B,). C is 3 with deltas, else 1.
@@ -69,6 +73,7 @@ class LogMel(nn.Module):
         with_deltas: bool = False,
         normalization: Normalization = "corpus",
         trim_db: float | None = None,
+        mask_padding: bool = True,
     ) -> None:
         super().__init__()
         self.power = MelSpectrogram(
@@ -77,7 +82,7 @@ class LogMel(nn.Module):
         self.sample_rate, self.n_mels, self.mel_scale = sample_rate, n_mels, mel_scale
         self.frequency_range_hz = (fmin, fmax or sample_rate / 2)
         self.preemphasis, self.top_db, self.trim_db = preemphasis, top_db, trim_db
-        self.with_deltas, self.normalization = with_deltas, normalization
+        self.with_deltas, self.normalization, self.mask_padding = with_deltas, normalization, mask_padding
         self.channels = 3 if with_deltas else 1
         mean, std = torch.zeros(self.channels, n_mels, 1), torch.ones(self.channels, n_mels, 1)
         if normalization == "image":
@@ -91,8 +96,25 @@ class LogMel(nn.Module):
         return 1 + n_samples // self.power.hop_length
 
     def n_valid_frames(self, signal: Tensor) -> Tensor:
-        """Number of frames before the padding of each signal: (B, N) -> int64 (B,), at least 1."""
+        """Number of frames of each signal before its padding, or of the window: (B, N) -> int64 (B,), at least 1."""
+        if not self.mask_padding:
+            return torch.full((signal.shape[0],), self.n_frames(signal.shape[1]), device=signal.device)
         return n_valid_frames(signal, self.power.hop_length)
+
+    @property
+    def center_hz(self) -> list[float]:
+        """Center frequencies (M,) of the mel bands in Hz."""
+        low, high = hz_to_mel(np.asarray(self.frequency_range_hz, float), self.mel_scale)
+        mels = np.linspace(low, high, self.n_mels + 2)[1:-1]
+        return [float(hz) for hz in mel_to_hz(mels, self.mel_scale)]
+
+    def decibels(self, signal: Tensor) -> Tensor:
+        """Compute the log-mel spectrogram in dB, for figures: (B, N) -> (B, M, T).
+
+        It is relative to the maximum of each item with the normalization "max", else to full scale.
+        """
+        db = power_to_db(self._power_spectrogram(signal), self.top_db)
+        return db - db.amax(dim=(1, 2), keepdim=True) if self.normalization == "max" else db
 
     def unnormalized(self, signal: Tensor, n_frames: Tensor) -> Tensor:
         """Compute the features without trimming and without normalization by statistics.
@@ -143,6 +165,8 @@ class LogMel(nn.Module):
             mean = features.mean(dim=(2, 3), keepdim=True)
             std = (features - mean).square().mean(dim=(2, 3), keepdim=True).sqrt()
             return (features - mean) / (std + 1e-5)
+        if self.normalization == "max":
+            return features - features.amax(dim=(1, 2, 3), keepdim=True)
         if self.normalization == "image":
             low, high = features.amin(dim=(2, 3), keepdim=True), features.amax(dim=(2, 3), keepdim=True)
             features = (features - low) / (high - low).clamp(min=1e-5)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from kanjo.train.models.alexnet import AlexNet
 from kanjo.train.models.layers.segments import SegmentSplitter
 
-Attention = Literal["self", "mean"]
+Attention = Literal["self", "self-sum", "mean"]
 
 
 def segment_mask(counts: Tensor, n_segments: int) -> Tensor:
@@ -64,24 +64,27 @@ class MaskedLstm(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Scaled dot-product self-attention, averaged over the valid segments.
+    """Scaled dot-product self-attention, averaged or summed over the valid segments.
 
     Args:
         size: Size D of a segment.
+        total: Sum instead of averaging.
 
     Shape:
         x (B, S, D), mask (B, S) -> (B, D).
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, total: bool = False) -> None:
         super().__init__()
+        self.total = total
         self.query, self.key, self.value = nn.Linear(size, size), nn.Linear(size, size), nn.Linear(size, size)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Apply the attention and the mean."""
+        """Apply the attention and the mean or sum."""
         scores = self.query(x) @ self.key(x).transpose(1, 2) / math.sqrt(x.shape[2])  # (B, S query, S key)
         weights = scores.masked_fill(~mask.unsqueeze(1), -1e9).softmax(2)
-        return masked_mean(weights @ self.value(x), mask)
+        values = weights @ self.value(x)
+        return torch.where(mask.unsqueeze(2), values, 0).sum(1) if self.total else masked_mean(values, mask)
 
 
 class UtteranceHead(nn.Module):
@@ -91,8 +94,9 @@ class UtteranceHead(nn.Module):
         n_inputs: Size D of the features of a segment.
         n_emotions: Number E of emotions.
         lstm_units: Units of each LSTM.
+        lstm_layers: Layers of LSTMs, one after the other.
         bidirectional: Add a backward LSTM.
-        attention: "self", or "mean" for the plain mean over the segments.
+        attention: "self", "self-sum" for the sum over the segments after it, or "mean" for the plain mean.
         dense_units: Units of the dense layers before the output.
         dropout: Dropout after the first dense layer.
 
@@ -106,6 +110,7 @@ class UtteranceHead(nn.Module):
         n_emotions: int,
         *,
         lstm_units: int = 128,
+        lstm_layers: int = 1,
         bidirectional: bool = True,
         attention: Attention = "self",
         dense_units: Sequence[int] = (512, 256),
@@ -114,7 +119,10 @@ class UtteranceHead(nn.Module):
         super().__init__()
         self.lstm = MaskedLstm(n_inputs, lstm_units, bidirectional)
         self.embedding_size = lstm_units * (2 if bidirectional else 1)
-        self.attention = SelfAttention(self.embedding_size) if attention == "self" else None
+        upper = [MaskedLstm(self.embedding_size, lstm_units, bidirectional) for _ in range(lstm_layers - 1)]
+        self.upper_lstms = nn.ModuleList(upper)
+        total = attention == "self-sum"
+        self.attention = None if attention == "mean" else SelfAttention(self.embedding_size, total)
         sizes = (self.embedding_size, *dense_units)
         layers: list[nn.Module] = []
         for i, (n_in, n_out) in enumerate(zip(sizes, dense_units, strict=False)):
@@ -128,6 +136,8 @@ class UtteranceHead(nn.Module):
         mask = segment_mask(counts, x.shape[1])
         # Features of padding may be NaN or infinite. They must not reach the matrix product of the LSTM.
         x = self.lstm(torch.where(mask.unsqueeze(2), x, 0), counts)
+        for lstm in self.upper_lstms:
+            x = lstm(x, counts)
         utterance = masked_mean(x, mask) if self.attention is None else self.attention(x, mask)
         return self.dense(utterance), utterance
 

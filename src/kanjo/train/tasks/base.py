@@ -166,7 +166,7 @@ class Task(ABC):
 class TrainingModule(L.LightningModule, ABC):
     """Cross-entropy training of the parameters that require a gradient.
 
-    It logs ``train/loss``, ``train/uar``, ``validation/loss`` and ``validation/uar`` of each epoch.
+    It logs loss, UAR and accuracy of each epoch, such as ``train/loss`` and ``validation/uar``.
 
     Args:
         n_emotions: Number E of emotions.
@@ -266,6 +266,7 @@ class TrainingModule(L.LightningModule, ABC):
         loss, label, prediction = (torch.cat(values) for values in zip(*per_process, strict=True))
         options: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": is_distributed()}
         self.log(f"{part}/loss", loss.sum() / len(label), **options)
+        self.log(f"{part}/accuracy", (label == prediction).float().mean(), **options)
         self.log(f"{part}/uar", _uar(label, prediction, self.n_emotions), prog_bar=part == "validation", **options)
 
 

@@ -57,6 +57,8 @@ def build_lr_scheduler(
         return None
     if settings.lr_schedule == "exponential":
         return {"scheduler": LambdaLR(optimizer, lambda epoch: _exponential(epoch, settings)), "interval": "epoch"}
+    if settings.lr_schedule == "inverse_time":
+        return {"scheduler": LambdaLR(optimizer, lambda step: 1 / (1 + settings.lr_decay * step)), "interval": "step"}
     total = count_steps()
     warmup = max(1, round(settings.warmup_fraction * total))
     return {"scheduler": LambdaLR(optimizer, lambda step: _warmup_cosine(step, warmup, total)), "interval": "step"}

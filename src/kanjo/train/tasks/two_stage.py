@@ -7,7 +7,8 @@ import json
 import logging
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,20 @@ from kanjo.errors import RecipeError
 from kanjo.train.config.models import DcnnBlstmConfig
 from kanjo.train.config.schema import Recipe
 from kanjo.train.config.training import AugmentConfig, TrainingConfig
-from kanjo.train.cost_estimate import Cost, count_parameters
+from kanjo.train.cost_estimate import (
+    N_MEASURED_STEPS,
+    Cost,
+    count_parameters,
+    measure_steps,
+    measure_training_step,
+    measure_validation_step,
+    peak_memory_mb,
+)
 from kanjo.train.data.augmented_features import augmented_features
 from kanjo.train.data.datasets import BatchDataset, FeatureBatch, SegmentBatch, SegmentDataset, WindowDataset
 from kanjo.train.data.experiment_data import ExperimentData, class_weights, train_val_datasets
 from kanjo.train.data.loaders import build_data_loader
-from kanjo.train.data.segment_feature_cache import SegmentFeatureDataset, segment_feature_datasets
+from kanjo.train.data.segment_feature_cache import SegmentFeatureDataset, embed_segments, segment_feature_datasets
 from kanjo.train.hardware import use_bf16
 from kanjo.train.models.dcnn_blstm import DcnnBlstm
 from kanjo.train.models.emotion_model import EmotionModel, build_emotion_model
@@ -74,8 +83,30 @@ class TwoStageTask(Task):
         return predict_in_batches(self.training_module(emotion_model), loader)
 
     def estimate_cost(self) -> Cost:
-        """Not available for models of two stages."""
-        raise _no_estimate(self.recipe)
+        """Estimate the cost of both stages from a few steps, and from the features of a few windows."""
+        stage1_minutes = _estimate_stage1_minutes(self.data, self.fold)
+        emotion_model = self.build_model()
+        self.prepare(emotion_model)
+        train, validation = train_val_datasets(self.data, self.fold)
+        batch_size, bf16 = self.training.batch_size, use_bf16(self.training.precision)
+        n_batches, n_validation_batches = (ceil(len(dataset) / batch_size) for dataset in (train, validation))
+        windows = build_data_loader(train, batch_size, shuffle=False)
+        emotion_model.model.extractor.eval()
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            seconds_per_batch = measure_steps(lambda batch: embed_segments(emotion_model, batch["signal"]), windows)
+        module = self.training_module(emotion_model)
+        segments, feature_size = emotion_model.model.segments, emotion_model.model.extractor.embedding_size
+        batch: FeatureBatch = {
+            "features": torch.zeros((batch_size, segments.n_segments, feature_size), dtype=torch.float16),
+            "count": torch.full((batch_size,), segments.n_segments),
+            "label": torch.zeros(batch_size, dtype=torch.long),
+        }
+        batches = [batch] * (N_MEASURED_STEPS + 1)
+        step = measure_training_step(module, batches, bf16=bf16)
+        validation_seconds = n_validation_batches * measure_validation_step(module, batches, bf16=bf16)
+        epochs = self.training.epochs * (n_batches * step + validation_seconds)
+        minutes = stage1_minutes + (epochs + (n_batches + n_validation_batches) * seconds_per_batch) / 60
+        return Cost(count_parameters(emotion_model), n_batches, step, minutes, peak_memory_mb(), stage1_minutes)
 
 
 class UnfrozenTwoStageTask(EndToEndTask):
@@ -86,8 +117,9 @@ class UnfrozenTwoStageTask(EndToEndTask):
         _initialize_cnn(self, emotion_model)
 
     def estimate_cost(self) -> Cost:
-        """Not available for models of two stages."""
-        raise _no_estimate(self.recipe)
+        """Estimate the cost of both stages from a few training and validation steps."""
+        stage1_minutes, cost = _estimate_stage1_minutes(self.data, self.fold), super().estimate_cost()
+        return replace(cost, minutes=cost.minutes + stage1_minutes, stage1_minutes=stage1_minutes)
 
 
 class SegmentCnnModule(TrainingModule):
@@ -270,7 +302,8 @@ def count_segments(emotion_model: EmotionModel, windows: WindowDataset) -> list[
     lengths = []
     for index in windows.indices:
         nonzero = windows.audio_cache.signal(index)[: windows.window].nonzero()[0]
-        lengths.append(int(nonzero[-1]) + 1 if len(nonzero) else 0)
+        speech_length = int(nonzero[-1]) + 1 if len(nonzero) else 0
+        lengths.append(speech_length if emotion_model.feature_extractor.mask_padding else windows.window)
     frames = torch.tensor([emotion_model.feature_extractor.n_frames(length) for length in lengths])
     return [int(count) for count in emotion_model.model.segments.count(frames)]
 
@@ -288,8 +321,19 @@ def _initialize_cnn(task: Task, emotion_model: EmotionModel) -> None:
     load_pretrained_weights(emotion_model.model.extractor, source, config.pretrained)
 
 
-def _no_estimate(recipe: Recipe) -> RecipeError:
-    return RecipeError(f"{recipe.name} has two stages; the cost can only be estimated for models of one stage")
+def _estimate_stage1_minutes(data: ExperimentData, fold: Fold) -> float:
+    """Estimate the duration of stage 1 from a few steps; 0 for recipes without it."""
+    training = data.recipe.stage1
+    if training is None:
+        return 0.0
+    emotion_model = build_emotion_model(data.recipe, len(data.emotions))
+    train, validation = _segment_datasets(emotion_model, data, fold)
+    module = SegmentCnnModule(emotion_model, len(data.emotions), training, data.recipe.augment, None)
+    train_loader, validation_loader = _segment_loaders(train, validation, training)
+    bf16 = use_bf16(training.precision)
+    seconds = len(train_loader) * measure_training_step(module, train_loader, bf16=bf16)
+    seconds += len(validation_loader) * measure_validation_step(module, validation_loader, bf16=bf16)
+    return training.epochs * seconds / 60
 
 
 def _save_cnn(path: Path, cnn: nn.Module, data: ExperimentData, fold: Fold, best: BestEpoch) -> None:
