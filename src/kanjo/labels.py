@@ -65,13 +65,13 @@ _WORDS: dict[str, str] = {
 }
 
 
-def _fold(word: str) -> str:
+def fold_word(word: str) -> str:
     """Normalize a word for comparison: Unicode NFKC, no surrounding spaces, no case."""
     return unicodedata.normalize("NFKC", word).strip().casefold()
 
 
 #: Emotion of each word.
-ALIASES: dict[str, str] = {_fold(word): emotion for emotion, words in _WORDS.items() for word in words.split()} | {
+ALIASES: dict[str, str] = {fold_word(word): emotion for emotion, words in _WORDS.items() for word in words.split()} | {
     emotion: emotion for emotion in EMOTIONS
 }
 
@@ -82,14 +82,15 @@ def canonical_emotion(word: str) -> str:
     Raises:
         CorpusError: The word is unknown; the message names the most similar word.
     """
-    folded = _fold(word)
+    folded = fold_word(word)
     if folded in ALIASES:
         return ALIASES[folded]
     similar = difflib.get_close_matches(folded, ALIASES, n=1)
     hint = f"; did you mean {similar[0]!r}?" if similar else "."
     raise CorpusError(
         f"unknown emotion label {word!r}{hint} Expected one of: {', '.join(EMOTIONS)} (or a synonym in another "
-        "language). Map other words with --label-map WORD=EMOTION or labels.map in the recipe"
+        "language). Give other words an emotion: --label-map WORD=EMOTION, or in a recipe --set "
+        "labels.map.WORD=EMOTION; 'kanjo finetune' accepts any word"
     )
 
 
@@ -104,7 +105,7 @@ def parse_label_map(pairs: Iterable[str]) -> dict[str, str]:
         word, equals, emotion = pair.partition("=")
         if not equals or not word.strip():
             raise CorpusError(f"label map {pair!r}: expected WORD=EMOTION, such as calm=neutral")
-        mapping[_fold(word)] = canonical_emotion(emotion)
+        mapping[fold_word(word)] = canonical_emotion(emotion)
     return mapping
 
 
@@ -118,7 +119,7 @@ def map_emotion(word: str, mapping: Mapping[str, str]) -> str:
     Raises:
         CorpusError: The word is in neither.
     """
-    folded = _fold(word)
+    folded = fold_word(word)
     return mapping[folded] if folded in mapping else canonical_emotion(word)
 
 
@@ -169,4 +170,4 @@ class OwnClasses(dict[str, str]):
 
 def is_known_word(word: str) -> bool:
     """Whether a word names an emotion of the vocabulary."""
-    return _fold(word) in ALIASES
+    return fold_word(word) in ALIASES

@@ -68,7 +68,7 @@ def test_embed_with_emotions_writes_their_probabilities(clips: Path, tmp_path: P
 
 def test_embed_into_an_unknown_format_is_a_usage_error(clips: Path, tmp_path: Path) -> None:
     result = run_kanjo("embed", clips, "-o", tmp_path / "v.pickle")
-    assert result.returncode == 2 and "ends in .parquet or .npy" in result.stderr.replace("\n", " ")
+    assert result.returncode == 2 and "ends in .parquet, .npy or .csv" in result.stderr.replace("\n", " ")
     assert run_kanjo("embed", clips).returncode == 2
     assert run_kanjo("embed", tmp_path / "none.wav", "-o", tmp_path / "v.npy").returncode == 1
 

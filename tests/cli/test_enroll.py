@@ -42,9 +42,16 @@ def test_enroll_lists_predicts_and_removes_a_speaker(profiles_folder: Path) -> N
 
 def test_enroll_with_output_writes_the_file_only(tmp_path: Path, profiles_folder: Path) -> None:
     path = tmp_path / "ana.json"
-    assert run_kanjo("enroll", "ana", *CLIPS, "-o", path).returncode == 0
+    result = run_kanjo("enroll", "ana", *CLIPS, "-o", path)
+    assert result.returncode == 0 and f"profile written to {path}" in result.stdout
     assert speaker_profiles.read_profile(path).name == "ana"
     assert not profiles_folder.exists()
+
+
+def test_enroll_list_without_profiles_says_so() -> None:
+    result = run_kanjo("enroll", "--list")
+    assert result.returncode == 0 and not result.stdout
+    assert result.stderr.startswith("no speakers are enrolled")
 
 
 def test_enroll_one_recording_recommends_more() -> None:

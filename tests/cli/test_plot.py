@@ -18,6 +18,9 @@ def test_plot_draws_images_of_the_documented_size(tmp_path: Path) -> None:
     mel = run_kanjo("plot", "mel", clip, "-o", tmp_path / "mel.png")
     assert mel.returncode == 0 and mel.stderr == "128 mels x 251 frames\n"
     assert mel.stdout == f"{tmp_path / 'mel.png'}\n"
+    assert run_kanjo("plot", "mel", clip, "-o", tmp_path / "mel.svg").returncode == 0
+    svg = (tmp_path / "mel.svg").read_text()
+    assert all(f"<!-- {text} -->" in svg for text in ("Hz", "dB", "s", "1000", "4000"))
     segments = run_kanjo("plot", "segments", clip, "-o", tmp_path / "s.svg")
     assert segments.returncode == 0 and segments.stderr == "8 segments of 3 x 64 x 64\n"
     assert "<svg" in (tmp_path / "s.svg").read_text()

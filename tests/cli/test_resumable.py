@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -52,7 +54,7 @@ def test_file_cut_at_any_byte_resumes_to_the_same_content(form: str, tmp_path: P
     write(path, form, PREDICTIONS)
     assert path.read_bytes() == complete and not part.exists()
     path.unlink()
-    for cut in range(len(complete) + 1):
+    for cut in range(0, len(complete) + 1, 2):
         part.write_bytes(complete[:cut])
         write(path, form, PREDICTIONS, resume=True)
         assert path.read_bytes() == complete, cut
@@ -99,10 +101,60 @@ def test_full_disk_names_the_part_file_and_resume(tmp_path: Path) -> None:
         pytest.skip("/dev/full, a disk that is always full, is not on this system")
     writer = ResumableWriter(tmp_path / "out.csv", "csv", LABELS, resume=False)
     writer._stream.close()
-    with open("/dev/full", "wb", buffering=0) as stream:  # noqa: PTH123
+    with FileIO("/dev/full", "w") as stream:
         writer._stream = stream
         with pytest.raises(KanjoError, match=r"can't write .*out.csv.part: the disk is full.*--resume"):
             writer.write(PREDICTIONS[0])
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_resume_puts_the_new_rows_of_a_failed_recording_in_the_place_of_its_error(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"out.{form}"
+    write(path, form, PREDICTIONS)
+    mended = [*PREDICTIONS[:2], replace(PREDICTIONS[0], file="bad.wav"), PREDICTIONS[3]]
+    write(path, form, mended, resume=True)
+    assert path.read_text() == "".join(writers.render(form, mended, LABELS))
+    assert not (tmp_path / f"out.{form}.part").exists()
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_resume_cut_at_any_byte_while_a_failed_recording_is_repeated(form: str, tmp_path: Path) -> None:
+    """The second command is killed at any byte; the third has the same result as if nothing was interrupted."""
+    mended = [*PREDICTIONS[:2], replace(PREDICTIONS[3], file="bad.wav"), PREDICTIONS[3]]
+    before = "".join(writers.render(form, PREDICTIONS, LABELS)).encode()
+    header = len("".join(writers.render(form, [], LABELS)).encode())
+    appended = before + "".join(writers.render(form, mended[2:3], LABELS)).encode()[header:]
+    path, part = tmp_path / f"out.{form}", tmp_path / f"out.{form}.part"
+    for cut in range(len(before), len(appended) + 1, 3):
+        part.write_bytes(appended[:cut])
+        write(path, form, mended, resume=True)
+        assert path.read_bytes() == "".join(writers.render(form, mended, LABELS)).encode(), cut
+        path.unlink()
+
+
+def test_resume_with_other_recordings_keeps_all_rows(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    write(path, "csv", PREDICTIONS[:2])
+    write(path, "csv", PREDICTIONS[3:], resume=True)
+    assert path.read_text() == "".join(writers.render("csv", [*PREDICTIONS[:2], PREDICTIONS[3]], LABELS))
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_second_command_for_one_file_is_refused(resume: bool, tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    first = ResumableWriter(path, "csv", LABELS, resume=False)
+    first.write(PREDICTIONS[0])
+    with pytest.raises(KanjoError, match=r"another kanjo command is writing .*out\.csv; wait until"):
+        ResumableWriter(path, "csv", LABELS, resume)
+    first.close()
+    assert path.read_text() == "".join(writers.render("csv", PREDICTIONS[:1], LABELS))
+
+
+def test_refused_file_leaves_no_part_file(tmp_path: Path) -> None:
+    (tmp_path / "out.csv").write_text("other,content\n")
+    with pytest.raises(KanjoError, match="does not contain predictions"):
+        ResumableWriter(tmp_path / "out.csv", "csv", LABELS, resume=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
 
 
 def _predict_until_killed(command: list[str], part: Path, n_bytes: int) -> None:
@@ -140,6 +192,8 @@ def test_killed_command_resumes_with_each_row_once(tiny_run: Path, tmp_path: Pat
         ((".", "-f", "srt"), "2 recordings; srt needs exactly one"),
         ((".", "--plot", "x.png"), "2 recordings; --plot needs exactly one"),
         (("a.wav", "-f", "srt2"), "expected one of table, csv, json, jsonl, srt, vtt"),
+        (("a.wav", "-o", "out.xlsx"), "a name that ends in .csv, .json, .jsonl, .srt, .vtt, .parquet or .txt"),
+        (("a.wav", "-f", "parquet"), "give a file with -o"),
     ],
 )
 def test_usage_error_names_what_is_expected(
@@ -157,6 +211,52 @@ def test_invalid_option_values_are_one_line(tiny_run: Path, tmp_path: Path) -> N
     assert result.returncode == 1 and "min_confidence" in result.stderr and len(result.stderr.splitlines()) == 1
     result = run_kanjo("predict", "-m", tiny_run, clip, "--plot", tmp_path / "x.gif")
     assert result.returncode == 1 and ".png or .svg" in result.stderr
+
+
+@pytest.mark.parametrize("form", ["srt", "vtt"])
+def test_subtitles_of_a_bad_file_give_the_reason_and_no_file(form: str, tiny_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.wav").write_text("not audio")
+    output = tmp_path / f"out.{form}"
+    result = run_kanjo("predict", "-m", tiny_run, tmp_path / "bad.wav", "-o", output)
+    assert result.returncode == 1 and "bad.wav: " in result.stderr and len(result.stderr.splitlines()) == 1
+    assert not output.exists()
+    result = run_kanjo("predict", "-m", tiny_run, tmp_path / "bad.wav", "-f", form)
+    assert result.returncode == 1 and "bad.wav: " in result.stderr and not result.stdout
+
+
+def test_parquet_has_the_cells_of_the_csv(tiny_run: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_clip(tmp_path / "in" / "a.wav", seconds=3.0)
+    (tmp_path / "in" / "bad.wav").write_text("not audio")
+    for name in ("o.csv", "o.parquet"):
+        assert run_kanjo("predict", "-m", tiny_run, tmp_path / "in", "-o", tmp_path / name).returncode == 1
+    rows = parquet.read_table(tmp_path / "o.parquet").to_pylist()
+    with (tmp_path / "o.csv").open(newline="", encoding="utf-8") as stream:
+        expected = list(csv.DictReader(stream))
+    assert len(rows) == len(expected) > 3 and list(rows[0]) == list(expected[0])
+    for row, cells in zip(rows, expected, strict=True):
+        for name, cell in cells.items():
+            assert row[name] == (None if not cell else float(cell) if isinstance(row[name], float) else cell)
+    assert isinstance(rows[0]["confidence"], float) and isinstance(rows[0]["start"], float)
+
+
+def test_resume_exits_1_until_no_recording_fails(tiny_run: Path, tmp_path: Path) -> None:
+    command = ("predict", "-m", tiny_run, tmp_path / "in", "-o", tmp_path / "o.csv", "--resume")
+    good = write_clip(tmp_path / "in" / "a.wav", seconds=1.0)
+    bad = tmp_path / "in" / "bad.wav"
+    bad.write_text("not audio")
+    for _ in range(2):
+        result = run_kanjo(*command)
+        assert result.returncode == 1 and "1 of" in result.stderr
+    bad.rename(tmp_path / "bad.wav")
+    result = run_kanjo(*command)
+    assert result.returncode == 1 and "still has the error of 1 recording" in result.stderr
+    bad.write_bytes(good.read_bytes())
+    assert run_kanjo(*command).returncode == 0
+    with (tmp_path / "o.csv").open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["file"] for row in rows if row["part"] == "recording"] == [str(good), str(bad)]
+    assert not any(row["error"] for row in rows)
 
 
 def test_plot_draws_the_timeline_beside_subtitles(tiny_run: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ Results go to stdout, everything else to stderr. Exit codes: 0 success, 1 failur
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from kanjo.cli import (
     tune,
 )
 from kanjo.cli.common import print_message
+from kanjo.cli.console import abandon_output, flush_output, prepare_console
 from kanjo.cli.help_groups import CORPORA, PREDICT, TOOLS, TRAIN, GroupedCommands
 from kanjo.cli.renamed import RenamedError, check_renamed
 from kanjo.errors import KanjoError
@@ -103,17 +103,23 @@ def _root(
 
 def main() -> None:
     """Entry point of the ``kanjo`` command."""
+    prepare_console()
     try:
-        check_renamed(sys.argv[1:])
-        app()
+        try:
+            check_renamed(sys.argv[1:])
+            app()
+        finally:
+            flush_output()
     except RenamedError as error:
         _fail(str(error), exit_code=2)
     except KanjoError as error:
+        abandon_output()
         _fail(str(error))
     except BrokenPipeError:  # the reader of stdout has exited, as `| head` does: this is no error
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_output()
         sys.exit(0)
     except OSError as error:
+        abandon_output()
         _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
 
 

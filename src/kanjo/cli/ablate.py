@@ -60,15 +60,16 @@ def ablate(
     reporter = ConsoleReporter(silent)
     variants = ablation.choose_variants(loaded, only or ())
     folder = choose_run_folder(loaded, output, resume, f"ablate-{loaded.split.fold}")
-    files.write_text(folder.recipe, resolve_recipe(loaded, folder, resume, reporter).text())
-    if seeds:
-        effects = ablation.run_ablation_over_seeds(folder, variants, corpus_root, seeds, jobs, reporter)
-        _print_effects(effects)
-        missing = f"{effects.n_missing} runs" if effects.n_missing else ""
-    else:
-        table = ablation.run_ablation(folder, variants, corpus_root, jobs, reporter)
-        _print_ablations(table)
-        missing = ", ".join(table.missing)
+    with folder.locked():
+        files.write_text(folder.recipe, resolve_recipe(loaded, folder, resume, reporter).text())
+        if seeds:
+            effects = ablation.run_ablation_over_seeds(folder, variants, corpus_root, seeds, jobs, reporter)
+            _print_effects(effects)
+            missing = f"{effects.n_missing} runs" if effects.n_missing else ""
+        else:
+            table = ablation.run_ablation(folder, variants, corpus_root, jobs, reporter)
+            _print_ablations(table)
+            missing = ", ".join(table.missing)
     if missing:
         raise KanjoError(f"missing: {missing}; run again with --resume -o {folder}")
 

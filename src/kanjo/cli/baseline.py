@@ -52,16 +52,17 @@ def baseline(
     from kanjo.experiments.run_folder import choose_run_folder
 
     folder = choose_run_folder(loaded, output, False, f"baseline-{name}")
-    result = run_baseline(
-        name,
-        loaded,
-        corpus_root,
-        folder,
-        ConsoleReporter(silent),
-        fold=fold,
-        speaker_normalization=speaker_normalization,
-        jobs=jobs,
-    )
+    with folder.locked():
+        result = run_baseline(
+            name,
+            loaded,
+            corpus_root,
+            folder,
+            ConsoleReporter(silent),
+            fold=fold,
+            speaker_normalization=speaker_normalization,
+            jobs=jobs,
+        )
     print(f"{result.system}: {result.protocol}")
     print_scores(result.evaluation, None)
     print_message(f"report: {folder.report}")

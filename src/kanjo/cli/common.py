@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import _thread
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kanjo.errors import KanjoError
+from kanjo.file_names import escape_text
 
 if TYPE_CHECKING:
     from kanjo.train.config.schema import Recipe
@@ -43,6 +48,18 @@ Hop = Annotated[
     float | None,
     typer.Option(metavar="SECONDS", help="Distance of the windows' starts (default: the bundle's)."),
 ]
+LabelMap = Annotated[
+    list[str] | None,
+    typer.Option("--label-map", metavar="WORD=EMOTION", help="The emotion that a label stands for; repeatable."),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of the recordings of a table or filelist; paths of another machine are looked for below it.",
+        show_default=False,
+    ),
+]
 MinConfidence = Annotated[
     float | None,
     typer.Option(metavar="0..1", help='Lower confidences get the label "unsure" (default: the bundle\'s).'),
@@ -63,11 +80,18 @@ Speaker = Annotated[
 _BAR_WIDTH = 28
 #: A progress bar appears after this many seconds, and is redrawn at this interval.
 _BAR_DELAY_S, _BAR_INTERVAL_S = 2.0, 0.1
+#: An interrupt that had no effect is repeated after this many seconds.
+_REPEAT_INTERRUPT_S = 0.05
 
 
 def print_message(line: str) -> None:
-    """Print a line on stderr."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line on stderr; control characters, such as a line feed in the name of a file, are escaped."""
+    print(escape_text(line), file=sys.stderr, flush=True)
+
+
+def print_line(line: str) -> None:
+    """Print a line with names of files on stdout; control characters are escaped."""
+    print(escape_text(line))
 
 
 class ConsoleReporter:
@@ -170,11 +194,62 @@ def check_format(value: str, allowed: Sequence[str] = ("table", "json")) -> None
         raise typer.BadParameter(f"format {value!r}: expected {', '.join(allowed[:-1])} or {allowed[-1]}")
 
 
+def format_estimate(minutes: float) -> str:
+    """An estimated duration with its unit: "40 s", "3 min" or "1.5 h"."""
+    if minutes < 1.5:
+        return f"{max(10, round(6 * minutes) * 10)} s"
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
 @contextmanager
 def resumable(folder: object) -> Iterator[None]:
     """Turn Ctrl-C into a message that names the folder to resume, and exit code 130."""
+    with stoppable(f"stopped; continue with --resume -o {folder}"):
+        yield
+
+
+@contextmanager
+def stoppable(message: str) -> Iterator[None]:
+    """Turn Ctrl-C into a message and exit code 130.
+
+    Libraries catch the KeyboardInterrupt and raise other exceptions, so the signal itself is noted, too. Python ignores
+    exceptions in destructors; the interrupt is then repeated.
+    """
+    stopped, active = False, True
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+        raise KeyboardInterrupt
+
+    def repeat() -> None:
+        if active:
+            _thread.interrupt_main()
+
+    def repeat_if_ignored(ignored: sys.UnraisableHookArgs) -> None:
+        if not isinstance(ignored.exc_value, KeyboardInterrupt):
+            previous_hook(ignored)
+            return
+        timer = threading.Timer(_REPEAT_INTERRUPT_S, repeat)
+        timer.daemon = True
+        timer.start()
+
+    default = threading.current_thread() is threading.main_thread() and (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    previous_hook = sys.unraisablehook
+    if default:
+        signal.signal(signal.SIGINT, stop)
+        sys.unraisablehook = repeat_if_ignored
     try:
         yield
-    except KeyboardInterrupt:
-        print_message(f"kanjo: stopped; continue with --resume -o {folder}")
+    except BaseException as error:
+        if not stopped and not isinstance(error, KeyboardInterrupt):
+            raise
+        print_message(f"kanjo: {message}")
         raise typer.Exit(130) from None
+    finally:
+        active = False
+        if default:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            sys.unraisablehook = previous_hook

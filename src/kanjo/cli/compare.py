@@ -36,9 +36,10 @@ def compare(
 
     run_names(loaded)  # report equal names before anything is trained
     folder = choose_run_folder(loaded[0].model_copy(update={"name": "compare"}), output, resume, "compare")
-    trained = train_recipes(loaded, corpus_root, folder, jobs, resume, ConsoleReporter(silent))
-    if trained.tested:
-        _print_comparison(compare_runs(trained.tested, folder))
+    with folder.locked():
+        trained = train_recipes(loaded, corpus_root, folder, jobs, resume, ConsoleReporter(silent))
+        if trained.tested:
+            _print_comparison(compare_runs(trained.tested, folder))
     if trained.failed:
         raise KanjoError(f"missing: {', '.join(trained.failed)}; run again with --resume -o {folder}")
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kanjo.cli import corpus_tables
-from kanjo.cli.common import Format, check_format, print_message, progress_bar
+from kanjo.cli.common import Format, LabelMap, check_format, print_line, print_message, progress_bar
 from kanjo.corpora import CORPORA, OWN_CORPUS, get_corpus
 from kanjo.errors import CorpusError
+from kanjo.labels import parse_label_map
 
 if TYPE_CHECKING:
     from kanjo.corpora.check import CheckReport
@@ -111,6 +112,7 @@ def check(
         Path | None,
         typer.Option(metavar="FILE", help="Draw durations, emotions per speaker and levels into this PNG."),
     ] = None,
+    label_map: LabelMap = None,
     silent: Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")] = False,
 ) -> None:
     """Compare a corpus on disk with its publication; exit code 1 if they differ.
@@ -121,7 +123,7 @@ def check(
 
     check_format(form)
     with progress_bar("reading", silent) as progress:
-        report = check_corpus(name, folder, decode=not headers, progress=progress)
+        report = check_corpus(name, folder, not headers, progress, parse_label_map(label_map or []))
     if plot:
         from kanjo.evaluation.reports.figures import plot_corpus
         from kanjo.files import atomic_write
@@ -207,18 +209,20 @@ def _exit_if_different(name: str, report: CheckReport) -> None:
 
 
 def _print_report(report: CheckReport) -> None:
-    print(f"{report.corpus} in {report.root}: {report.duration_s / 3600:.2f} h")
+    print_line(f"{report.corpus} in {report.root}: {report.duration_s / 3600:.2f} h")
     for line in report.lines:
         mark = {"ok": "ok", "note": "note", "differs": "DIFFERS"}[line.status]
         expected = f"   expected {line.expected}" if line.expected and line.status != "ok" else ""
-        print(f"  {mark:<8}{line.name:<32}{line.value:>8}{expected}")
+        print_line(f"  {mark:<8}{line.name:<32}{line.value:>8}{expected}")
     for file, problem in report.unusable[:_MAX_UNUSABLE]:
-        print(f"  unusable {file}: {problem}")
+        print_line(f"  unusable {file}: {problem}")
     if len(report.unusable) > _MAX_UNUSABLE:
-        print(f"  and {len(report.unusable) - _MAX_UNUSABLE} more (--format json lists all)")
+        print_line(f"  and {len(report.unusable) - _MAX_UNUSABLE} more (--format json lists all)")
     for file in report.missing[:_MAX_OTHERS]:
-        print(f"  listed, but missing: {file}")
+        print_line(f"  listed, but missing: {file}")
+    for file, emotions in report.label_conflicts[:_MAX_OTHERS]:
+        print_line(f"  several emotions: {file} is {emotions}")
     for group in report.duplicates[:_MAX_OTHERS]:
-        print(f"  identical recordings: {', '.join(group)}")
+        print_line(f"  identical recordings: {', '.join(group)}")
     for speaker, emotions in report.missing_emotions[:_MAX_OTHERS]:
-        print(f"  speaker {speaker} has no {emotions}")
+        print_line(f"  speaker {speaker} has no {emotions}")

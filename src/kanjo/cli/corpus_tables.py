@@ -11,18 +11,15 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli.common import ConsoleReporter, Format, check_format, print_message
-from kanjo.corpora import manifest_to_csv, read_corpus, write_manifest
+from kanjo.cli.common import ConsoleReporter, Format, LabelMap, Root, check_format, print_message
+from kanjo.corpora import OWN_CORPUS, manifest_to_csv, read_corpus, write_manifest
+from kanjo.corpora.identify import read_labeled_table, without_assumed_corpus
 from kanjo.corpora.protocols import SPLIT_BY_CLIP
 from kanjo.errors import CorpusError
 from kanjo.labels import parse_label_map
 
 Name = Annotated[str, typer.Argument(help="A corpus of 'kanjo corpus list', or 'own' for your own table or folder.")]
 Folder = Annotated[Path, typer.Argument(help="The folder of the corpus; for 'own', also a table.")]
-LabelMap = Annotated[
-    list[str] | None,
-    typer.Option("--label-map", metavar="WORD=EMOTION", help="The emotion that a label stands for; repeatable."),
-]
 
 
 def manifest(
@@ -32,17 +29,25 @@ def manifest(
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Output file (default: stdout).")
     ] = None,
     label_map: LabelMap = None,
+    root: Root = None,
 ) -> None:
     """Write the utterances of a corpus as one CSV: file, speaker, emotion, text.
 
     Example: kanjo corpus manifest nemo corpora/nemo -o nemo.csv
     """
-    corpus = read_corpus(name, folder, parse_label_map(label_map or []))
+    if root is not None and not (name == OWN_CORPUS and folder.is_file()):
+        raise typer.BadParameter("--root is for own tables and filelists")
+    mapping = parse_label_map(label_map or [])
+    if name == OWN_CORPUS and folder.is_file():
+        corpus = without_assumed_corpus(read_labeled_table(folder, mapping, root=root))
+    else:
+        corpus = read_corpus(name, folder, mapping)
     if output is None:
         sys.stdout.write(manifest_to_csv(corpus.utterances))
     else:
         write_manifest(output, corpus.utterances)
-        print_message(f"{len(corpus.utterances)} utterances written to {output}; file names are relative to {folder}")
+        n = len(corpus.utterances)
+        print_message(f"{n} utterances written to {output}; file names are relative to {corpus.root}")
 
 
 def filelists(
@@ -69,17 +74,24 @@ def filelists(
     if protocol not in FILELIST_PROTOCOLS:
         raise typer.BadParameter(f"protocol {protocol!r}: expected one of {', '.join(FILELIST_PROTOCOLS)}")
     selected = [canonical_emotion(word) for word in emotions.split(",")] if emotions else None
-    corpus = read_corpus(name, folder, parse_label_map(label_map or [])).relabel({}, selected)
+    corpus = read_corpus(name, folder, parse_label_map(label_map or []))
     with _options_of_this_command("--protocol all"):
-        n = write_filelists(corpus, name, protocol, output)
+        lists = write_filelists(corpus, name, protocol, output, selected)
     write_text(output / "ids.json", json.dumps({"emotion": EMOTION_IDS, "language": LANGUAGE_IDS}, indent=2) + "\n")
-    dependent = FILELIST_PROTOCOLS[protocol] == "speaker_dependent"
     split = (
         "speaker-dependent: training and test share speakers"
-        if dependent
+        if lists.shares_speakers
         else "speaker-independent: training and test share no speaker"
     )
-    print_message(f"lists of {n} utterances written into {output} ({split}); ids.json explains the numbers")
+    if lists.is_original:
+        split = (
+            "the parts of DCNN-LSTMWA, without a test list"
+            + ("; training and val share speakers" if lists.shares_speakers else "")
+            + ("; val is empty, too" if protocol == "all" else "")
+        )
+    print_message(
+        f"lists of {lists.n_utterances} utterances written into {output} ({split}); ids.json explains the numbers"
+    )
 
 
 def leakage(

@@ -13,9 +13,10 @@ import typer
 
 from kanjo.cli.common import Emotions, Jobs, Model, Silent, print_message, progress_bar
 from kanjo.cli.inputs import find_inputs, predict_inputs
-from kanjo.errors import KanjoError
+from kanjo.file_names import ERROR_HANDLER, encode_name, escape_text
 from kanjo.files import atomic_write
 from kanjo.inference.options import InferenceOptions, resolve_options
+from kanjo.inference.parquet_file import require_pyarrow
 from kanjo.inference.prediction import Prediction
 from kanjo.inference.recognizer import Recognizer, load
 
@@ -25,7 +26,7 @@ _ROWS_PER_GROUP = 1000
 
 def embed(
     paths: Annotated[list[str], typer.Argument(help="Recordings, folders (with subfolders), or patterns.")],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="A .parquet or .npy file.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="A .parquet, .npy or .csv file.")],
     model: Model = "default",
     emotions: Emotions = None,
     jobs: Jobs = 0,
@@ -34,14 +35,15 @@ def embed(
     """Write the emotion probabilities and the embedding of each recording.
 
     Parquet: one row per recording with file, label, confidence, probabilities, embedding, error. NPY: a float32
-    array (recordings, emotions + D), probabilities first, with the file names in a CSV file of the same name.
-    A recording that can't be decoded gets NaN, and its error.
+    array (recordings, emotions + D), probabilities first, with the file names in a CSV file of the same name. CSV:
+    the columns of Parquet, with one column for each emotion and each number of the embedding (embedding_0, ...).
+    A recording that can't be decoded gets NaN (CSV: empty cells), and its error.
 
     Example: kanjo embed recordings/ -o vectors.parquet
     """
-    write_vectors = {".parquet": _write_parquet, ".npy": _write_npy}.get(output.suffix.lower())
+    write_vectors = {".parquet": _write_parquet, ".npy": _write_npy, ".csv": _write_csv}.get(output.suffix.lower())
     if write_vectors is None:
-        raise typer.BadParameter(f"{output}: expected a name that ends in .parquet or .npy")
+        raise typer.BadParameter(f"{output}: expected a name that ends in .parquet, .npy or .csv")
     recognizer = load(model)
     options = InferenceOptions(emotions=emotions)
     labels = resolve_options(options, recognizer.metadata).emotions
@@ -65,11 +67,7 @@ def embed(
 def _write_parquet(
     output: Path, predictions: Iterable[Prediction], recognizer: Recognizer, labels: Sequence[str], n: int
 ) -> None:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise KanjoError("Parquet files need pyarrow: pip install 'kanjo[parquet]', or write a .npy file") from error
+    pyarrow = require_pyarrow()
     vector = pyarrow.list_(pyarrow.float32())
     schema = pyarrow.schema(
         {
@@ -93,12 +91,12 @@ def _write_parquet(
 
 def _parquet_row(prediction: Prediction, labels: Sequence[str]) -> dict[str, Any]:
     return {
-        "file": prediction.file.encode("utf-8", "replace").decode(),
+        "file": encode_name(prediction.file),
         "label": prediction.label,
         "confidence": None if prediction.error else prediction.confidence,
         "probabilities": None if prediction.error else [prediction.probabilities[name] for name in labels],
         "embedding": None if prediction.embedding is None else prediction.embedding.tolist(),
-        "error": prediction.error,
+        "error": escape_text(prediction.error),
     }
 
 
@@ -106,15 +104,38 @@ def _write_npy(
     output: Path, predictions: Iterable[Prediction], recognizer: Recognizer, labels: Sequence[str], n: int
 ) -> None:
     width = len(labels) + len(recognizer.embed_signal(np.zeros(1, np.float32)))
-    with atomic_write(output.with_suffix(".csv")) as names, atomic_write(output) as temporary:
-        vectors = np.lib.format.open_memmap(temporary, "w+", np.float32, (n, width))
-        with names.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
-            table = csv.writer(stream, lineterminator="\n")
-            table.writerow(["file", "emotion", "confidence", "error"])
-            for i, item in enumerate(predictions):
-                vectors[i] = np.nan
-                if not item.error and item.embedding is not None:
-                    vectors[i] = np.concatenate([[item.probabilities[name] for name in labels], item.embedding])
-                confidence = "" if item.error else f"{item.confidence:.6f}"
-                table.writerow([item.file, item.label, confidence, item.error])
-        vectors.flush()
+    header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": (n, width)}
+    with (
+        atomic_write(output.with_suffix(".csv")) as names,
+        atomic_write(output) as temporary,
+        names.open("w", encoding="utf-8", errors=ERROR_HANDLER, newline="") as stream,
+        temporary.open("wb") as vectors,  # not memory-mapped: a full disk would end the process
+    ):
+        np.lib.format.write_array_header_1_0(vectors, header)
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(["file", "emotion", "confidence", "error"])
+        for item in predictions:
+            vector = np.full(width, np.nan, np.float32)
+            if not item.error and item.embedding is not None:
+                vector[:] = np.concatenate([[item.probabilities[name] for name in labels], item.embedding])
+            vectors.write(vector.tobytes())
+            confidence = "" if item.error else f"{item.confidence:.6f}"
+            table.writerow([encode_name(item.file), item.label, confidence, escape_text(item.error)])
+
+
+def _write_csv(
+    output: Path, predictions: Iterable[Prediction], recognizer: Recognizer, labels: Sequence[str], n: int
+) -> None:
+    width = len(recognizer.embed_signal(np.zeros(1, np.float32)))
+    with (
+        atomic_write(output) as temporary,
+        temporary.open("w", encoding="utf-8", errors=ERROR_HANDLER, newline="") as stream,
+    ):
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(["file", "label", "confidence", *labels, *(f"embedding_{i}" for i in range(width)), "error"])
+        for item in predictions:
+            numbers: list[str] = [""] * (1 + len(labels) + width)
+            if not item.error and item.embedding is not None:
+                fractions = [item.confidence, *(item.probabilities[name] for name in labels)]
+                numbers = [*(f"{value:.6f}" for value in fractions), *(f"{value:.9g}" for value in item.embedding)]
+            table.writerow([encode_name(item.file), item.label, *numbers, escape_text(item.error)])

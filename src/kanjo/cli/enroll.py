@@ -56,8 +56,10 @@ def enroll(
     predictions = _predict(recognizer, paths, jobs, silent)
     profile = speaker_profiles.build_profile(name, recognizer.metadata, predictions)
     path = speaker_profiles.write_profile(profile, output)
+    n_recordings = f"{profile.clips} recording{'s' if profile.clips != 1 else ''}"
     print(
-        f"{name}: {profile.clips} recordings, {profile.speech_s:.1f} s of speech, weight {profile.weight:.2f}: {path}"
+        f"{name}: {n_recordings}, {profile.speech_s:.1f} s of speech, weight {profile.weight:.2f}; "
+        f"profile written to {path}"
     )
     for shortcoming in speaker_profiles.describe_shortcomings(profile):
         print_message(f"kanjo: {shortcoming}")
@@ -66,7 +68,10 @@ def enroll(
 
 
 def _print_speakers() -> None:
-    for name in speaker_profiles.list_profiles():
+    names = speaker_profiles.list_profiles()
+    if not names:
+        print_message("no speakers are enrolled; enroll one with: kanjo enroll NAME RECORDINGS...")
+    for name in names:
         profile = speaker_profiles.read_profile(name)
         amount = f"{profile.clips:>5} recordings{profile.speech_s:>8.0f} s of speech   weight {profile.weight:.2f}"
         print(f"{name:<24}{amount}   {profile.bundle}")

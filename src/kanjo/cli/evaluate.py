@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kanjo import bundle
-from kanjo.cli.common import ConsoleReporter, CorpusRoot, Format, Silent, check_format, print_message
+from kanjo.cli.common import ConsoleReporter, CorpusRoot, Format, LabelMap, Root, Silent, check_format, print_message
 from kanjo.cli.results import print_scores
 from kanjo.errors import BundleError
+from kanjo.labels import parse_label_map
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from kanjo.bundle import Bundle
     from kanjo.corpora import Manifest
@@ -43,7 +44,7 @@ def evaluate(
     ],
     data: Annotated[Path, typer.Argument(help="A manifest (CSV), the folder of a corpus, or your table or folder.")],
     corpus: Annotated[
-        str, typer.Option(metavar="NAME", help="Name of the corpus (default: derived from the folder's name).")
+        str, typer.Option(metavar="NAME", help="Name of the corpus (default: derived from the names of the folders).")
     ] = "",
     include_training_speakers: Annotated[
         bool,
@@ -58,6 +59,8 @@ def evaluate(
     ] = False,
     enrollment_clips: EnrollmentClips = 0,
     emotions: Emotions = None,
+    label_map: LabelMap = None,
+    root: Root = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder of the report (default: no report).")
     ] = None,
@@ -80,7 +83,7 @@ def evaluate(
         recognizer.check_enrollment()
     scores = evaluate_on_manifest(
         recognizer,
-        _read_labeled(data, corpus),
+        _read_labeled(data, corpus, parse_label_map(label_map or []), root),
         ConsoleReporter(silent),
         include_training_speakers=include_training_speakers,
         with_enrollment=with_enrollment or enrollment_clips > 0,
@@ -140,15 +143,23 @@ def export(
         print(output)
 
 
-def _read_labeled(data: Path, corpus: str) -> Manifest:
+def _read_labeled(data: Path, corpus: str, label_map: Mapping[str, str], root: Path | None) -> Manifest:
     """The utterances of a manifest, a table, or the folder of a corpus."""
     from kanjo.corpora import CORPORA, OWN_CORPUS, read_corpus
+    from kanjo.corpora.identify import check_corpus_name, identify_corpora, name_corpus, read_labeled_table
 
+    if corpus not in ("", OWN_CORPUS):
+        check_corpus_name(corpus)
+    stated = "" if corpus == OWN_CORPUS else corpus
     if data.is_file():
-        return read_corpus(OWN_CORPUS, data)
+        return read_labeled_table(data, label_map, root=root, corpus=stated)
+    if root is not None:
+        raise typer.BadParameter(f"--root is for tables and filelists; {data} is not a file")
     folder_name = data.resolve().name
     derived = next((known.name for known in CORPORA.values() if folder_name in known.folders), OWN_CORPUS)
-    return read_corpus(corpus or derived, data)
+    if stated and stated not in CORPORA:
+        return name_corpus(read_corpus(OWN_CORPUS, data, label_map), stated)
+    return identify_corpora(read_corpus(corpus or derived, data, label_map))
 
 
 def _write_report(output: Path, title: str, scores: BundleScores) -> None:
@@ -170,6 +181,8 @@ def _print_omitted(scores: BundleScores, bundle_labels: Sequence[str]) -> None:
             f"omitted: {scores.n_omitted} utterances of speakers that the bundle was trained on "
             "(--include-training-speakers scores them)"
         )
+    for note in scores.notes:
+        print_message(note)
     for emotion, n in scores.plain.excluded_emotions:
         reason = "is not among --emotions" if emotion in bundle_labels else "is not a label of the bundle"
         print_message(f"omitted: {n} utterances of {emotion}, which {reason}")

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kanjo.cli.common import ConsoleReporter, CorpusRoot, Silent, print_message, resumable
+from kanjo.cli.common import (
+    ConsoleReporter,
+    CorpusRoot,
+    Silent,
+    format_estimate,
+    print_message,
+    resumable,
+    stoppable,
+)
 from kanjo.errors import KanjoError
 
 if TYPE_CHECKING:
@@ -42,25 +50,30 @@ def finetune(
 
     Example: kanjo finetune recordings/ -o my-model
     """
-    try:
-        from kanjo.experiments import finetune as experiment
-    except ImportError as error:
-        raise KanjoError(f"this command needs the extra 'train': pip install 'kanjo[train]' ({error})") from error
+    exists = resume and output is not None and output.exists()
+    advice = f"continue with --resume -o {output}" if exists else "nothing was written, so start the command again"
+    with stoppable(f"stopped; {advice}"):
+        try:
+            from kanjo.experiments import finetune as experiment
+        except ImportError as error:
+            raise KanjoError(f"this command needs the extra 'train': pip install 'kanjo[train]' ({error})") from error
 
-    options = experiment.FinetuneOptions(from_scratch, folds, resume, jobs)
-    reporter = ConsoleReporter(silent)
-    result = None if dry_run else experiment.find_finished(output, options)
+        options = experiment.FinetuneOptions(from_scratch, folds, resume, jobs)
+        reporter = ConsoleReporter(silent)
+        result = None if dry_run else experiment.find_finished(output, options)
+        if result is None:
+            plan = experiment.prepare(data, output, corpus_root, options, reporter)
+            show = print if dry_run else reporter.log
+            for line in plan.describe():
+                show(line)
+            minutes = experiment.estimate_minutes(plan, corpus_root, options, reporter)
+            show(f"duration: about {format_estimate(minutes)}")
+            if dry_run:
+                return
+            folder = experiment.choose_folder(plan, output, corpus_root, options)
     if result is None:
-        plan = experiment.prepare(data, output, corpus_root, options, reporter)
-        show = print if dry_run else reporter.log
-        for line in plan.describe():
-            show(line)
-        minutes = experiment.estimate_minutes(plan, corpus_root, options, reporter)
-        show(f"duration: about {minutes:.0f} min" if minutes >= 1 else "duration: less than a minute")
-        if dry_run:
-            return
-        with resumable(output or "DIR"):
-            result = experiment.run_plan(plan, output, corpus_root, options, reporter)
+        with resumable(folder):
+            result = experiment.run_plan(plan, folder, corpus_root, options, reporter)
     _print(result)
 
 

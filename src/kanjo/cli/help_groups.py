@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import typer
 from typer.core import TyperGroup
+
+from kanjo.cli.console import abandon_output
 
 PREDICT, TRAIN, CORPORA, TOOLS = "Predict", "Train", "Corpora", "Tools"
 _OTHERS = "Commands"
@@ -12,6 +15,14 @@ _OTHERS = "Commands"
 
 class GroupedCommands(TyperGroup):
     """A command whose ``--help`` lists its subcommands by their ``rich_help_panel``."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command. If the reader of stdout has exited, as `| head` does, it ends without an error."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # Typer would exit with code 1
+            abandon_output()
+            raise typer.Exit(0) from None
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write one section per group."""

@@ -11,6 +11,7 @@ import typer
 
 from kanjo import bundle
 from kanjo.cli.common import Model
+from kanjo.errors import KanjoError
 from kanjo.inference import onnx_session, speaker_profiles
 
 _PACKAGES = (
@@ -51,8 +52,8 @@ def info(model: Model = "default") -> None:
             "license": data.license,
         },
     )
-    folders = {"package": Path(__file__).parents[1], "speaker profiles": speaker_profiles.profiles_folder()}
-    _print_rows("Folders", {name: _shorten(folder) for name, folder in folders.items()})
+    folders = {"package": Path(__file__).parents[1], "speaker profiles": _profiles_folder()}
+    _print_rows("Folders", {name: _shorten(folder) if folder else "none" for name, folder in folders.items()})
     _print_rows("Environment variables", {name: os.environ.get(name, "not set") for name in _VARIABLES})
     _print_rows("Processor", {"name": platform.processor() or platform.machine(), "cores": os.cpu_count() or "unknown"})
 
@@ -65,6 +66,14 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
     return versions
+
+
+def _profiles_folder() -> Path | None:
+    """The folder of the speaker profiles; None if the user has no home folder."""
+    try:
+        return speaker_profiles.profiles_folder()
+    except KanjoError:
+        return None
 
 
 def _shorten(folder: Path) -> str:

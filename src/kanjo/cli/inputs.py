@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from kanjo import audio
+from kanjo.cli.path_lists import is_list_of_recordings, read_list_of_recordings
 from kanjo.errors import AudioError, KanjoError
 from kanjo.files import os_error_message
 from kanjo.inference.options import InferenceOptions
@@ -21,12 +22,16 @@ STDIN, STDIN_NAME = "-", "<stdin>"
 Input = str | Prediction
 
 
-def find_inputs(arguments: Iterable[str]) -> list[Input]:
-    """All recordings that arguments name: files, folders (with subfolders), glob patterns, and "-".
+def find_inputs(arguments: Iterable[str], root: Path | None = None) -> list[Input]:
+    """All recordings that arguments name: files, folders (with subfolders), glob patterns, filelists, and "-".
 
     An argument that names no recording becomes a failed prediction, so that the results contain it.
+
+    Args:
+        arguments: The arguments.
+        root: Folder of the recordings that filelists name (None: where their paths start from).
     """
-    return [item for argument in arguments for item in _expand(argument)]
+    return [item for argument in arguments for item in _expand(argument, root)]
 
 
 def find_cluster_inputs(arguments: Iterable[str]) -> list[Input]:
@@ -37,7 +42,9 @@ def find_cluster_inputs(arguments: Iterable[str]) -> list[Input]:
     for argument in arguments:
         try:
             recordings = ray_inference.list_recordings(argument)
-            inputs += recordings or [failed_prediction(argument, "no recordings in this folder")]
+            inputs += recordings or [
+                failed_prediction(argument, f"no recordings in this folder; {audio.describe_suffixes()}")
+            ]
         except KanjoError as error:
             inputs.append(failed_prediction(argument, str(error).removeprefix(f"{argument}: ")))
     return inputs
@@ -81,10 +88,12 @@ def predict_on_cluster(
         yield from ray_inference.predict_on_cluster(paths, model, options, address, jobs)
 
 
-def _expand(argument: str) -> Iterator[Input]:
+def _expand(argument: str, root: Path | None = None) -> Iterator[Input]:
     path = Path(argument)
     if argument == STDIN:
         yield argument
+    elif is_list_of_recordings(path):
+        yield from read_list_of_recordings(path, root)
     elif path.is_dir():
         yield from _expand_folder(path, argument)
     elif not path.exists() and glob.has_magic(argument):
@@ -96,13 +105,16 @@ def _expand(argument: str) -> Iterator[Input]:
 
 
 def _expand_folder(path: Path, argument: str) -> Iterator[Input]:
-    try:
-        next(path.iterdir(), None)
-    except OSError as error:
-        yield failed_prediction(argument, f"can't read the folder: {os_error_message(error)}")
-        return
-    recordings: list[Input] = [str(recording) for recording in audio.find_recordings(path)]
-    yield from recordings or [failed_prediction(argument, "no recordings in this folder")]
+    """The recordings of a folder, and a failed prediction for each subfolder that can't be read."""
+    unreadable: list[OSError] = []
+    n_found = 0
+    for recording in audio.find_recordings(path, unreadable.append):
+        n_found += 1
+        yield str(recording)
+    for error in unreadable:
+        yield failed_prediction(str(error.filename or argument), f"can't read the folder: {os_error_message(error)}")
+    if not n_found and not unreadable:
+        yield failed_prediction(argument, f"no recordings in this folder; {audio.describe_suffixes()}")
 
 
 def _predict_stdin(recognizer: Recognizer, options: InferenceOptions) -> Prediction:

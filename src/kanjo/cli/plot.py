@@ -45,7 +45,7 @@ def wave(file: Recording, output: OutputFile = None) -> None:
 
 @app.command()
 def mel(file: Recording, output: OutputFile = None, recipe: RecipeOption = "cnn-lstm-2d") -> None:
-    """Draw the log-mel spectrogram that the model of a recipe receives (cnn-lstm-2d: 128 x 251 for 8 s).
+    """Draw the log-mel spectrogram of a recipe in dB, before normalization (cnn-lstm-2d: 128 x 251 for 8 s).
 
     Example: kanjo plot mel clip.wav -o mel.png
     """
@@ -53,13 +53,14 @@ def mel(file: Recording, output: OutputFile = None, recipe: RecipeOption = "cnn-
     from kanjo.evaluation.reports.signal_plots import plot_log_mels
 
     loaded, feature_extractor = _load_feature_extractor(recipe)
-    from kanjo.train.features.spectrogram_images import log_mel_images
+    from kanjo.train.features.spectrogram_images import decibel_images
 
     signal = audio.load(file, loaded.audio.sample_rate)
-    (image,) = log_mel_images(feature_extractor, [signal], loaded.audio.window)
+    (image,) = decibel_images(feature_extractor, [signal], loaded.audio.window)
     size = f"{image.shape[0]} mels x {image.shape[1]} frames"
     hop_s = feature_extractor.power.hop_length / loaded.audio.sample_rate
-    _save(plot_log_mels([image], [f"{file.name}, {size}"], hop_s), file, output, "mel")
+    figure = plot_log_mels([image], [f"{file.name}, {size}"], hop_s, feature_extractor.center_hz)
+    _save(figure, file, output, "mel")
     print_message(size)
 
 

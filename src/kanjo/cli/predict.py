@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli.common import Emotions, Hop, MinConfidence, Model, Speaker, print_message, progress_bar
+from kanjo.cli.common import Emotions, Hop, MinConfidence, Model, Root, Speaker, print_message, progress_bar
 from kanjo.cli.inputs import (
     STDIN_NAME,
     Input,
@@ -19,21 +19,31 @@ from kanjo.cli.inputs import (
     predict_inputs,
     predict_on_cluster,
 )
+from kanjo.cli.path_lists import read_piped_paths
 from kanjo.cli.resumable import RESUMABLE_FORMATS, ResumableWriter
 from kanjo.errors import KanjoError
+from kanjo.file_names import ERROR_HANDLER, encode_name
 from kanjo.files import atomic_write
-from kanjo.inference import speaker_profiles, writers
+from kanjo.inference import parquet_file, speaker_profiles, writers
 from kanjo.inference.options import InferenceOptions, resolve_options
 from kanjo.inference.prediction import Prediction
 from kanjo.inference.recognizer import Recognizer, load
 
+#: Suffixes of files that get the table for people, besides none at all.
+_TABLE_SUFFIXES = ("", ".txt", ".log")
+
 Paths = Annotated[
     list[str] | None,
-    typer.Argument(help="Recordings, folders (with subfolders), patterns, or - (standard input).", show_default=False),
+    typer.Argument(
+        help="Recordings, folders (with subfolders), patterns, filelists, or - (a recording on standard input).",
+        show_default=False,
+    ),
 ]
 PredictionFormat = Annotated[
     str,
-    typer.Option("--format", "-f", help="table, csv, json, jsonl, srt or vtt (default: the suffix of -o, else table)."),
+    typer.Option(
+        "--format", "-f", help="table, csv, json, jsonl, srt, vtt or parquet (default: the suffix of -o, else table)."
+    ),
 ]
 OutputFile = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="FILE", help="Output file (default: stdout).")
@@ -48,7 +58,7 @@ Window = Annotated[
 Language = Annotated[
     str | None,
     typer.Option(
-        metavar="CODE", help="Spoken language (ko, pl, ...). Languages without training data cause a warning."
+        metavar="LANGUAGE", help="Spoken language (ko, Korean, ...). One without training data causes a warning."
     ),
 ]
 Plot = Annotated[
@@ -83,6 +93,7 @@ def predict(
     speaker: Speaker = None,
     emotions: Emotions = None,
     plot: Plot = None,
+    root: Root = None,
     jobs: DecodeJobs = 0,
     engine: Engine = "local",
     address: Address = "",
@@ -91,20 +102,24 @@ def predict(
     """Predict the emotions of recordings.
 
     A recording that is longer than the bundle's window is split into windows and gets a timeline: segments with
-    one emotion each. Without a path, on a terminal, the command asks for one path per line; q quits.
+    one emotion each. Without a path, the command reads one path per line from standard input; on a terminal it asks
+    for them, and q quits.
 
     Example: kanjo predict talk.wav recordings/ --format json
     """
     form = _resolve_format(form, output)
-    _check_usage(paths, form, output, resume, engine)
+    _check_usage(form, output, resume, engine)
+    paths = paths or ([] if sys.stdin is not None and sys.stdin.isatty() else read_piped_paths())
     profile = speaker_profiles.read_profile(speaker) if speaker else None
     options = InferenceOptions(window, hop, min_confidence, language, profile, emotions)
     recognizer = load(model)
     labels = resolve_options(options, recognizer.metadata).emotions  # fails before a file is opened
+    if not paths and form == parquet_file.PARQUET:
+        raise typer.BadParameter("the prompt does not write parquet; give the paths of the recordings")
     if not paths:
         _prompt(recognizer, form, options, labels)
         return
-    inputs = find_inputs(paths) if engine == "local" else find_cluster_inputs(paths)
+    inputs = find_inputs(paths, root) if engine == "local" else find_cluster_inputs(paths)
     if len(inputs) != 1 and (plot or form in writers.SUBTITLE_FORMATS):
         raise typer.BadParameter(f"{len(inputs)} recordings; {'--plot' if plot else form} needs exactly one")
     writer = None
@@ -117,20 +132,47 @@ def predict(
         predictions = predict_on_cluster(inputs, model, options, address, jobs)
     failed: list[str] = []
     with progress_bar("predicting", silent) as progress:
-        watched = _watch(predictions, len(inputs), plot, progress, failed)
+        watched: Iterable[Prediction] = _watch(predictions, len(inputs), plot, progress, failed)
+        if form in writers.SUBTITLE_FORMATS:
+            watched = _refuse_failed(watched)
         if writer:
             writer.write_all(watched)
         else:
             _write(form, watched, labels, output)
+    _report_failed(failed, len(inputs), writer)
+
+
+def _refuse_failed(predictions: Iterable[Prediction]) -> list[Prediction]:
+    """Predict before a file is opened: subtitles can't contain the error of a recording."""
+    complete = list(predictions)
+    for prediction in complete:
+        if prediction.error:
+            raise KanjoError(f"{encode_name(prediction.file)}: {prediction.error}")
+    return complete
+
+
+def _report_failed(failed: list[str], n_inputs: int, writer: ResumableWriter | None) -> None:
+    """End with exit code 1 if recordings failed, or if the file still has errors of recordings that failed earlier."""
     if failed:
-        print_message(f"kanjo: {len(failed)} of {len(inputs)} recordings failed")
+        print_message(f"kanjo: {len(failed)} of {n_inputs} recordings failed")
+    earlier = sorted(writer.failed_files.difference(map(encode_name, failed))) if writer else []
+    if writer and earlier:
+        print_message(
+            f"kanjo: {writer.output} still has the error of {_count(len(earlier))} not among these: {earlier[0]}"
+            f"{', ...' if len(earlier) > 1 else ''}; name it to predict it again, or remove its row"
+        )
+    if failed or earlier:
         raise typer.Exit(1)
 
 
-def _check_usage(paths: list[str] | None, form: str, output: Path | None, resume: bool, engine: str) -> None:
-    """Refuse arguments that can't be combined."""
-    if not paths and not sys.stdin.isatty():
-        raise typer.BadParameter("no recording; give paths, or - to read a recording from standard input")
+def _count(n: int) -> str:
+    return "1 recording that is" if n == 1 else f"{n} recordings that are"
+
+
+def _check_usage(form: str, output: Path | None, resume: bool, engine: str) -> None:
+    """Refuse arguments that can't be combined, and a format without its package."""
+    if form == parquet_file.PARQUET:
+        parquet_file.require_pyarrow()
     if resume and (output is None or form not in RESUMABLE_FORMATS):
         raise typer.BadParameter("--resume continues a csv or jsonl file; give it with -o")
     if engine not in ("local", "ray"):
@@ -139,17 +181,26 @@ def _check_usage(paths: list[str] | None, form: str, output: Path | None, resume
 
 def _resolve_format(form: str, output: Path | None) -> str:
     """The output format: as requested, else by the suffix of the output file, else a table."""
+    formats = [*writers.FORMATS, parquet_file.PARQUET]
     if not form:
-        suffix = output.suffix.lower().lstrip(".") if output else ""
-        form = suffix if suffix in writers.FORMATS else "table"
-    if form not in writers.FORMATS:
-        raise typer.BadParameter(f"format {form!r}: expected one of {', '.join(writers.FORMATS)}")
+        suffix = output.suffix.lower() if output else ""
+        form = "table" if suffix in _TABLE_SUFFIXES else suffix.lstrip(".")
+        if form not in formats:
+            endings = ", ".join(f".{name}" for name in formats if name != "table")
+            raise typer.BadParameter(
+                f"{output}: kanjo does not write {suffix} files; expected a name that ends in {endings} or .txt, "
+                "or give --format"
+            )
+    if form not in formats:
+        raise typer.BadParameter(f"format {form!r}: expected one of {', '.join(formats)}")
+    if form == parquet_file.PARQUET and output is None:
+        raise typer.BadParameter("parquet is not text; give a file with -o")
     return form
 
 
 def _skip_finished(inputs: list[Input], writer: ResumableWriter) -> list[Input]:
     """The inputs without rows in the output file."""
-    remaining = [item for item in inputs if input_name(item) not in writer.finished_files]
+    remaining = [item for item in inputs if encode_name(input_name(item)) not in writer.finished_files]
     if len(remaining) < len(inputs):
         print_message(f"{len(inputs) - len(remaining)} of {len(inputs)} recordings are finished already")
     return remaining
@@ -187,7 +238,13 @@ def _write(form: str, predictions: Iterable[Prediction], labels: tuple[str, ...]
             sys.stdout.write(chunk)
             sys.stdout.flush()
         return
-    with atomic_write(output) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    if form == parquet_file.PARQUET:
+        parquet_file.write_parquet(output, predictions, labels)
+        return
+    with (
+        atomic_write(output) as temporary,
+        temporary.open("w", encoding="utf-8", errors=ERROR_HANDLER, newline="") as stream,
+    ):
         for chunk in writers.render(form, predictions, labels):
             stream.write(chunk)
 
@@ -205,9 +262,17 @@ def _prompt(recognizer: Recognizer, form: str, options: InferenceOptions, labels
         if not line:
             continue
         try:
-            prediction = recognizer.predict(Path(line).expanduser(), **options.as_keywords())
+            prediction = recognizer.predict(_expand_home(line), **options.as_keywords())
         except KanjoError as error:
             print_message(f"kanjo: {error}")
             continue
         lines = list(writers.FORMATS[form]([prediction], labels))
         print("\n".join(lines[1:] if form == "table" else lines))
+
+
+def _expand_home(path: str) -> Path:
+    """Replace "~" by the home folder, if the user has one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)

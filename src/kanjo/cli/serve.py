@@ -20,18 +20,23 @@ def serve(
     token: Annotated[
         str, typer.Option(envvar="KANJO_TOKEN", help="Bearer token that clients must send.", show_default=False)
     ] = "",
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Accept every client, although other machines can reach --host.")
+    ] = False,
     capacity: Annotated[
         int, typer.Option(min=0, help="Requests processed or waiting; further ones get status 429. 0: two per core.")
     ] = 0,
     streams: Annotated[int, typer.Option(min=1, help="Largest number of open streams.")] = 16,
     max_mb: Annotated[float, typer.Option(min=0.001, help="Largest request, in megabytes.")] = 50.0,
     max_seconds: Annotated[float, typer.Option(min=1.0, help="Longest recording or stream, in seconds.")] = 900.0,
+    max_windows: Annotated[int, typer.Option(min=1, help="Most windows in one request or stream.")] = 5000,
 ) -> None:
     """Predict over HTTP and WebSocket, with a web page at /. Uploads are not stored.
 
     Example: kanjo serve --port 8000
     """
     try:
+        from kanjo.server.access import check_settings, is_loopback_name
         from kanjo.server.run import find_port, run
     except ImportError as error:
         raise KanjoError(
@@ -47,16 +52,19 @@ def serve(
         port=port,
         emotions=emotions,
         token=token,
+        insecure=insecure,
         queue_capacity=capacity or 2 * cores,
         decode_threads=max(2, cores),
         max_streams=streams,
         max_request_bytes=round(max_mb * 1e6),
         max_duration_s=max_seconds,
+        max_windows=max_windows,
     )
+    check_settings(settings)
     recognizer = load(model, threads=max(1, cores // 2))  # the other cores decode
     select_emotions(emotions, recognizer.labels)  # fails before the service starts
-    if not settings.is_loopback and not token:
-        print_message(f"kanjo: other machines can reach {host}, and no --token is required")
+    if insecure and not token and not is_loopback_name(host):
+        print_message(f"kanjo: other machines can reach {host}, and no token is required (--insecure)")
     settings = replace(settings, port=find_port(host, port))
     url_host = f"[{host}]" if ":" in host else host
     print_message(f"http://{url_host}:{settings.port}/  ({recognizer.metadata.name}; stop with Ctrl-C)")

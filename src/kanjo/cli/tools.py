@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -14,6 +13,7 @@ import typer
 
 from kanjo.cli.common import Jobs, Silent, print_message, progress_bar
 from kanjo.errors import KanjoError
+from kanjo.files import user_folder
 
 if TYPE_CHECKING:
     from kanjo.tools.hparams import Edit
@@ -163,7 +163,7 @@ def _find_files(patterns: Sequence[str]) -> list[Path]:
 
 def _config_list_path() -> Path:
     """The file with the patterns of the files that are changed by default."""
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kanjo" / "config_list"
+    return user_folder("XDG_CONFIG_HOME", ".config", "give the files with -p") / "kanjo" / "config_list"
 
 
 def _read_config_list() -> list[str]:

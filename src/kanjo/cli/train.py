@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -14,9 +17,11 @@ from kanjo.cli.common import (
     Output,
     Overrides,
     RecipeName,
+    Root,
     Silent,
     Threads,
     check_split,
+    format_estimate,
     load_recipe,
     print_message,
     resumable,
@@ -29,10 +34,20 @@ if TYPE_CHECKING:
     from kanjo.experiments.preview import RunPreview
 
 
+Filelists = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Train, validate and test on the lists in this folder, instead of the recipe's corpora."
+    ),
+]
+
+
 def train(
     recipe: RecipeName,
     overrides: Overrides = None,
     corpus_root: CorpusRoot = None,
+    filelists: Filelists = None,
+    root: Root = None,
     fold: Fold = None,
     stage: Annotated[
         Literal["stage1", "stage2"] | None,
@@ -60,7 +75,8 @@ def train(
     Example: kanjo train cnn-lstm-2d --corpus-root corpora --fold 1
     """
     start = [f"init_from={init}"] if init else []
-    loaded = load_recipe(recipe, [*(overrides or []), *start], corpus_root, fold)
+    lists = _filelist_overrides(filelists, root, fold)
+    loaded = load_recipe(recipe, [*lists, *(overrides or []), *start], corpus_root, fold)
     if stage == "stage1" and loaded.stage1 is None:
         raise RecipeError(f"{loaded.name} has no first stage: its recipe has no section 'stage1'")
     check_split(loaded, corpus_root)
@@ -73,14 +89,16 @@ def train(
     from kanjo.experiments.pipeline import TrainOptions, train_fold
     from kanjo.experiments.recipes import resolve_recipe
     from kanjo.experiments.run_folder import choose_run_folder
+    from kanjo.experiments.subprocesses import exit_with_parent
     from kanjo.train.distributed import rank_and_size
 
+    exit_with_parent()
     rank, n_processes = rank_and_size()
     if n_processes > 1 and output is None:
         raise RecipeError("several processes train one run: give its folder with -o")
     folder = choose_run_folder(loaded, output, resume or rank > 0, f"fold-{loaded.split.fold}", stage or "")
-    resolved = resolve_recipe(loaded, folder, resume, reporter)
-    with resumable(folder):
+    with nullcontext() if rank else folder.locked(), resumable(folder):
+        resolved = resolve_recipe(loaded, folder, resume, reporter)
         options = TrainOptions(stage or "", resume, threads, skip_test)
         result = train_fold(resolved, corpus_root, folder, options, reporter)
     _print_result(result)
@@ -109,7 +127,8 @@ def crossval(
 
     reporter = ConsoleReporter(silent)
     folder = choose_run_folder(loaded, output, resume, "crossval")
-    result = cross_validate(resolve_recipe(loaded, folder, resume, reporter), corpus_root, folder, jobs, reporter)
+    with folder.locked():
+        result = cross_validate(resolve_recipe(loaded, folder, resume, reporter), corpus_root, folder, jobs, reporter)
     print(f"{loaded.name}, {result.protocol}")
     print_scores(result.plain, result.enrolled)
     print_message(f"report: {folder.report}")
@@ -119,18 +138,45 @@ def crossval(
         raise typer.Exit(1)
 
 
+def _filelist_overrides(filelists: Path | None, root: Path | None, fold: int | None) -> list[str]:
+    """The overrides of a recipe that make it train on the lists in a folder; none without lists."""
+    from kanjo.corpora.filelist_folder import describe_test_part
+
+    if filelists is None:
+        if root is not None:
+            raise typer.BadParameter("--root is the folder of the recordings of --filelists; give both")
+        return []
+    if fold not in (None, 1):
+        raise typer.BadParameter("--fold chooses one of a recipe's folds; lists have one: give another folder of lists")
+    if note := describe_test_part(filelists):
+        print_message(note)
+    corpus = {"name": "filelists", "path": str(filelists)} | ({"root": str(root)} if root else {})
+    return [
+        f"corpora={json.dumps([corpus], ensure_ascii=False)}",
+        "split.protocol=manifest",
+        "split.fold=1",
+        "split.folds_file=null",
+    ]
+
+
 def _print_preview(preview: RunPreview) -> None:
     print("\n".join(preview.leakage))
-    cost, name = preview.cost, preview.recipe.name
+    cost, name, n_epochs = preview.cost, preview.recipe.name, preview.recipe.training.epochs
     print(f"{name}: {cost.n_parameters:,} parameters, emotions {', '.join(preview.emotions)}")
     print(
         f"{cost.steps_per_epoch} steps per epoch, {cost.seconds_per_step:.2f} s each "
         f"({preview.clips_per_second:.0f} clips/s)"
     )
     print(
-        f"at most {cost.minutes:.0f} minutes for {preview.recipe.training.epochs} epochs, "
+        f"at most {format_estimate(cost.minutes)} for {n_epochs} epoch{'s' if n_epochs != 1 else ''}, "
         f"{cost.peak_memory_mb / 1024:.1f} GB of memory"
     )
+    if cost.stage1_minutes:
+        stage1 = preview.recipe.stage1
+        print(
+            f"this includes at most {format_estimate(cost.stage1_minutes)} for the "
+            f"{stage1.epochs if stage1 else 0} epochs of stage 1; the steps are those of stage 2"
+        )
 
 
 def _print_result(result: FoldResult) -> None:

@@ -48,7 +48,7 @@ def tune(
     silent: Silent = False,
     worker: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
-    """Search the hyper-parameters in the recipe's section 'tune' by validation UAR; write the best as a recipe.
+    """Search the hyper-parameters in the recipe's section 'tune' by validation score; write the best as a recipe.
 
     Hyperband stops poor trials early. Test speakers are not used.
 
@@ -61,24 +61,26 @@ def tune(
         raise KanjoError(f"tuning needs Optuna: pip install 'kanjo[tune]' ({error})") from error
     from kanjo.experiments.recipes import resolve_recipe
     from kanjo.experiments.run_folder import choose_run_folder
+    from kanjo.experiments.subprocesses import exit_with_parent
 
+    exit_with_parent()
     n_trials = trials or tuning.check_search_space(loaded).trials
     reporter = ConsoleReporter(silent)
     folder = choose_run_folder(loaded, output, resume, "tune")
-    resolved = resolve_recipe(loaded, folder, resume, reporter)
     started = time.monotonic()
-    study = tuning.open_study(resolved, folder, storage)
-    files.write_text(folder.recipe, resolved.text())
     n_workers = tuning.count_workers(jobs, n_trials)
-    with resumable(folder):
+    with resumable(folder):  # not locked: other processes may join the search with --resume
+        resolved = resolve_recipe(loaded, folder, resume, reporter)
+        study = tuning.open_study(resolved, folder, storage)
+        files.write_text(folder.recipe, resolved.text())
         if n_workers > 1 and not worker:
             tuning.run_workers(folder, corpus_root, n_trials, storage, n_workers, reporter)
         else:
             tuning.run_trials(study, resolved, corpus_root, folder, n_trials, reporter)
-    if worker:
-        return
-    result = tuning.get_result(study, resolved)
-    tuning.write_result(folder, result)
+        if worker:
+            return
+        result = tuning.get_result(study, resolved)
+        tuning.write_result(folder, result)
     _print_result(result, folder, (time.monotonic() - started) / 60)
 
 
@@ -87,7 +89,7 @@ def _print_result(result: TuningResult, folder: RunFolder, minutes: float) -> No
     print(
         f"{len(result.trials)} trials: {n_done} completed, {n_pruned} pruned, {n_failed} failed; {minutes:.1f} minutes"
     )
-    print(f"best: trial {result.best.number}, validation UAR {100 * (result.best.uar or 0.0):.1f} %")
+    print(f"best: trial {result.best.number}, validation {result.metric_name} {100 * (result.best.score or 0.0):.1f} %")
     for key, value in result.best.values.items():
         print(f"  {key}: {value:.4g}" if isinstance(value, float) else f"  {key}: {value}")
     if result.importance:
