@@ -132,7 +132,7 @@ def make_scenarios(work: Path, url: str) -> dict[str, Scenario]:
         "train": Scenario((*kanjo, "train", str(one), *root, "-s", "-o", "{out}", "--resume"), scored),
         "train, two stages": Scenario((*kanjo, "train", str(two), *root, "-s", "-o", "{out}", "--resume"), scored, 8),
         "crossval": Scenario((*kanjo, "crossval", str(one), *root, "-s", "-o", "{out}", "--resume"), scored),
-        "tune": Scenario((*kanjo, "tune", str(one), *root, "-s", "-o", "{out}", "--resume"), read_trials),
+        "tune": Scenario((*kanjo, "tune", str(one), *root, "-s", "-o", "{out}", "--resume"), read_trials, 0),
     }
 
 
@@ -274,6 +274,9 @@ def test_scenario(name: str, scenario: Scenario, work: Path, arguments: argparse
         print(f"{name:20} exit code {code} without interruption: {messages.strip()[-300:]}", flush=True)
         return False
     duration_s, expected = time.monotonic() - started, scenario.result(work / "expected")
+    if not any(expected.values()):
+        print(f"{name:20} no result without interruption", flush=True)
+        return False
     rng, n_killed, problems, trial = random.Random(arguments.seed), 0, [], 0
     while n_killed < arguments.kills and trial < 4 * arguments.kills:
         trial += 1

@@ -26,7 +26,7 @@ def _error(tmp_path: Path, content: dict[str, Any]) -> str:
 
 def test_load_recipe_config_of_dcnn_lstmwa_names_recipe_and_page(tmp_path: Path) -> None:
     message = _error(tmp_path, _CONFIG)
-    assert "kanjo train dcnn-blstm-attention --filelists filelists/esd/female" in message
+    assert "kanjo train dcnn-blstm-reference --filelists filelists/esd/female" in message
     assert "docs/how-to/coming-from-dcnn-lstmwa.md" in message and "unknown key" not in message
 
 

@@ -25,7 +25,7 @@ _KEYS = {
     ),
     "model": ("extractor_path", "model_path", "dropout", "pretrained"),
 }
-_RECIPE, _PAGE = "dcnn-blstm-attention", "docs/how-to/coming-from-dcnn-lstmwa.md"
+_RECIPE, _PAGE = "dcnn-blstm-reference", "docs/how-to/coming-from-dcnn-lstmwa.md"
 
 
 def describe_original_config(content: Mapping[str, Any]) -> str:
