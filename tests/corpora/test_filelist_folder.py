@@ -66,7 +66,7 @@ def test_read_filelist_folder_finds_recordings_from_any_working_folder(
 
 
 def test_read_filelist_folder_root_rebases_paths_of_another_machine(tree: Path) -> None:
-    other = "/work/somebody/emo_clf2/"
+    other = "/data/other/emo_clf2/"
     windows = "C:\\data\\clips\\d.wav|14|x|3|1\r\n"
     lists = {"train": _TRAIN.replace("dataset/", other), "val": _VAL.replace("dataset/", other), "test": windows}
     folder = _write_lists(tree / "lists", **lists)

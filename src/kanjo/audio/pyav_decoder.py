@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from kanjo.audio.chunk_sizes import is_cut_short
 from kanjo.audio.limits import DecodingClock, DecodingLimits
@@ -29,6 +30,9 @@ _STATES_DURATION = frozenset(["mov", "matroska", "asf", "flv", "caf"])
 _OPTIONS = {"protocol_whitelist": "none", "enable_drefs": "0", "use_absolute_path": "0"}
 #: Full scale of the integer formats of FFmpeg by their size in bytes; those of 8 bits are unsigned.
 _FULL_SCALE = {2: 32_768.0, 4: 2_147_483_648.0, 8: 2.0**63}
+
+#: Planes of an AVFrame (AV_NUM_DATA_POINTERS).
+_N_PLANE_POINTERS = 8
 
 
 class PyAvDecoder:
@@ -209,7 +213,7 @@ def _refuse_to_open(url: str, flags: int, options: Any) -> Any:
 def _to_samples(frame: Any, dtype: SampleType) -> tuple[SampleMatrix, int]:
     """Return the samples (N, channels) of a frame of FFmpeg with full scale 1.0, and the sample rate."""
     n_channels = len(frame.layout.channels)
-    array = frame.to_ndarray()
+    array = _to_array(frame)
     samples = array.T if frame.format.is_planar else array.reshape(-1, n_channels)
     if samples.dtype == np.uint8:
         converted = (samples.astype(dtype) - 128) / np.dtype(dtype).type(128)
@@ -218,3 +222,20 @@ def _to_samples(frame: Any, dtype: SampleType) -> tuple[SampleMatrix, int]:
     else:
         converted = samples.astype(dtype)
     return np.ascontiguousarray(converted), int(frame.sample_rate)
+
+
+def _to_array(frame: Any) -> npt.NDArray[Any]:
+    """Return the samples of a frame as FFmpeg stores them, without reading beyond its planes.
+
+    FFmpeg ends the list of planes with a null pointer only if there are fewer than eight. PyAV always looks for it: its
+    ``to_ndarray`` ends the process for a planar frame of eight channels, such as AAC in 7.1.
+    """
+    n_channels = frame.layout.nb_channels
+    if not frame.format.is_planar or n_channels < _N_PLANE_POINTERS:
+        return np.asarray(frame.to_ndarray())
+    from av.audio.frame import format_dtypes
+    from av.audio.plane import AudioPlane
+
+    dtype = np.dtype(format_dtypes[frame.format.name])
+    planes: list[Any] = [AudioPlane(frame, n) for n in range(n_channels)]
+    return np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in planes])
