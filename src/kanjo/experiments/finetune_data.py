@@ -135,7 +135,8 @@ def check_recordings(data: LabeledData, reporter: Reporter) -> LabeledData:
         if reason := _find_problem(check, start_s, end_s):
             problems[index] = reason
     checked = replace(data, seconds=tuple(seconds), fingerprints=tuple(fingerprints)).without(problems)
-    return _require_most(checked.without(_find_relabeled_copies(checked)), "unusable")
+    usable = _require_most(checked, "unusable")
+    return replace(usable, notes=(*usable.notes, *_describe_relabeled_copies(usable)))
 
 
 def _find_data(data: str | Path, corpus_root: str | None) -> tuple[str, Path]:
@@ -185,16 +186,13 @@ def _find_problem(check: FileCheck, start_s: float, end_s: float) -> str:
     return ""
 
 
-def _find_relabeled_copies(data: LabeledData) -> dict[int, str]:
-    """Index and reason of the utterances that another one with another class equals in its samples."""
+def _describe_relabeled_copies(data: LabeledData) -> list[str]:
+    """Say how many utterances have the same samples as one of another class; they are used as labeled."""
     classes: dict[str, set[str]] = {}
     for row, fingerprint in zip(data.rows, data.fingerprints, strict=True):
         classes.setdefault(fingerprint, set()).add(row.emotion)
-    return {
-        index: f"the same sound is {' and '.join(sorted(names))}"
-        for index, fingerprint in enumerate(data.fingerprints)
-        if len(names := classes[fingerprint]) > 1
-    }
+    files = [row.file for row, key in zip(data.rows, data.fingerprints, strict=True) if len(classes[key]) > 1]
+    return [f"{len(files)} clips have the same sound as a clip of another class, such as {files[0]}"] if files else []
 
 
 def _require_most(data: LabeledData, problem: str) -> LabeledData:
