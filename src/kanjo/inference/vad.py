@@ -63,6 +63,7 @@ class VoiceActivityDetector:
         self._state = {name: np.zeros((1, 1, _STATE_SIZE), np.float32) for name in "hc"}
         self._buffer = np.zeros(_CONTEXT, np.float32)
         self._probabilities: list[npt.NDArray[np.float32]] = []
+        self._n_frames = 0  # of all probabilities; counting them for each window would take long in long streams
 
     def feed(self, block: Signal, last: bool = False) -> None:
         """Add samples.
@@ -86,6 +87,7 @@ class VoiceActivityDetector:
                 ["speech_probs", "hn", "cn"], {"input": np.ascontiguousarray(frames), **self._state}
             )
             self._probabilities.append(probabilities)
+            self._n_frames += len(probabilities)
         self._buffer = buffer[n_frames * FRAME_LENGTH :]
 
     def contains_speech(self, start_s: float, end_s: float) -> bool:
@@ -98,7 +100,7 @@ class VoiceActivityDetector:
             end_s: End of the part in seconds.
         """
         first, stop = int(start_s / FRAME_S), int(np.ceil(end_s / FRAME_S))
-        block_stop = sum(map(len, self._probabilities))
+        block_stop = self._n_frames
         for block in reversed(self._probabilities):
             block_start = block_stop - len(block)
             part = block[max(first - block_start, 0) : max(stop - block_start, 0)]
