@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 from kanjo.errors import KanjoError
 from kanjo.file_names import ERROR_HANDLER
@@ -83,6 +83,22 @@ def _temporary(path: Path, is_folder: bool) -> Iterator[Path]:
         raise KanjoError(f"can't write {path}: {os_error_message(error)}") from error
     finally:
         temporary.remove()
+
+
+@contextmanager
+def atomic_text(path: Path) -> Iterator[TextIO]:
+    """Yield a temporary file for UTF-8 text with its own line ends; see :func:`atomic_write`.
+
+    Bytes of file names that are not UTF-8 are written as ``%E9``.
+
+    Raises:
+        KanjoError: The file can't be written.
+    """
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors=ERROR_HANDLER, newline="") as stream,
+    ):
+        yield stream
 
 
 def write_text(path: Path, text: str) -> None:

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 import kanjo.server
-from kanjo.server.json_text import check_text, parse_json
+from kanjo.parsing import check_text
+from kanjo.server.json_text import parse_json
 from kanjo.server.schemas import AUDIO_ERROR_RESPONSES
 from tests.server_fixtures import CLIP, ServiceProcess, open_stream, receive_all
 

@@ -25,15 +25,13 @@ from kanjo.audio.limits import DecodingLimits
 from kanjo.audio.pyav_decoder import PyAvDecoder
 from kanjo.audio.resampling import Resampler, resample
 from kanjo.audio.signals import (
-    INT16_SCALE,
-    MAX_FLOAT_PEAK,
     OPPOSITE_PHASE,
     SampleMatrix,
     SampleType,
     Signal,
     check_sample_rate,
     check_samples,
-    int16_warning,
+    detect_int16_scale,
     mix_to_mono,
     to_sample_matrix,
 )
@@ -209,12 +207,8 @@ class _ArrayDecoder:
         self.frames: int | None
         self.frames, self.channels = samples.shape
         self.duration_s: float | None = len(samples) / sample_rate
-        self.warnings: list[str] = []
-        self._samples, self._scale = samples, 1.0
-        peak = max(float(samples.max()), -float(samples.min()))
-        if MAX_FLOAT_PEAK < peak <= INT16_SCALE:
-            self._scale = 1 / INT16_SCALE
-            self.warnings.append(int16_warning(peak))
+        self._samples = samples
+        self._scale, self.warnings = detect_int16_scale(max(float(samples.max()), -float(samples.min())))
 
     def blocks(self, dtype: SampleType = "float32") -> Iterator[SampleMatrix]:
         step = _BLOCK_S * self.native_rate

@@ -28,7 +28,7 @@ OPPOSITE_PHASE = "the channels have opposite phase and cancel each other; only t
 #: Float samples beyond this (36 dB above full scale) are at another scale.
 MAX_FLOAT_PEAK = 64.0
 #: Full scale of 16-bit integers.
-INT16_SCALE = 32768.0
+_INT16_SCALE = 32768.0
 #: An array with more columns than rows, and more than this, has the shape (channels, N), with at most so many channels.
 _MAX_SHORT_CHANNELS = 8
 
@@ -109,12 +109,21 @@ def _to_array(signal: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
         ) from error
 
 
-def int16_warning(peak: float) -> str:
-    """Return the warning about float samples that were divided by 32768."""
-    return (
-        f"float samples up to {peak:.0f}, the scale of 16-bit integers; they were divided by {INT16_SCALE:.0f}. "
+def detect_int16_scale(peak: float) -> tuple[float, list[str]]:
+    """Recognize float samples from -32768 to 32767, which some programs write instead of -1 to 1.
+
+    Args:
+        peak: Largest magnitude of the samples.
+
+    Returns:
+        The factor for the samples, 1 for samples of the usual scale, and the warnings about it.
+    """
+    if not MAX_FLOAT_PEAK < peak <= _INT16_SCALE:
+        return 1.0, []
+    return 1 / _INT16_SCALE, [
+        f"float samples up to {peak:.0f}, the scale of 16-bit integers; they were divided by {_INT16_SCALE:.0f}. "
         "Expected -1 to 1"
-    )
+    ]
 
 
 def check_samples(signal: npt.NDArray[np.floating[Any]], offset: int, name: str) -> None:

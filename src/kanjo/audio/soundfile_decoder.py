@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
-from kanjo.audio.signals import INT16_SCALE, MAX_FLOAT_PEAK, SampleMatrix, SampleType, check_sample_rate, int16_warning
+from kanjo.audio.signals import MAX_FLOAT_PEAK, SampleMatrix, SampleType, check_sample_rate, detect_int16_scale
 from kanjo.audio.wav_header import truncation_message
 from kanjo.errors import AudioError
 
@@ -135,9 +135,8 @@ class SoundfileDecoder:
             peak = max(peak, float(np.abs(finite).max(initial=0.0)))
             n_remaining -= len(block)
         self.file.seek(0)
-        if MAX_FLOAT_PEAK < peak <= INT16_SCALE:
-            self._scale = 1 / INT16_SCALE
-            self.warnings.append(int16_warning(peak))
+        self._scale, warnings = detect_int16_scale(peak)
+        self.warnings += warnings
 
     def _seek(self, frame: int) -> bool:
         """Seek to a frame and return whether that succeeded."""

@@ -16,7 +16,7 @@ from kanjo.audio.mp3_frames import Mp3Link, find_mp3_links
 from kanjo.audio.ogg_pages import find_ogg_links, is_ogg_complete
 from kanjo.audio.soundfile_decoder import SoundfileDecoder
 from kanjo.audio.stream_view import StreamView
-from kanjo.audio.wav_header import correct_header, read_wav_header
+from kanjo.audio.wav_header import WavHeader, correct_header, read_wav_header
 from kanjo.errors import AudioError
 
 _VIEW_BUFFER = 1 << 16
@@ -63,16 +63,13 @@ def open_with_soundfile(
 
 def _open_wav(stream: BinaryIO, name: str, path: Path | None) -> SoundfileDecoder | ChainedDecoder:
     header = read_wav_header(stream)
-    if header is None:
-        return SoundfileDecoder(path or view(stream), name)
-    if header.next_recording is not None:
-        end = header.next_recording
-        parts = [partial(_open_first_wav, stream, name, start, stop) for start, stop in _split_wav(stream, end)]
-        return ChainedDecoder(name, parts)
-    warnings = [header.warning] if header.warning else []
-    if header.is_size_unknown and (prefix := correct_header(stream, header)):
-        return SoundfileDecoder(view(stream, header.start, prefix=prefix), name, warnings)
-    return SoundfileDecoder(path or view(stream), name, warnings)
+    if header is None or header.next_recording is None:
+        return _open_one_wav(stream, name, header, path=path)
+
+    def open_part(start: int, end: int | None) -> SoundfileDecoder:
+        return _open_one_wav(stream, name, read_wav_header(view(stream, start, end)), start, end)
+
+    return ChainedDecoder(name, [partial(open_part, *part) for part in _split_wav(stream, header.next_recording)])
 
 
 def _split_wav(stream: BinaryIO, end: int) -> Iterator[tuple[int, int | None]]:
@@ -88,16 +85,19 @@ def _split_wav(stream: BinaryIO, end: int) -> Iterator[tuple[int, int | None]]:
     yield start, None
 
 
-def _open_first_wav(stream: BinaryIO, name: str, start: int, end: int | None) -> SoundfileDecoder:
-    """Open one of several WAV files in a file."""
-    part = view(stream, start, end)
-    header = read_wav_header(part)
+def _open_one_wav(
+    stream: BinaryIO,
+    name: str,
+    header: WavHeader | None,
+    start: int = 0,
+    end: int | None = None,
+    path: Path | None = None,
+) -> SoundfileDecoder:
+    """Open the WAV file from ``start`` to ``end`` in a file; ``path`` is that of the file if it contains no other."""
     warnings = [header.warning] if header is not None and header.warning else []
-    prefix = correct_header(part, header) if header is not None and header.is_size_unknown else b""
-    if header is not None and prefix:
-        part = view(stream, start + header.start, end, prefix)
-    part.seek(0)
-    return SoundfileDecoder(part, name, warnings)
+    if header is not None and header.is_size_unknown and (prefix := correct_header(view(stream, start, end), header)):
+        return SoundfileDecoder(view(stream, start + header.start, end, prefix), name, warnings)
+    return SoundfileDecoder(path or view(stream, start, end), name, warnings)
 
 
 def _open_ogg(stream: BinaryIO, name: str, path: Path | None) -> SoundfileDecoder | ChainedDecoder:

@@ -35,10 +35,11 @@ def manifest(
 
     Example: kanjo corpus manifest nemo corpora/nemo -o nemo.csv
     """
-    if root is not None and not (name == OWN_CORPUS and folder.is_file()):
+    is_table = name == OWN_CORPUS and folder.is_file()
+    if root is not None and not is_table:
         raise typer.BadParameter("--root is for own tables and filelists")
     mapping = parse_label_map(label_map or [])
-    if name == OWN_CORPUS and folder.is_file():
+    if is_table:
         corpus = without_assumed_corpus(read_labeled_table(folder, mapping, root=root))
     else:
         corpus = read_corpus(name, folder, mapping)

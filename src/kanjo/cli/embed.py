@@ -13,8 +13,8 @@ import typer
 
 from kanjo.cli.common import Emotions, Jobs, Model, Silent, print_message, progress_bar
 from kanjo.cli.inputs import find_inputs, predict_inputs
-from kanjo.file_names import ERROR_HANDLER, encode_name, escape_text
-from kanjo.files import atomic_write
+from kanjo.file_names import encode_name, escape_text
+from kanjo.files import atomic_text, atomic_write
 from kanjo.inference.options import InferenceOptions, resolve_options
 from kanjo.inference.parquet_file import require_pyarrow
 from kanjo.inference.prediction import Prediction
@@ -106,9 +106,8 @@ def _write_npy(
     width = len(labels) + len(recognizer.embed_signal(np.zeros(1, np.float32)))
     header = {"descr": np.dtype(np.float32).str, "fortran_order": False, "shape": (n, width)}
     with (
-        atomic_write(output.with_suffix(".csv")) as names,
+        atomic_text(output.with_suffix(".csv")) as stream,
         atomic_write(output) as temporary,
-        names.open("w", encoding="utf-8", errors=ERROR_HANDLER, newline="") as stream,
         temporary.open("wb") as vectors,  # not memory-mapped: a full disk would end the process
     ):
         np.lib.format.write_array_header_1_0(vectors, header)
@@ -127,10 +126,7 @@ def _write_csv(
     output: Path, predictions: Iterable[Prediction], recognizer: Recognizer, labels: Sequence[str], n: int
 ) -> None:
     width = len(recognizer.embed_signal(np.zeros(1, np.float32)))
-    with (
-        atomic_write(output) as temporary,
-        temporary.open("w", encoding="utf-8", errors=ERROR_HANDLER, newline="") as stream,
-    ):
+    with atomic_text(output) as stream:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(["file", "label", "confidence", *labels, *(f"embedding_{i}" for i in range(width)), "error"])
         for item in predictions:

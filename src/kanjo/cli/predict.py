@@ -22,8 +22,8 @@ from kanjo.cli.inputs import (
 from kanjo.cli.path_lists import read_piped_paths
 from kanjo.cli.resumable import RESUMABLE_FORMATS, ResumableWriter
 from kanjo.errors import KanjoError
-from kanjo.file_names import ERROR_HANDLER, encode_name
-from kanjo.files import atomic_write
+from kanjo.file_names import encode_name
+from kanjo.files import atomic_text
 from kanjo.inference import parquet_file, speaker_profiles, writers
 from kanjo.inference.options import InferenceOptions, resolve_options
 from kanjo.inference.prediction import Prediction
@@ -241,10 +241,7 @@ def _write(form: str, predictions: Iterable[Prediction], labels: tuple[str, ...]
     if form == parquet_file.PARQUET:
         parquet_file.write_parquet(output, predictions, labels)
         return
-    with (
-        atomic_write(output) as temporary,
-        temporary.open("w", encoding="utf-8", errors=ERROR_HANDLER, newline="") as stream,
-    ):
+    with atomic_text(output) as stream:
         for chunk in writers.render(form, predictions, labels):
             stream.write(chunk)
 

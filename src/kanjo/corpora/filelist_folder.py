@@ -10,7 +10,7 @@ from pathlib import Path
 from kanjo.corpora.formats.filelist import read_numbered_lines
 from kanjo.corpora.formats.paths import rebase_paths
 from kanjo.corpora.formats.rows import TableOptions
-from kanjo.corpora.identify import corpus_of_list_name, identify_corpora, name_corpus
+from kanjo.corpora.identify import identify_listed_corpora
 from kanjo.corpora.manifest import Manifest, Utterance
 from kanjo.errors import CorpusError
 from kanjo.files import os_error_message
@@ -68,9 +68,8 @@ def read_filelist_folder(
             )
     rows = [line.row._replace(split=part) for part, part_lines in lines.items() for line in part_lines]
     corpus = rows[0].corpus
-    manifest = identify_corpora(Manifest(root or folder, tuple(rows), corpus))
-    known = corpus_of_list_name(paths["train"])
-    return name_corpus(manifest, known) if known and manifest.assumed_corpus else replace(manifest, assumed_corpus="")
+    manifest = identify_listed_corpora(Manifest(root or folder, tuple(rows), corpus), paths["train"])
+    return replace(manifest, assumed_corpus="")
 
 
 def describe_test_part(folder: Path) -> str:

@@ -41,12 +41,22 @@ def read_labeled_table(
     manifest = read_manifest(path, root, label_map, corpus=corpus)
     if corpus:
         return name_corpus(replace(manifest, assumed_corpus=corpus), corpus)
+    return identify_listed_corpora(manifest, path)
+
+
+def identify_listed_corpora(manifest: Manifest, path: Path) -> Manifest:
+    """Replace the assumed corpus of utterances by that of their folders, else by that which the name of a list states.
+
+    Args:
+        manifest: The utterances.
+        path: The list.
+    """
     manifest = identify_corpora(manifest)
-    known = corpus_of_list_name(path)
+    known = _corpus_of_list_name(path)
     return name_corpus(manifest, known) if known and manifest.assumed_corpus else manifest
 
 
-def corpus_of_list_name(path: Path) -> str:
+def _corpus_of_list_name(path: Path) -> str:
     """Return the published corpus that the name of a list states: esd for ``esd_audio_sid_text_train_filelist.txt``."""
     prefix, mark, _ = path.name.partition("_audio_sid_text_")
     return prefix if mark and prefix in CORPORA else ""

@@ -146,7 +146,7 @@ def run_plan(
     """
     started = time.monotonic()
     recipe = build_recipe(plan, corpus_root, options)
-    folder = RunFolder(choose_folder(plan, output, corpus_root, options))
+    folder = choose_run_folder(recipe, output, options.resume, "finetune")
     if finished := find_finished(folder.path, options):
         return finished
     from kanjo.experiments.finetune_training import train_plan

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import time
 from dataclasses import replace
@@ -34,12 +32,11 @@ from kanjo.experiments.pipeline import TrainOptions, train_loaded_fold
 from kanjo.experiments.recipes import resolve_recipe, without_pretrained_weights
 from kanjo.experiments.reporter import NullReporter, run_log
 from kanjo.experiments.run_folder import read_json
-from kanjo.file_names import encode_name
 from kanjo.train.calibration.temperature import fit_temperature_to_arrays
 from kanjo.train.cost_estimate import estimate_cost
 from kanjo.train.data.audio_cache import AudioSlice, build_audio_cache
 from kanjo.train.data.embedding_cache import compute_embeddings
-from kanjo.train.data.experiment_data import ExperimentData
+from kanjo.train.data.experiment_data import ExperimentData, name_parts, split_to_csv
 from kanjo.train.export.bundle import export_bundle
 from kanjo.train.fit import EnrolledResult, TrainedModel, refit_on_both
 from kanjo.train.hardware import set_threads
@@ -263,17 +260,8 @@ def _split_text(plan: FinetunePlan) -> str:
     """The part of each clip as CSV: training, validation or test, or the fold that tests it."""
     parts: dict[int, str] = {}
     for fold in plan.folds:
-        if plan.cross_validates:
-            parts |= dict.fromkeys(fold.test, f"test of fold {fold.index}")
-            continue
-        for name, indices in (("train", fold.train), ("validation", fold.validation), ("test", fold.test)):
-            parts |= dict.fromkeys(indices, name)
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["corpus", "file", "speaker", "emotion", "split"])
-    for i, row in enumerate(plan.data.rows):
-        writer.writerow([row.corpus, encode_name(row.file), row.speaker, row.emotion, parts.get(i, "")])
-    return buffer.getvalue()
+        parts |= dict.fromkeys(fold.test, f"test of fold {fold.index}") if plan.cross_validates else name_parts(fold)
+    return split_to_csv(plan.data.rows, parts)
 
 
 def _check_same_split(folder: RunFolder, split: str) -> None:

@@ -7,7 +7,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from kanjo.errors import KanjoError
+from kanjo.errors import requires_extra
 from kanjo.files import atomic_write
 from kanjo.inference import writers
 from kanjo.inference.prediction import Prediction
@@ -26,11 +26,9 @@ def require_pyarrow() -> Any:
     Raises:
         KanjoError: It is not installed.
     """
-    try:
+    with requires_extra("parquet", "Parquet files need pyarrow"):
         import pyarrow
         import pyarrow.parquet
-    except ImportError as error:
-        raise KanjoError("Parquet files need pyarrow: pip install 'kanjo[parquet]'") from error
     return pyarrow
 
 

@@ -15,6 +15,7 @@ from kanjo.server.schemas import QUERY_PARAMETERS
 
 #: Status of a request whose client has left; no client receives it, so it is only in the log and the metrics.
 CLIENT_LEFT = 499
+INTERNAL_ERROR_MESSAGE = "an internal error occurred; the service log has the details under this request_id"
 _MAX_MESSAGE_LENGTH = 1000
 #: What pydantic's types of errors expect.
 _EXPECTED = {
@@ -93,8 +94,7 @@ async def _handle_client_disconnect(request: Request, error: Exception) -> Respo
 
 async def _handle_unexpected_error(request: Request, error: Exception) -> Response:
     """Return only the request id to the client; the log has the traceback."""
-    message = "an internal error occurred; the service log has the details under this request_id"
-    return JSONResponse(error_body("internal_error", message, request.state.request_id), 500)
+    return JSONResponse(error_body("internal_error", INTERNAL_ERROR_MESSAGE, request.state.request_id), 500)
 
 
 def _describe_invalid(problem: dict[str, Any], known: set[str]) -> str:

@@ -23,19 +23,6 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("this is not JSON") from None
 
 
-def check_text(content: Any) -> None:
-    """Check all text in parsed JSON.
-
-    Raises:
-        ValueError: A text contains a half of a surrogate pair, which UTF-8 can't represent.
-    """
-    try:
-        json.dumps(content, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        half = ascii(error.object[error.start]).strip("'")
-        raise ValueError(f"it contains {half}, half of a surrogate pair; expected valid Unicode text") from None
-
-
 def describe_unknown(name: str, known: Iterable[str], kind: str) -> str:
     """Say that a name is unknown, and name the nearest known one."""
     known = sorted(known)

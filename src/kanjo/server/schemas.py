@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -139,34 +140,36 @@ class ErrorResponse(BaseModel):
     request_id: str
 
 
-#: Error responses of all paths below ``/v1``, as FastAPI's ``responses`` expects them.
-ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"model": ErrorResponse, "description": description}
-    for status, description in {
+def _error_responses(descriptions: Mapping[int, str]) -> dict[int | str, dict[str, Any]]:
+    """Return descriptions of error responses as FastAPI's ``responses`` expects them."""
+    return {
+        status: {"model": ErrorResponse, "description": description} for status, description in descriptions.items()
+    }
+
+
+#: Error responses of all paths below ``/v1``.
+ERROR_RESPONSES = _error_responses(
+    {
         401: "The token is missing or wrong.",
         403: "The request comes from a page of another site.",
         421: "The host name is not a name of this machine.",
         422: "A parameter is invalid or unknown.",
         500: "An error inside the service; its log has the details.",
         503: "The service is stopping.",
-    }.items()
-}
+    }
+)
 #: Error responses of all paths that take recordings.
-AUDIO_ERROR_RESPONSES: dict[int | str, dict[str, Any]] = {
-    **ERROR_RESPONSES,
-    **{
-        status: {"model": ErrorResponse, "description": description}
-        for status, description in {
-            408: "The request was not complete in time.",
-            413: "The request is too large.",
-            415: "The content type is not audio.",
-            422: "A parameter is invalid or unknown, the audio cannot be decoded, or a limit is exceeded.",
-            429: "The service is busy; the header Retry-After gives the seconds to wait.",
-            503: "The service is stopping, or the prediction took too long.",
-            507: "The disk has no space for the upload.",
-        }.items()
-    },
-}
+AUDIO_ERROR_RESPONSES = ERROR_RESPONSES | _error_responses(
+    {
+        408: "The request was not complete in time.",
+        413: "The request is too large.",
+        415: "The content type is not audio.",
+        422: "A parameter is invalid or unknown, the audio cannot be decoded, or a limit is exceeded.",
+        429: "The service is busy; the header Retry-After gives the seconds to wait.",
+        503: "The service is stopping, or the prediction took too long.",
+        507: "The disk has no space for the upload.",
+    }
+)
 
 _BINARY = {"type": "string", "format": "binary"}
 

@@ -32,9 +32,10 @@ from kanjo.errors import KanjoError
 from kanjo.inference.limits import RecordingLimits, TooManyWindowsError
 from kanjo.inference.speaker_profiles import parse_profile
 from kanjo.inference.streaming import Stream
+from kanjo.parsing import check_text
 from kanjo.server.access import token_matches
-from kanjo.server.errors import error_body
-from kanjo.server.json_text import check_text, describe_unknown, parse_json, shorten
+from kanjo.server.errors import INTERNAL_ERROR_MESSAGE, error_body
+from kanjo.server.json_text import describe_unknown, parse_json, shorten
 from kanjo.server.metrics import ServiceMetrics
 from kanjo.server.queue import InferenceQueue, QueueClosedError
 from kanjo.server.settings import Settings
@@ -103,8 +104,8 @@ async def serve_stream(
     except Exception:
         log.exception("%s WS /v1/stream: internal error", request_id)
         status = "internal_error"
-        message = "an internal error occurred; the service log has the details under this request_id"
-        await _send_error(websocket, StreamError("internal_error", message, _INTERNAL_ERROR), request_id, settings)
+        internal_error = StreamError("internal_error", INTERNAL_ERROR_MESSAGE, _INTERNAL_ERROR)
+        await _send_error(websocket, internal_error, request_id, settings)
     log.info("%s WS /v1/stream %s", request_id, status)
 
 

@@ -21,8 +21,9 @@ from kanjo import audio
 from kanjo.errors import AudioError, KanjoError
 from kanjo.files import os_error_message
 from kanjo.inference.speaker_profiles import SpeakerProfile, parse_profile
+from kanjo.parsing import check_text
 from kanjo.server.errors import RequestError
-from kanjo.server.json_text import check_text, describe_unknown, parse_json
+from kanjo.server.json_text import describe_unknown, parse_json
 from kanjo.server.settings import Settings
 
 #: PCM formats: the subtype of soundfile, the type of its buffers, and the bytes of a sample.

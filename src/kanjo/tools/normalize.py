@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from kanjo.audio import open_audio
 from kanjo.errors import AudioError
-from kanjo.tools.soundfile_io import copy_blocks, create_like, describe_warnings, open_source, read_blocks
+from kanjo.tools.soundfile_io import copy_blocks, create_like, describe_warnings, read_blocks
 
 #: The absolute gate of ITU-R BS.1770: quieter recordings have no loudness.
 _MIN_LUFS = -70.0
@@ -35,7 +36,7 @@ def normalize(path: Path, target: Path, rms_db: float | None = None, lufs: float
         AudioError: The recording can't be read or written.
     """
     gain, warning = _choose_gain(path, rms_db, lufs)
-    with open_source(path) as source, create_like(target, source, source.native_rate, path) as output:
+    with open_audio(path) as source, create_like(target, source, source.native_rate, path) as output:
         copy_blocks(source, output, lambda block: block * gain)
         return describe_warnings(path, warning, *source.warnings)
 
@@ -74,7 +75,7 @@ def _db_to_gain(db: float) -> float:
 def _measure(path: Path) -> tuple[float, float]:
     """Return the peak and the RMS level (dBFS; -inf for silence) of a recording."""
     peak, sum_of_squares, n_samples = 0.0, 0.0, 0
-    with open_source(path) as source:
+    with open_audio(path) as source:
         for block in read_blocks(source):
             peak = max(peak, float(np.abs(block).max(initial=0.0)))
             sum_of_squares += float(np.square(block, dtype=np.float64).sum())
@@ -95,7 +96,7 @@ def measure_loudness(path: Path) -> float:
         import av
     except ImportError as error:
         raise AudioError("loudness needs PyAV: pip install 'kanjo[media]'") from error
-    with open_source(path) as source:
+    with open_audio(path) as source:
         layout = {1: "mono", 2: "stereo"}.get(source.channels, f"{source.channels}c")
         time_base = Fraction(1, source.native_rate)
         graph = _build_meter_graph(av, source.native_rate, layout, time_base)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import soxr
 
+from kanjo.audio import open_audio
 from kanjo.tools.soundfile_io import (
     clip,
     copy_blocks,
     create_like,
     describe_warnings,
-    open_source,
     read_blocks,
     sample_dtype,
 )
@@ -34,7 +34,7 @@ def resample(path: Path, target: Path, sample_rate: int) -> str:
     Raises:
         AudioError: The recording can't be read, or not be written at this sample rate.
     """
-    with open_source(path) as source, create_like(target, source, sample_rate, path) as output:
+    with open_audio(path) as source, create_like(target, source, sample_rate, path) as output:
         if source.native_rate == sample_rate:
             copy_blocks(source, output, lambda block: block)
             return describe_warnings(path, *source.warnings)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from kanjo.audio import AudioReader, SampleType, open_audio
+from kanjo.audio import AudioReader, SampleType
 from kanjo.audio.output_file import OutputFile, open_output
 from kanjo.errors import AudioError
 
@@ -19,17 +19,6 @@ Block = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 
 _TAGS = ("title", "copyright", "software", "artist", "comment", "date", "album", "license", "tracknumber", "genre")
 _FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG", ".mp3": "MP3", ".aiff": "AIFF", ".aif": "AIFF"}
-
-
-@contextmanager
-def open_source(path: Path) -> Iterator[AudioReader]:
-    """Open a recording for reading, with the reader of all commands.
-
-    Raises:
-        AudioError: The file is not audio in a supported format.
-    """
-    with open_audio(path) as source:
-        yield source
 
 
 @contextmanager
@@ -67,10 +56,8 @@ def _create(
 
 def _output_settings(target: Path, original: soundfile.SoundFile | None, source_path: Path) -> dict[str, str | None]:
     """Return format, bit depth and byte order of the output for ``soundfile.SoundFile``."""
-    if original is not None and target.suffix.lower() == source_path.suffix.lower():
-        return {"format": original.format, "subtype": original.subtype, "endian": original.endian}
     file_format = _FORMATS.get(target.suffix.lower())
-    if file_format is None and original is not None:
+    if original is not None and (file_format is None or target.suffix.lower() == source_path.suffix.lower()):
         return {"format": original.format, "subtype": original.subtype, "endian": original.endian}
     if file_format is None:
         raise AudioError(

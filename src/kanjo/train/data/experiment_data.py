@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -142,16 +142,28 @@ def describe_renamed_labels(recipe: Recipe, utterances: Sequence[Utterance]) -> 
 
 def write_split(path: Path, data: ExperimentData, fold: Fold) -> None:
     """Write ``split.csv``: each utterance, its emotion, and the part of the fold that it belongs to."""
-    part_names: dict[int, str] = {}
-    for name, part in (("train", fold.train), ("validation", fold.validation), ("test", fold.test)):
-        part_names |= dict.fromkeys(part, name)
+    files.write_text(path, split_to_csv(data.utterances, name_parts(fold)))
+
+
+def name_parts(fold: Fold) -> dict[int, str]:
+    """Return the name of the part, such as "train", of the index of each utterance of a fold."""
+    parts = {"train": fold.train, "validation": fold.validation, "test": fold.test}
+    return {index: name for name, indices in parts.items() for index in indices}
+
+
+def split_to_csv(utterances: Iterable[Utterance], part_names: Mapping[int, str]) -> str:
+    """Return the content of ``split.csv``.
+
+    Args:
+        utterances: The utterances.
+        part_names: The part of utterances, by their index; the others have none.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["corpus", "file", "speaker", "emotion", "split"])
-    for i, utterance in enumerate(data.utterances):
-        file = encode_name(utterance.file)
-        writer.writerow([utterance.corpus, file, utterance.speaker, utterance.emotion, part_names.get(i, "")])
-    files.write_text(path, buffer.getvalue())
+    for i, row in enumerate(utterances):
+        writer.writerow([row.corpus, encode_name(row.file), row.speaker, row.emotion, part_names.get(i, "")])
+    return buffer.getvalue()
 
 
 def train_val_datasets(data: ExperimentData, fold: Fold) -> tuple[WindowDataset, WindowDataset]:
