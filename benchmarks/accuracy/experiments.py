@@ -14,13 +14,18 @@ class Experiment:
         section: Key of the page's section (``SECTIONS``).
         system: Name of the system in the table.
         command: What follows ``kanjo`` on the command line.
+        corpus_root: Folder of the corpora, relative to the repository; empty: the folder of the real corpora.
     """
 
     name: str
     section: str
     system: str
     command: str
+    corpus_root: str = ""
 
+
+#: Where ``synthetic_corpora.py`` writes its corpora.
+SYNTHETIC = "build/synthetic"
 
 #: Sections of the page, with their headings.
 SECTIONS = {
@@ -30,6 +35,10 @@ SECTIONS = {
     "cross": "Leave one corpus out: trained on two of RAVDESS, nEMO and the Korean corpus, tested on the third; "
     "4 emotions, chance 25 %",
     "default": "The default bundle: speaker_kfold, fold 1 of 5, 7 emotions, chance 14.3 %",
+    "published-ravdess": "The published models on RAVDESS (English), EmoBox's folds 1 and 2, 8 emotions, chance 12.5 %",
+    "published-emovo": "The published models on EMOVO (Italian), leave one speaker out, 7 emotions, chance 14.3 %",
+    "published-emovo-dependent": "The published models on EMOVO, speaker-dependent, fold 1 of 5, chance 14.3 %",
+    "published-synthetic": "The speaker-dependent recipes of EmoDB and AIHUB on synthetic recordings, fold 1 of 5",
     "benchmark": "The default bundle on every corpus, without the speakers of its training",
 }
 
@@ -56,6 +65,44 @@ def _baseline(section: str, feature_set: str, title: str, overrides: str, by_spe
     name = f"{section}-{feature_set}{'-speaker' if by_speaker else ''}"
     system = f"openSMILE {title}, linear SVM{', each speaker standardized' if by_speaker else ''}"
     return Experiment(name, section, system, command)
+
+
+def _published() -> list[Experiment]:
+    """The two published systems, trained from random weights; folds are runs of their own."""
+    experiments = []
+    for recipe in ("cnn-lstm-1d", "cnn-lstm-2d"):
+        emovo = f"{recipe} --set corpora=[emovo] --set split.protocol="
+        experiments += [
+            *(
+                Experiment(f"ravdess-{recipe}-fold-{fold}", "published-ravdess", f"{recipe}, fold {fold}", command)
+                for fold in (1, 2)
+                for command in [f"train {recipe} --fold {fold}"]
+            ),
+            Experiment(f"emovo-{recipe}", "published-emovo", f"{recipe}, six folds", f"crossval {emovo}loso"),
+            Experiment(
+                f"emovo-{recipe}-dependent", "published-emovo-dependent", recipe, f"train {emovo}speaker_dependent"
+            ),
+            *(
+                Experiment(f"synthetic-{name}", "published-synthetic", name, f"train {name}", SYNTHETIC)
+                for name in (f"{recipe}-emodb-dependent", f"{recipe}-aihub")
+            ),
+        ]
+    dcnn = "train dcnn-blstm-attention --set model.weights=none"
+    return [
+        *experiments,
+        Experiment(
+            "ravdess-dcnn-blstm-fold-1",
+            "published-ravdess",
+            "dcnn-blstm-attention, random weights, fold 1",
+            f"{dcnn} --fold 1",
+        ),
+        Experiment(
+            "emovo-dcnn-blstm-fold-1",
+            "published-emovo",
+            "dcnn-blstm-attention, random weights, fold 1 (one speaker)",
+            f"{dcnn} --set corpora=[emovo] --set split.protocol=loso --fold 1",
+        ),
+    ]
 
 
 EXPERIMENTS = [
@@ -98,4 +145,5 @@ EXPERIMENTS = [
     ),
     Experiment("default", "default", "default bundle, int8 and fp16", "train default --fold 1"),
     Experiment("default-benchmark", "benchmark", "default", "benchmark default"),
+    *_published(),
 ]

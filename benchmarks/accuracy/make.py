@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from results_page import render_page
 
-from experiments import EXPERIMENTS, Experiment
+from experiments import EXPERIMENTS, SYNTHETIC, Experiment
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
@@ -67,12 +67,12 @@ def run_experiment(experiment: Experiment) -> None:
     run = RUNS / experiment.name
     arguments = shlex.split(experiment.command)
     if arguments[0] == "benchmark":
-        _kanjo([*arguments, "-o", str(run)])
+        _kanjo([*arguments, "-o", str(run)], experiment.corpus_root)
         _write_scores(experiment, collect_benchmark(run))
         return
     if not (run / "scores.json").is_file():
         resume = ["--resume"] if arguments[0] in ("train", "crossval") else []
-        _kanjo([*arguments, "-o", str(run), *resume])
+        _kanjo([*arguments, "-o", str(run), *resume], experiment.corpus_root)
     bundles = run
     if experiment.name == DEFAULT:
         bundles = DEFAULT_BUNDLE
@@ -143,8 +143,10 @@ def measure_latency_ms(bundle: Path) -> float:
     return 1000 * float(np.median(durations_s))
 
 
-def _kanjo(arguments: list[str]) -> None:
-    corpora = os.environ.get("KANJO_CORPORA", str(ROOT.parent / "shared" / "corpora"))
+def _kanjo(arguments: list[str], corpus_root: str = "") -> None:
+    corpora = corpus_root or os.environ.get("KANJO_CORPORA", str(ROOT.parent / "shared" / "corpora"))
+    if corpus_root == SYNTHETIC and not (ROOT / SYNTHETIC).is_dir():
+        subprocess.run([sys.executable, str(FOLDER / "synthetic_corpora.py"), SYNTHETIC], check=True, cwd=ROOT)
     command = [sys.executable, "-m", "kanjo", *arguments, "--corpus-root", corpora]
     print(shlex.join(command), flush=True)
     subprocess.run(command, check=True, cwd=ROOT)

@@ -84,6 +84,15 @@ def test_evaluate_list_leaves_out_training_speakers(tree: Path, run: Path) -> No
     assert json.loads(result.stdout)["n"] == 4 and "omitted" not in result.stderr
 
 
+def test_evaluate_list_names_the_line_of_a_missing_recording(tree: Path, run: Path, tmp_path: Path) -> None:
+    path = tree / "filelists" / "esd" / "female" / "esd_audio_sid_text_val_filelist.txt"
+    text = path.read_text().replace("0015_000351", "nothing").replace("0015_000701", "nowhere")
+    (tmp_path / path.name).write_text(text.replace("\n", "\n\n", 1))
+    result = run_kanjo("evaluate", run, tmp_path / path.name, "--root", tree)
+    assert result.returncode == 1 and "2 recordings failed" in result.stderr
+    assert f"{path.name}:3: no such file: {tree}/dataset/esd/0015/Happy/nothing.wav; 2 recordings" in result.stderr
+
+
 def test_evaluate_list_of_unknown_corpus_never_claims_unseen_speakers(tree: Path, run: Path, tmp_path: Path) -> None:
     shutil.copytree(tree / "dataset" / "esd", tmp_path / "clips")
     lines = [
@@ -129,6 +138,7 @@ def test_predict_list_predicts_its_recordings(tree: Path, run: Path, tmp_path: P
     result = run_kanjo("predict", tmp_path / "x_filelist.txt", "--root", tree / "dataset", "-f", "jsonl")
     errors = [json.loads(line).get("error", "") for line in result.stdout.splitlines()]
     assert result.returncode == 1 and [bool(error) for error in errors] == [True, False, False, False]
+    assert errors[0] == f"no such file ({tmp_path / 'x_filelist.txt'}:1)"
     (tmp_path / "x_filelist.txt").write_text("a.wav|1|x|88|0\n")
     result = run_kanjo("predict", tmp_path / "x_filelist.txt", "-f", "jsonl")
     assert "1: unknown emotion '88'" in json.loads(result.stdout)["error"]

@@ -11,6 +11,7 @@ import typer
 
 from kanjo import bundle
 from kanjo.cli.common import ConsoleReporter, CorpusRoot, Format, LabelMap, Root, Silent, check_format, print_message
+from kanjo.cli.path_lists import find_missing_recordings, is_list_of_recordings
 from kanjo.cli.results import print_scores
 from kanjo.errors import BundleError
 from kanjo.labels import parse_label_map
@@ -152,7 +153,9 @@ def _read_labeled(data: Path, corpus: str, label_map: Mapping[str, str], root: P
         check_corpus_name(corpus)
     stated = "" if corpus == OWN_CORPUS else corpus
     if data.is_file():
-        return read_labeled_table(data, label_map, root=root, corpus=stated)
+        manifest = read_labeled_table(data, label_map, root=root, corpus=stated)
+        _print_missing(data, manifest)
+        return manifest
     if root is not None:
         raise typer.BadParameter(f"--root is for tables and filelists; {data} is not a file")
     folder_name = data.resolve().name
@@ -160,6 +163,14 @@ def _read_labeled(data: Path, corpus: str, label_map: Mapping[str, str], root: P
     if stated and stated not in CORPORA:
         return name_corpus(read_corpus(OWN_CORPUS, data, label_map), stated)
     return identify_corpora(read_corpus(corpus or derived, data, label_map))
+
+
+def _print_missing(data: Path, manifest: Manifest) -> None:
+    """Name the first line of a filelist whose recording does not exist."""
+    if is_list_of_recordings(data) and (missing := find_missing_recordings(data, manifest)):
+        index, line = next(iter(missing.items()))
+        others = f"; {len(missing)} recordings of the list are missing" if len(missing) > 1 else ""
+        print_message(f"kanjo: {line}: no such file: {manifest.audio_path(manifest.utterances[index])}{others}")
 
 
 def _write_report(output: Path, title: str, scores: BundleScores) -> None:

@@ -6,11 +6,15 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from kanjo.errors import CorpusError
 from kanjo.inference.prediction import Prediction, failed_prediction
+
+if TYPE_CHECKING:
+    from kanjo.corpora import Manifest
 
 _SUFFIXES = (".txt", ".cleaned")
 #: First bytes of recordings: RIFF and RF64 (WAV), FLAC, Ogg, MP3 with tags, Matroska, AIFF.
@@ -19,10 +23,10 @@ _RECORDING_STARTS = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"
 
 def is_list_of_recordings(path: Path) -> bool:
     """Return whether a path is a filelist (path|speaker|text|emotion|language)."""
-    from kanjo.corpora.formats.filelist import is_filelist
-
     if path.suffix.lower() not in _SUFFIXES or not path.is_file():
         return False
+    from kanjo.corpora.formats.filelist import is_filelist
+
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as stream:
             return is_filelist(path, stream.readline())
@@ -39,8 +43,26 @@ def read_list_of_recordings(path: Path, root: Path | None = None) -> Iterator[st
     except CorpusError as error:
         yield failed_prediction(str(path), str(error).removeprefix(f"{path}: "))
         return
-    for row in manifest.utterances:
-        yield str(manifest.audio_path(row))
+    missing = find_missing_recordings(path, manifest)
+    for index, row in enumerate(manifest.utterances):
+        file = str(manifest.audio_path(row))
+        yield failed_prediction(file, f"no such file ({missing[index]})") if index in missing else file
+
+
+def find_missing_recordings(path: Path, manifest: Manifest) -> dict[int, str]:
+    """Return where a filelist names recordings that do not exist: ``LIST:LINE`` by the index of the utterance.
+
+    Args:
+        path: The filelist.
+        manifest: Its utterances.
+    """
+    from kanjo.corpora.formats.filelist import line_numbers
+
+    return {
+        index: f"{path}:{number}"
+        for index, (number, row) in enumerate(zip(line_numbers(path), manifest.utterances, strict=True))
+        if not manifest.audio_path(row).exists()
+    }
 
 
 def read_piped_paths() -> list[str]:

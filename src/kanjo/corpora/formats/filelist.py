@@ -89,10 +89,7 @@ def read_numbered_lines(path: Path, options: TableOptions) -> Iterator[tuple[int
     in_working_folder, in_root = PathResolver(Path()), PathResolver(options.root, options.search_parents)
     conflicts = LabelConflicts() if options.validate else None
     prefix: str | None = None
-    # not splitlines(): a file name may contain other Unicode line breaks
-    for number, line in enumerate(read_text(path, options.corpus).rstrip("\r\n").split("\n"), 1):
-        if not line.strip():
-            continue
+    for number, line in _numbered_lines(path, options.corpus):
         try:
             row = _parse_line(line, options)
             file = in_working_folder.decode(in_root.clean(in_working_folder.clean(row.file)))
@@ -107,6 +104,19 @@ def read_numbered_lines(path: Path, options: TableOptions) -> Iterator[tuple[int
             yield number, row
         except CorpusError as error:
             raise CorpusError(f"{path}:{number}: {error}") from None
+
+
+def line_numbers(path: Path) -> list[int]:
+    """Return the number of the line of each utterance of a filelist."""
+    return [number for number, _ in _numbered_lines(path, path.stem)]
+
+
+def _numbered_lines(path: Path, corpus: str) -> Iterator[tuple[int, str]]:
+    """Yield number and text of the lines that are not empty."""
+    # not splitlines(): a file name may contain other Unicode line breaks
+    for number, line in enumerate(read_text(path, corpus).rstrip("\r\n").split("\n"), 1):
+        if line.strip():
+            yield number, line
 
 
 def _parse_line(line: str, options: TableOptions) -> Utterance:

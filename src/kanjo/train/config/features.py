@@ -49,7 +49,9 @@ class LogMelConfig(Config):
         fmax: Upper end of the highest mel band (None: half the sample rate).
         mel_scale: Formula of the mel scale.
         preemphasis: Coefficient of the pre-emphasis filter; 0 turns it off.
-        top_db: Floor of the spectrogram, in dB below its maximum (None: no floor but -100 dB).
+        top_db: Floor of the spectrogram, in dB below its maximum (None: no floor but ``floor_db``).
+        floor_db: Lowest level of the spectrogram, in dB. With the normalization "image", it decides how much of the
+            range of an image the padding takes.
         with_deltas: Add first and second deltas as channels.
         normalization: "max" is decibels relative to the utterance's maximum; "utterance" gives each utterance mean 0
             and deviation 1; "corpus" uses mean and deviation of the training set; "image" scales each channel to the
@@ -72,6 +74,7 @@ class LogMelConfig(Config):
     mel_scale: Literal["slaney", "htk", "kaldi"] = "slaney"
     preemphasis: Fraction = 0.0
     top_db: PositiveFloat | None = 80.0
+    floor_db: Annotated[float, Field(ge=-300, le=0)] = -100.0
     with_deltas: bool = False
     normalization: Literal["none", "max", "utterance", "corpus", "image", "audioset"] = "corpus"
     trim_db: PositiveFloat | None = None

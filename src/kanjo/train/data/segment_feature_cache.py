@@ -163,7 +163,8 @@ def _digest_cnn(emotion_model: EmotionModel) -> str:
     weights = [*feature_extractor.state_dict().items(), *model.extractor.state_dict().items()]
     segments = model.segments
     settings = (
-        f"{feature_extractor.preemphasis} {feature_extractor.top_db} {feature_extractor.normalization} "
-        f"{feature_extractor.power.hop_length} {segments.frames} {segments.hop} {tuple(segments.rows.shape)}"
+        f"{feature_extractor.preemphasis} {feature_extractor.top_db} {feature_extractor.floor_db} "
+        f"{feature_extractor.normalization} {feature_extractor.power.hop_length} "
+        f"{segments.frames} {segments.hop} {tuple(segments.rows.shape)}"
     )
     return digest_tensors(weights, settings)

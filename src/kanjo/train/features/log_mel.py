@@ -32,7 +32,8 @@ class LogMel(nn.Module):
         fmax: Upper end of the highest band in Hz; None: half the sample rate.
         mel_scale: See :func:`kanjo.train.features.stft.mel_filters`.
         preemphasis: Coefficient of the first-order pre-emphasis filter; 0: no filter.
-        top_db: Floor of the spectrogram, in dB below its maximum; None: no floor but -100 dB.
+        top_db: Floor of the spectrogram, in dB below its maximum; None: no floor but ``floor_db``.
+        floor_db: Lowest level of the spectrogram in dB.
         with_deltas: Append first and second deltas as channels. They are computed over the valid frames only, with
             replicated edges, so padding does not change them.
         normalization: One of
@@ -70,6 +71,7 @@ class LogMel(nn.Module):
         mel_scale: MelScale = "slaney",
         preemphasis: float = 0.0,
         top_db: float | None = 80.0,
+        floor_db: float = -100.0,
         with_deltas: bool = False,
         normalization: Normalization = "corpus",
         trim_db: float | None = None,
@@ -81,7 +83,7 @@ class LogMel(nn.Module):
         )
         self.sample_rate, self.n_mels, self.mel_scale = sample_rate, n_mels, mel_scale
         self.frequency_range_hz = (fmin, fmax or sample_rate / 2)
-        self.preemphasis, self.top_db, self.trim_db = preemphasis, top_db, trim_db
+        self.preemphasis, self.top_db, self.floor_db, self.trim_db = preemphasis, top_db, floor_db, trim_db
         self.with_deltas, self.normalization, self.mask_padding = with_deltas, normalization, mask_padding
         self.channels = 3 if with_deltas else 1
         mean, std = torch.zeros(self.channels, n_mels, 1), torch.ones(self.channels, n_mels, 1)
@@ -113,7 +115,7 @@ class LogMel(nn.Module):
 
         It is relative to the maximum of each item with the normalization "max", else to full scale.
         """
-        db = power_to_db(self._power_spectrogram(signal), self.top_db)
+        db = power_to_db(self._power_spectrogram(signal), self.top_db, self.floor_db)
         return db - db.amax(dim=(1, 2), keepdim=True) if self.normalization == "max" else db
 
     def unnormalized(self, signal: Tensor, n_frames: Tensor) -> Tensor:
@@ -152,7 +154,7 @@ class LogMel(nn.Module):
     def _log_mel(self, power: Tensor, n_frames: Tensor) -> Tensor:
         if self.normalization == "audioset":
             return ((torch.log(power + 1e-5) + 4.5) / 5).unsqueeze(1)
-        static = power_to_db(power, self.top_db)
+        static = power_to_db(power, self.top_db, self.floor_db)
         if self.with_deltas or self.normalization == "image":
             static = replicate_last_frame(static, n_frames)
         if not self.with_deltas:
@@ -201,12 +203,12 @@ class Waveform(nn.Module):
         return (signal / rms.unsqueeze(1)).reshape(-1, 1, 1, signal.shape[1]), n_samples
 
 
-def power_to_db(power: Tensor, top_db: float | None) -> Tensor:
+def power_to_db(power: Tensor, top_db: float | None, floor_db: float = -100.0) -> Tensor:
     """Convert power (B, M, T) to dB, like ``librosa.power_to_db``.
 
-    The floor is -100 dB and, unless ``top_db`` is None, ``top_db`` below the maximum of each item.
+    The floor is ``floor_db`` and, unless ``top_db`` is None, ``top_db`` below the maximum of each item.
     """
-    db = 10.0 / math.log(10.0) * torch.log(power.clamp(min=1e-10))
+    db = 10.0 / math.log(10.0) * torch.log(power.clamp(min=10 ** (floor_db / 10)))
     if top_db is not None:
         db = torch.maximum(db, db.amax(dim=(1, 2), keepdim=True) - top_db)
     return db
