@@ -6,19 +6,21 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
 from kanjo.cli import app
 from kanjo.cli.renamed import RENAMED_COMMANDS, RENAMED_OPTIONS
 from tests.shell import run_kanjo
 
-COMMANDS = [[info.name or info.callback.__name__] for info in app.registered_commands if info.callback] + [
-    [group.name or "", info.name or info.callback.__name__]
-    for group in app.registered_groups
-    if group.typer_instance
-    for info in group.typer_instance.registered_commands
-    if info.callback
+GROUP: Any = typer.main.get_command(app)
+#: The words of each command: ["predict"], ["corpus", "list"].
+COMMANDS = [
+    [name, *subcommand]
+    for name, command in GROUP.commands.items()
+    for subcommand in ([[other] for other in command.commands] if hasattr(command, "commands") else [[]])
 ]
 
 
