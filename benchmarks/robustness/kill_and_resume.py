@@ -16,6 +16,7 @@ import argparse
 import csv
 import http.server
 import io
+import json
 import os
 import random
 import shutil
@@ -111,6 +112,28 @@ def read_trials(output: Path) -> dict[str, object]:
     return {"finished": finished, "best": (output / "best.yaml").is_file()}
 
 
+def read_finetuning(output: Path) -> dict[str, object]:
+    """Read the scores of ``kanjo finetune``, without its duration, with its predictions and its model."""
+    content = json.loads((output / "finetune.json").read_text(encoding="utf-8"))
+    del content["minutes"]
+    return {"finetune.json": content, **read_files("predictions.csv", "bundle/model.onnx")(output)}
+
+
+def write_table(path: Path, folders: list[Path]) -> Path:
+    """Write a table of some recordings of RAVDESS as own recordings: the calm, happy and angry ones of each speaker."""
+    rows = [(clip, emotion, folder.name) for folder in folders for emotion, clip in list_clips(folder)]
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([("file", "emotion", "speaker"), *rows])
+    return path
+
+
+def list_clips(folder: Path) -> list[tuple[str, Path]]:
+    """Emotion and path of the calm, happy and angry recordings of one actor: file names have its number as third."""
+    names = {"02": "calm", "03": "happy", "05": "angry"}
+    parts = [(path.stem.split("-")[2], path) for path in sorted(folder.iterdir())]
+    return [(names[number], path) for number, path in parts if number in names]
+
+
 def make_scenarios(work: Path, url: str) -> dict[str, Scenario]:
     """The commands, on RAVDESS of a few actors in ``work/corpora``."""
     corpora, clips = work / "corpora", work / "corpora" / "ravdess" / "Actor_01"
@@ -118,6 +141,8 @@ def make_scenarios(work: Path, url: str) -> dict[str, Scenario]:
     one.write_text(ONE_STAGE, encoding="utf-8")
     two.write_text(TWO_STAGES, encoding="utf-8")
     kanjo, root = (sys.executable, "-m", "kanjo"), ("--corpus-root", str(corpora))
+    table = write_table(work / "own.csv", sorted(clips.parent.iterdir())[:2])
+    from_scratch = ("finetune", str(table), "--from-scratch", str(one), "--folds", "2", "-j", "1", "-s")
     scored = read_files("predictions.csv", "fold-*/predictions.csv", "bundle/model.onnx")
     predict = ("predict", str(clips.parent), "-j", "1", "-s")
     evaluate = ("evaluate", "default", str(corpora / "ravdess"), "--include-training-speakers", "-s")
@@ -132,6 +157,7 @@ def make_scenarios(work: Path, url: str) -> dict[str, Scenario]:
         "train": Scenario((*kanjo, "train", str(one), *root, "-s", "-o", "{out}", "--resume"), scored),
         "train, two stages": Scenario((*kanjo, "train", str(two), *root, "-s", "-o", "{out}", "--resume"), scored, 8),
         "crossval": Scenario((*kanjo, "crossval", str(one), *root, "-s", "-o", "{out}", "--resume"), scored),
+        "finetune from scratch": Scenario((*kanjo, *from_scratch, "-o", "{out}", "--resume"), read_finetuning, 0),
         "tune": Scenario((*kanjo, "tune", str(one), *root, "-s", "-o", "{out}", "--resume"), read_trials, 0),
     }
 
@@ -267,15 +293,15 @@ def test_scenario(name: str, scenario: Scenario, work: Path, arguments: argparse
     started = time.monotonic()
     if arguments.full_disk:
         problem = fill_disk(scenario, work)
-        print(f"{name:20} full disk: {problem or 'one line, nothing left'}", flush=True)
+        print(f"{name:21} full disk: {problem or 'one line, nothing left'}", flush=True)
         return not problem
     code, messages = run(scenario, work / "expected", work / "cache-expected")
     if code:
-        print(f"{name:20} exit code {code} without interruption: {messages.strip()[-300:]}", flush=True)
+        print(f"{name:21} exit code {code} without interruption: {messages.strip()[-300:]}", flush=True)
         return False
     duration_s, expected = time.monotonic() - started, scenario.result(work / "expected")
     if not any(expected.values()):
-        print(f"{name:20} no result without interruption", flush=True)
+        print(f"{name:21} no result without interruption", flush=True)
         return False
     rng, n_killed, problems, trial = random.Random(arguments.seed), 0, [], 0
     while n_killed < arguments.kills and trial < 4 * arguments.kills:
@@ -288,7 +314,7 @@ def test_scenario(name: str, scenario: Scenario, work: Path, arguments: argparse
         shutil.rmtree(output, ignore_errors=True)
         shutil.rmtree(cache, ignore_errors=True)
     outcome = f"{len(problems)} wrong: {problems[0]}" if problems else "all results as without interruption"
-    print(f"{name:20} {n_killed} kills in {trial} runs of {duration_s:.1f} s: {outcome}", flush=True)
+    print(f"{name:21} {n_killed} kills in {trial} runs of {duration_s:.1f} s: {outcome}", flush=True)
     return not problems
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,15 @@ def test_info_prints_versions_model_and_variables(monkeypatch: pytest.MonkeyPatc
         str(tmp_path / "speakers"),
     ):
         assert text in output
+
+
+def test_info_of_a_bundle_of_recordings_without_language_names_it_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = read_bundle("default")
+    own = {**bundle.metadata.corpora[0], "name": "own", "language": ""}
+    metadata = replace(bundle.metadata, corpora=(*bundle.metadata.corpora, own))
+    monkeypatch.setattr("kanjo.cli.info.bundle.read_bundle", lambda name: replace(bundle, metadata=metadata))
+    lines = [line.split(maxsplit=1) for line in run_kanjo("info").stdout.splitlines()]
+    assert ["languages", "en, pl, ko, unknown"] in lines
 
 
 def test_info_with_unknown_model_fails_in_one_line() -> None:

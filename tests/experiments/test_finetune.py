@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import json
 import os
 import shutil
 import signal
@@ -94,6 +95,50 @@ def test_finetune_with_mostly_broken_recordings_is_refused(tmp_path: Path) -> No
     result = run_kanjo("finetune", data, "-o", tmp_path / "run")
     assert result.returncode == 1 and "half" in result.stderr.splitlines()[-1]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("data/angry/0.wav", "is one recording; expected a folder with one sub-folder for each class, or a table"),
+        ("data/angry", "all recordings, such as 0.wav, are in no class folder; expected one sub-folder"),
+        ("list.json", "expected one JSON object for each line, in a file that ends in .jsonl"),
+    ],
+    ids=["recording", "folder without sub-folders", "JSON list"],
+)
+def test_finetune_with_data_of_another_form_says_what_is_expected(data: str, message: str, tmp_path: Path) -> None:
+    write_class_folders(tmp_path / "data", 3)
+    rows = [{"file": f"data/{name}/{k}.wav", "emotion": name} for name in PITCH_HZ for k in range(3)]
+    (tmp_path / "list.json").write_text(json.dumps(rows), encoding="utf-8")
+    result = run_kanjo("finetune", tmp_path / data, "-o", tmp_path / "run")
+    assert result.returncode == 1 and message in one_line(result.stderr)
+    assert not (tmp_path / "run").exists()
+
+
+def test_finetune_plan_says_why_folds_and_speaker_profiles_are_missing(tmp_path: Path) -> None:
+    data = write_class_folders(tmp_path / "data", 4)
+    (data / "happy" / "3.wav").rename(data / "outside.wav")
+    (data / "happy" / "broken.wav").write_bytes(b"no audio")
+    result = run_kanjo("finetune", data, "--dry-run")
+    lines = result.stdout.splitlines()
+    assert result.returncode == 0, result.stderr
+    assert "note: 3 folds instead of 5, because the class happiness has 3 clips" in lines
+    assert "speakers: none are named, so the new model can't use speaker profiles (kanjo enroll)" in lines
+    assert "left out: 1 recording: in no class folder (outside.wav)" in lines
+    assert any(line.startswith("left out: 1 recording: can't be decoded") for line in lines)
+
+
+def test_finetune_with_speakers_in_training_and_test_of_the_split_column_says_so(tmp_path: Path) -> None:
+    write_class_folders(tmp_path / "data", 4)
+    lines = [
+        f"data/{name}/{k}.wav,{name},s{k},{'test' if k == 3 or (name, k) == ('happy', 2) else 'train'}"
+        for name in PITCH_HZ
+        for k in range(4)
+    ]
+    (tmp_path / "t.csv").write_text("\n".join(["file,emotion,speaker,split", *lines]), encoding="utf-8")
+    result = run_kanjo("finetune", tmp_path / "t.csv", "--dry-run")
+    note = "the split column has test clips of 1 speaker of the training; without this column, kanjo splits by speaker"
+    assert f"note: {note}" in result.stdout.splitlines()
 
 
 def test_finetune_into_a_file_is_refused(tmp_path: Path) -> None:
@@ -206,7 +251,7 @@ def test_finetune_interrupted_while_reading_says_how_to_go_on(
 
 
 def test_finetune_result_of_a_run_killed_while_it_cleaned_up_is_read_and_cleaned(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
+    folder = RunFolder(tmp_path / "my run")
     score = ModelScore("finetuned", ("a", "b"), 4, Interval(0.5, 0.4, 0.6))
     comparison = Comparison((score,), None, "clips", {"a": 0.5, "b": 0.5})
     result = FinetuneResult(folder.path, folder.bundle, ("a", "b"), False, 2, comparison, 0.1)
@@ -215,6 +260,8 @@ def test_finetune_result_of_a_run_killed_while_it_cleaned_up_is_read_and_cleaned
         path.mkdir(parents=True)
     read = run_kanjo("finetune", tmp_path, "-o", folder.path, "--resume")
     assert read.returncode == 0 and "UAR 50.0 %" in read.stdout
+    assert f"{folder} is finished, so nothing is trained; for other recordings, choose another" in read.stderr
+    assert f'use it: kanjo predict --model "{folder}" clip.wav' in read.stderr
     assert [path.name for path in folder.path.iterdir()] == ["finetune.json"]
 
 

@@ -51,7 +51,9 @@ def finetune(
     Example: kanjo finetune recordings/ -o my-model
     """
     exists = resume and output is not None and output.exists()
-    advice = f"continue with --resume -o {output}" if exists else "nothing was written, so start the command again"
+    advice = (
+        f"continue with --resume -o {_quoted(output)}" if exists else "nothing was written, so start the command again"
+    )
     with stoppable(f"stopped; {advice}"):
         try:
             from kanjo.experiments import finetune as experiment
@@ -60,7 +62,7 @@ def finetune(
 
         options = experiment.FinetuneOptions(from_scratch, folds, resume, jobs)
         reporter = ConsoleReporter(silent)
-        result = None if dry_run else experiment.find_finished(output, options)
+        result = None if dry_run else experiment.find_finished(output, options, reporter)
         if result is None:
             plan = experiment.prepare(data, output, corpus_root, options, reporter)
             show = print if dry_run else reporter.log
@@ -72,7 +74,7 @@ def finetune(
                 return
             folder = experiment.choose_folder(plan, output, corpus_root, options)
     if result is None:
-        with resumable(folder):
+        with resumable(_quoted(folder)):
             result = experiment.run_plan(plan, folder, corpus_root, options, reporter)
     _print(result)
 
@@ -83,4 +85,9 @@ def _print(result: FinetuneResult) -> None:
 
     report = RunFolder(result.folder).report
     print_message(f"{result.minutes:.1f} min   bundle: {result.bundle}   report: {report}")
-    print_message(f"use it: kanjo predict --model {result.folder} clip.wav")
+    print_message(f"use it: kanjo predict --model {_quoted(result.folder)} clip.wav")
+
+
+def _quoted(path: Path | None) -> str:
+    """A path for a command that the user copies."""
+    return f'"{path}"' if " " in str(path) else str(path)

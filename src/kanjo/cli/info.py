@@ -40,6 +40,7 @@ def info(model: Model = "default") -> None:
     _print_rows("ONNX Runtime", {"available providers": providers, "used provider": onnx_session.PROVIDER})
     model_bundle = bundle.read_bundle(model)
     data = model_bundle.metadata
+    languages = dict.fromkeys(corpus["language"] or "unknown" for corpus in data.corpora)
     _print_rows(
         "Model",
         {
@@ -47,7 +48,7 @@ def info(model: Model = "default") -> None:
             "folder": model_bundle.folder,
             "sha256": data.sha256,
             "labels": ", ".join(data.labels),
-            "languages": ", ".join(dict.fromkeys(corpus["language"] for corpus in data.corpora)) or "unknown",
+            "languages": ", ".join(languages) or "unknown",
             "window": f"{data.window_s:g} s every {data.hop_s:g} s at {data.sample_rate} Hz",
             "license": data.license,
         },

@@ -67,20 +67,21 @@ def finetune(
         KanjoError: The data can't be used, or the folder can't be written. In the first case, no folder is left.
         KeyboardInterrupt: The user pressed Ctrl-C. The run can be resumed.
     """
-    if finished := find_finished(output, options):
+    if finished := find_finished(output, options, reporter):
         return finished
     plan = prepare(data, output, corpus_root, options, reporter)
     return run_plan(plan, output, corpus_root, options, reporter)
 
 
-def find_finished(output: Path | None, options: FinetuneOptions) -> FinetuneResult | None:
-    """The result of a run that is resumed, but is finished."""
+def find_finished(output: Path | None, options: FinetuneOptions, reporter: Reporter) -> FinetuneResult | None:
+    """The result of a run that is resumed, but is finished. A message says that nothing is trained."""
     if output is None or not options.resume:
         return None
     folder = RunFolder(output)
     if not folder.finetuning.is_file():
         return None
     result = read_result(folder.finetuning, output, folder.bundle)
+    reporter.log(f"{output} is finished, so nothing is trained; for other recordings, choose another folder with -o")
     remove_intermediate_files(folder, result.n_folds)  # the run may have been killed while it removed them
     return result
 
@@ -107,11 +108,7 @@ def prepare(
 def estimate_minutes(
     plan: FinetunePlan, corpus_root: str | None, options: FinetuneOptions, reporter: Reporter
 ) -> float:
-    """Estimate the duration of a run from a short measurement on this machine. Nothing is trained.
-
-    Raises:
-        RecipeError: The recipe has two stages; its cost can't be estimated.
-    """
+    """Estimate the duration of a run from a short measurement on this machine. Nothing is trained."""
     recipe = build_recipe(plan, corpus_root, options)
     second_per_window = _measure_window()
     n_test = sum(len(fold.test) for fold in plan.folds)
@@ -147,7 +144,7 @@ def run_plan(
     started = time.monotonic()
     recipe = build_recipe(plan, corpus_root, options)
     folder = choose_run_folder(recipe, output, options.resume, "finetune")
-    if finished := find_finished(folder.path, options):
+    if finished := find_finished(folder.path, options, reporter):
         return finished
     from kanjo.experiments.finetune_training import train_plan
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kanjo import audio
 from kanjo.corpora import CORPORA, OWN_CORPUS, find_root, read_corpus
 from kanjo.corpora.check import check_files
 from kanjo.corpora.readers.class_folders import read_class_folders
@@ -59,19 +60,21 @@ class LabeledData:
         """Number of utterances of each class, in alphabetical order."""
         return dict(sorted(Counter(row.emotion for row in self.rows).items()))
 
-    def without(self, problems: Mapping[int, str], noun: str = "recordings") -> LabeledData:
+    def without(self, problems: Mapping[int, str], noun: str = "recording") -> LabeledData:
         """Leave out utterances.
 
         Args:
             problems: Index and reason of each utterance that is left out.
-            noun: What is left out, for the sentence about it.
+            noun: What is left out, in the singular, for the sentence about it.
         """
         if not problems:
             return self
         files_by_reason: dict[str, list[str]] = {}
         for index, reason in problems.items():
             files_by_reason.setdefault(reason, []).append(self.rows[index].file)
-        sentences = [f"{len(files)} {noun}: {reason} ({_shown(files)})" for reason, files in files_by_reason.items()]
+        sentences = [
+            f"{format_count(len(files), noun)}: {reason} ({_shown(files)})" for reason, files in files_by_reason.items()
+        ]
         kept = [i for i in range(len(self.rows)) if i not in problems]
         return replace(
             self,
@@ -112,7 +115,9 @@ def read_labeled_data(data: str | Path, corpus_root: str | None = None) -> Label
         paths=tuple(manifest.audio_path(row) for row in manifest.utterances),
         n_found=len(manifest.utterances) + len(outside),
         notes=tuple(classes.describe_merged()),
-        omitted=(f"{len(outside)} recordings: in no class folder ({_shown(outside)})",) if outside else (),
+        omitted=(f"{format_count(len(outside), 'recording')}: in no class folder ({_shown(outside)})",)
+        if outside
+        else (),
     )
     return _require_most(read.without(_find_missing(manifest, read.paths)), "missing")
 
@@ -139,11 +144,21 @@ def check_recordings(data: LabeledData, reporter: Reporter) -> LabeledData:
     return replace(usable, notes=(*usable.notes, *_describe_relabeled_copies(usable)))
 
 
+def format_count(n: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def _find_data(data: str | Path, corpus_root: str | None) -> tuple[str, Path]:
     """Return the name of the corpus, or "own", and the path of the data."""
     path = Path(data)
     try:
         if path.is_file():
+            if path.suffix.lower() in audio.SUFFIXES:
+                raise CorpusError(
+                    f"{path} is one recording; expected a folder with one sub-folder for each class, or a table with "
+                    "the columns file and emotion"
+                )
             return OWN_CORPUS, path
         if path.is_dir():
             folder_name = path.resolve().name

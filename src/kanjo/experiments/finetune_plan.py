@@ -10,6 +10,7 @@ from kanjo.corpora.leakage import check_leakage
 from kanjo.corpora.protocols import TEST_WORDS, TRAIN_WORDS
 from kanjo.corpora.splits import make_folds
 from kanjo.errors import CorpusError
+from kanjo.experiments.finetune_data import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ MIN_CLIPS_PER_CLASS = 3
 #: More classes than this are taken for a mistake, such as a column of file names.
 MAX_CLASSES = 100
 _N_SHOWN = 5
+_NO_PROFILES = "the new model can't use speaker profiles (kanjo enroll)"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class FinetunePlan:
         speaker_independent: Whether test speakers are never training speakers.
         reason: Why the clips are not split by speaker, or "".
         enrollment: Whether the heads that use a speaker profile are trained.
-        notes: Classes that parts of folds lack.
+        notes: What else is unusual about the split, such as classes that parts of folds lack.
     """
 
     data: LabeledData
@@ -84,10 +86,10 @@ class FinetunePlan:
         n_unknown = sum(not row.speaker for row in self.data.rows)
         names = list(dict.fromkeys(row.speaker for row in self.data.rows if row.speaker))
         if not names:
-            return "speakers: none are named"
+            return f"speakers: none are named, so {_NO_PROFILES}"
         shown = ", ".join(names[:_N_SHOWN]) + (", ..." if len(names) > _N_SHOWN else "")
         unknown = f"; {n_unknown} clips without a speaker" if n_unknown else ""
-        heads = "" if self.enrollment else "; too few have clips of two classes for speaker enrollment"
+        heads = "" if self.enrollment else f"; fewer than two have clips of two or more classes, so {_NO_PROFILES}"
         return f"speakers: {self.n_speakers} ({shown}){unknown}{heads}"
 
     def _describe_split(self) -> str:
@@ -111,7 +113,10 @@ class FinetunePlan:
         shared = sum(
             check_leakage(self.data.rows, fold, self.data.fingerprints).shared_recordings for fold in self.folds
         )
-        return [f"{shared} test clips are identical to training clips; the score is too high"] if shared else []
+        if not shared:
+            return []
+        verb = "is" if shared == 1 else "are"
+        return [f"{format_count(shared, 'test clip')} {verb} identical to training clips; the score is too high"]
 
 
 def plan_finetuning(data: LabeledData, n_folds: int | None = None) -> FinetunePlan:
@@ -143,7 +148,11 @@ def plan_finetuning(data: LabeledData, n_folds: int | None = None) -> FinetunePl
         speaker_independent=independent,
         reason=reason,
         enrollment=_supports_enrollment(data.rows),
-        notes=tuple(_describe_missing_classes(data.rows, folds)),
+        notes=(
+            *_describe_split_column(data.rows, folds, protocol),
+            *(_describe_fewer_folds(data.rows, len(folds), protocol, n_folds or N_FOLDS) if cross_validates else ()),
+            *_describe_missing_classes(data.rows, folds),
+        ),
     )
 
 
@@ -170,7 +179,7 @@ def _choose_classes(data: LabeledData) -> LabeledData:
         for index, row in enumerate(data.rows)
         if row.emotion in rare
     }
-    return data.without(problems, "clips")
+    return data.without(problems, "clip")
 
 
 def _split(rows: Sequence[Utterance], n_folds: int | None) -> tuple[str, list[Fold], str]:
@@ -231,6 +240,31 @@ def _describe_missing_classes(rows: Sequence[Utterance], folds: Sequence[Fold]) 
             if missing := _missing_classes(rows, indices):
                 notes.append(f"fold {fold.index}: {part} has no clip of {', '.join(missing)}")
     return notes
+
+
+def _describe_split_column(rows: Sequence[Utterance], folds: Sequence[Fold], protocol: str) -> list[str]:
+    """Say how many speakers a split column puts into both training and test."""
+    if protocol != "manifest":
+        return []
+    fold = folds[0]
+    test = {rows[i].speaker_key for i in fold.test}
+    shared = test.intersection(rows[i].speaker_key for i in (*fold.train, *fold.validation)) - {""}
+    if not shared:
+        return []
+    names = format_count(len(shared), "speaker")
+    return [f"the split column has test clips of {names} of the training; without this column, kanjo splits by speaker"]
+
+
+def _describe_fewer_folds(rows: Sequence[Utterance], n: int, protocol: str, wanted: int) -> list[str]:
+    """Say why there are fewer folds than wanted."""
+    if n >= wanted:
+        return []
+    if protocol == "speaker_kfold":
+        reason = f"there are {len({row.speaker_key for row in rows})} speakers"
+    else:
+        name, n_clips = min(Counter(row.emotion for row in rows).items(), key=lambda item: (item[1], item[0]))
+        reason = f"the class {name} has {n_clips} clips"
+    return [f"{n} folds instead of {wanted}, because {reason}"]
 
 
 def _supports_enrollment(rows: Sequence[Utterance]) -> bool:

@@ -109,11 +109,7 @@ def train_plan(
 
 
 def estimate_training_minutes(plan: FinetunePlan, recipe: Recipe, threads: int, reporter: Reporter) -> float:
-    """Estimate the duration of one training by measuring a few steps.
-
-    Raises:
-        RecipeError: The recipe has two stages.
-    """
+    """Estimate the duration of one training by measuring a few steps."""
     data = _load_data(plan, without_pretrained_weights(recipe), threads, reporter)
     return estimate_cost(data, data.folds[0], threads).minutes
 

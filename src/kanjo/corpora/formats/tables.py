@@ -81,6 +81,8 @@ def read_table(path: Path, options: TableOptions) -> Iterator[Utterance]:
         if suffix == ".parquet":
             yield from _read_parquet(path, options)
             return
+        if suffix == ".json":
+            raise CorpusError(f"{path}: expected one JSON object for each line, in a file that ends in .jsonl")
         encoding = detect_encoding(path)
         with path.open(encoding=encoding, newline="") as stream:
             if suffix in (".jsonl", ".ndjson"):

@@ -53,11 +53,13 @@ def read_class_folders(root: Path, name: str, label_map: Mapping[str, str]) -> C
     recordings = [path.relative_to(root) for path in list_recordings(root, name)]
     paths = list(without_nested_copies(root, recordings))
     folders = [tuple(map(normalize, path.parts[:-1])) for path in paths]
+    expected = "one sub-folder with recordings for each class, such as angry/ and happy/"
+    if not paths:
+        raise no_utterances_error(name, root, expected)
     if not any(folders):
-        raise no_utterances_error(
-            name,
-            root,
-            "one sub-folder with recordings for each class, such as angry/ and happy/; wav.scp; or db.yaml",
+        raise CorpusError(
+            f"{root}: all recordings, such as {paths[0].name}, are in no class folder; expected {expected}; or a table "
+            "with the columns file and emotion"
         )
     level, from_top = _find_class_level(folders, root)
     is_split = _find_split_level(folders, level if from_top else None)
