@@ -56,9 +56,10 @@ def test_parse_yaml_any_value_equals_pyyaml(value: object) -> None:
         ("-Infinity", "-Infinity is not a number"),
         ('{"a": "\\ud800"}', "half of a surrogate pair"),
         (" " * MAX_JSON_LENGTH + "1", "longer than 4,000,000 characters"),
+        ('["\ud800"]', r"contains \\ud800, half of a surrogate pair"),
         (b"\xff", "can't decode"),
     ],
-    ids=lambda value: str(value)[:12],
+    ids=lambda value: ascii(value)[:12],
 )
 def test_parse_json_hostile_text_raises_one_line(text: str | bytes, reason: str) -> None:
     _assert_refused(lambda: parse_json(text), reason)

@@ -154,8 +154,8 @@ async def invalid_request(traffic: Traffic) -> None:
     )
     try:
         await traffic.post(kind, {status}, **request)
-    except (httpx.WriteError, httpx.ReadError):  # the service closes the connection of a request that is too large
-        traffic.report.add(kind, "closed", {"closed"} if status == 413 else set())
+    except httpx.TransportError as error:
+        traffic.report.add(kind, type(error).__name__, set())
 
 
 async def leaving_client(traffic: Traffic) -> None:

@@ -51,22 +51,9 @@ def parse_json(
         raise _depth_error() from None
     if text.count("[") + text.count("{") > MAX_DEPTH:  # only then it can be deep
         _check_depth(value)
-    if strict and "\\u" in text:
-        check_text(value)
+    if strict and ("\\u" in text or not text.isascii()):
+        _check_text(value)
     return value
-
-
-def check_text(content: Any) -> None:
-    """Check all text in parsed JSON.
-
-    Raises:
-        ValueError: A text contains a half of a surrogate pair, which UTF-8 can't represent.
-    """
-    try:
-        json.dumps(content, ensure_ascii=False).encode()
-    except UnicodeEncodeError as error:
-        half = ascii(error.object[error.start]).strip("'")
-        raise ValueError(f"it contains {half}, half of a surrogate pair; expected valid Unicode text") from None
 
 
 def parse_yaml(text: str) -> Any:
@@ -182,6 +169,15 @@ def _check_depth(value: Any) -> None:
             return
         level = [item for c in containers for item in (c.values() if isinstance(c, dict) else c)]
     raise _depth_error()
+
+
+def _check_text(content: Any) -> None:
+    """Refuse parsed JSON with a half of a surrogate pair, which UTF-8 can't represent."""
+    try:
+        json.dumps(content, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start]).strip("'")
+        raise ValueError(f"it contains {half}, half of a surrogate pair; expected valid Unicode text") from None
 
 
 def _depth_error() -> ValueError:

@@ -2,7 +2,7 @@
 
 Each target runs in a process of its own under Atheris, which mutates the seeds and keeps the inputs that reach new
 code. A finding is an exception that is not one of kanjo's, a crash of the process, an input that takes more than 10 s,
-or a process that needs more than 400 MB. The folder of findings gets its input, and its traceback if there is one.
+or one that needs more than 400 MB. The folder of findings gets its input, and its traceback if there is one.
 """
 
 from __future__ import annotations
@@ -85,32 +85,60 @@ def fuzz(target: str, seconds: int, findings: Path, max_inputs: int, seed: int) 
         seeds, inputs = Path(temporary) / "seeds", Path(temporary) / "inputs"
         inputs.mkdir()
         write_seeds(target, seeds)
-        for _ in range(_MAX_CRASHES):
+        n_crashes = 0
+        while n_crashes < _MAX_CRASHES:
             left_s = round(seconds - result.seconds)
             left_inputs = max_inputs - result.inputs if max_inputs else 0
             if left_s < 1 or (max_inputs and left_inputs < 1):
                 break
+            known = _list_findings(findings, target)
             returncode, output = _run_worker(target, (inputs, seeds), findings, left_s, left_inputs, seed)
             result.inputs += _last_number(r"(?:stat::number_of_executed_units: |#)(\d+)", output)
             result.peak_mb = max(result.peak_mb, _last_number(r"stat::peak_rss_mb: +(\d+)", output))
             result.seconds = time.monotonic() - start
             if returncode == 0:
                 break
+            if _is_sum_of_inputs(target, findings, _list_findings(findings, target) - known, Path(temporary)):
+                continue
+            n_crashes += 1
             (findings / f"{target}-log-{time.time_ns()}.txt").write_text(output[-20_000:], encoding="utf-8")
     result.findings = len(_list_findings(findings, target) - before)
     return result
 
 
+def _is_sum_of_inputs(target: str, findings: Path, new: set[Path], temporary: Path) -> bool:
+    """Whether a worker ended because all its inputs together, not the last one, needed too much memory.
+
+    The code that Atheris instruments loses memory with each input (some 20 kB for each window of a prediction), the
+    same code without Atheris does not. So the last input is repeated in a process of its own; it is removed if it does
+    not need too much memory there.
+    """
+    overflows = {path for path in new if path.name.startswith(f"{target}-oom-")}
+    if not overflows or overflows != {path for path in new if "-exception-" not in path.name}:
+        return False
+    if any(_run_worker(target, (path,), findings, 2 * _MAX_S, 0, 0, temporary)[0] for path in overflows):
+        return False
+    for path in overflows:
+        path.unlink()
+    return True
+
+
 def _run_worker(
-    target: str, folders: tuple[Path, Path], findings: Path, seconds: int, n_inputs: int, seed: int
+    target: str,
+    inputs: tuple[Path, ...],
+    findings: Path,
+    seconds: int,
+    n_inputs: int,
+    seed: int,
+    temporary: Path | None = None,
 ) -> tuple[int, str]:
-    """Run a worker; return its exit status and what libFuzzer wrote."""
-    command = [sys.executable, "-m", "tests.fuzz.run", "worker", target, str(findings), *map(str, folders)]
+    """Run a worker on folders, which it extends, or on one file; return its exit status and what libFuzzer wrote."""
+    command = [sys.executable, "-m", "tests.fuzz.run", "worker", target, str(findings), *map(str, inputs)]
     command += [f"-max_total_time={seconds}", f"-timeout={_MAX_S}", f"-rss_limit_mb={_MAX_MEMORY_MB}"]
     command += [f"-artifact_prefix={findings}/{target}-", f"-max_len={_MAX_LENGTH}", "-print_final_stats=1"]
     command += [f"-runs={n_inputs}"] if n_inputs else []
     command += [f"-seed={seed}"] if seed else []
-    environment = {**os.environ, "TMPDIR": str(folders[0].parent)}  # removed with the files of the targets
+    environment = {**os.environ, "TMPDIR": str(temporary or inputs[0].parent)}  # removed with the files of the targets
     process = subprocess.run(command, capture_output=True, timeout=seconds + 120, check=False, env=environment)
     return process.returncode, process.stderr.decode("utf-8", "replace")
 

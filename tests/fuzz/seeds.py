@@ -16,28 +16,49 @@ from kanjo.bundle.metadata import parse_metadata
 from kanjo.train.config.loading import RECIPES_FOLDER
 
 _RATE = 16_000
-#: Container and codec of the recordings that PyAV writes.
+#: Container and codec of the recordings that PyAV writes; every container of ``kanjo.audio.formats`` is among them.
 _AV_FORMATS = (
     ("mp3", "mp3"),
+    ("mp2", "mp2"),
     ("ipod", "aac"),
     ("mp4", "aac"),
+    ("mp4", "flac"),
+    ("3gp", "aac"),
+    ("mov", "pcm_s16le"),
+    ("mov", "alac"),
+    ("ismv", "aac"),
     ("adts", "aac"),
     ("matroska", "libopus"),
+    ("matroska", "flac"),
+    ("matroska", "pcm_s16le"),
     ("webm", "libopus"),
     ("ogg", "libopus"),
     ("ogg", "flac"),
     ("flac", "flac"),
     ("asf", "wmav2"),
+    ("asf", "pcm_s16le"),
     ("avi", "pcm_s16le"),
+    ("avi", "mp2"),
     ("mpegts", "mp2"),
+    ("mpegts", "aac"),
+    ("m2ts", "mp2"),
+    ("mpeg", "mp2"),
+    ("vob", "mp2"),
     ("flv", "aac"),
     ("caf", "alac"),
     ("wav", "adpcm_ima_wav"),
+    ("wav", "g722"),
     ("aiff", "pcm_s16be"),
+    ("aiff", "adpcm_ima_qt"),
     ("w64", "pcm_s16le"),
     ("ac3", "ac3"),
     ("au", "pcm_mulaw"),
+    ("amr", "libopencore_amrnb"),
+    ("wv", "wavpack"),
 )
+#: Sample rates of codecs that do not encode every rate, and bit rates of codecs that need one.
+_CODEC_RATES = {"libopus": 48_000, "ac3": 48_000, "libopencore_amrnb": 8_000}
+_CODEC_BIT_RATES = {"wmav2": 32_000, "libopencore_amrnb": 12_200}
 
 _HEADER = "file,emotion,speaker,sex,language,text,start_s,end_s,split\n"
 _ROWS = "".join(
@@ -183,6 +204,8 @@ def _recordings() -> Iterator[bytes]:
         content = _encode(signal, container, codec)
         if content:
             yield content
+            if container in ("mp3", "ogg", "adts"):  # such files may be joined
+                yield content + content
     yield from _odd_wav_files((signal[:2_000] * 32_767).astype("<i2").tobytes())
     yield b"v=0\no=- 0 0 IN IP4 127.0.0.1\nc=IN IP4 127.0.0.1\nm=audio 5004 RTP/AVP 0\n"
     yield b"ffconcat version 1.0\nfile a.wav\n"
@@ -195,18 +218,20 @@ def _encode(signal: np.ndarray, container: str, codec: str) -> bytes:
     import av
 
     stream = io.BytesIO()
+    options = {"mpegts_m2ts_mode": "1"} if container == "m2ts" else {}
     try:
-        with av.open(stream, "w", format=container) as output:
-            encoder = output.add_stream(codec, rate=48_000 if codec == "libopus" else _RATE, layout="mono")
+        with av.open(stream, "w", format="mpegts" if container == "m2ts" else container, options=options) as output:
+            encoder = output.add_stream(codec, rate=_CODEC_RATES.get(codec, _RATE), layout="mono")
+            if codec in _CODEC_BIT_RATES:
+                encoder.bit_rate = _CODEC_BIT_RATES[codec]
+            output.start_encoding()  # only an open codec knows the length of its frames
             resampler = av.AudioResampler(
                 encoder.format.name, "mono", encoder.rate, frame_size=encoder.codec_context.frame_size or 1_024
             )
             frame = av.AudioFrame.from_ndarray((signal * 32_767).astype(np.int16)[None], format="s16", layout="mono")
             frame.sample_rate = _RATE
-            for part in (frame, None):
-                for resampled in resampler.resample(part):
-                    output.mux(encoder.encode(resampled))
-            output.mux(encoder.encode(None))
+            for part in (*resampler.resample(frame), *resampler.resample(None), None):
+                output.mux(packet for packet in encoder.encode(part) if packet.size)
     except (av.FFmpegError, ValueError, TypeError):
         return b""
     return stream.getvalue()

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kanjo.audio import formats
 from kanjo.errors import KanjoError
-from tests.fuzz import targets
+from tests.fuzz import run, targets
 from tests.fuzz.run import main
 from tests.fuzz.seeds import make_seeds, write_seeds
 
@@ -104,8 +105,11 @@ def test_read_input_message_of_two_lines_is_a_finding(monkeypatch: pytest.Monkey
 
 def test_write_seeds_of_decode_have_every_container(tmp_path: Path) -> None:
     assert write_seeds("decode", tmp_path) > 200
-    starts = {path.read_bytes()[:4] for path in tmp_path.iterdir()}
-    assert {b"RIFF", b"fLaC", b"OggS", b"FORM", b"caff", b"RF64", b"\x1aE\xdf\xa3", b"v=0\n"} <= starts
+    contents = [path.read_bytes() for path in tmp_path.iterdir()]
+    assert {b"RIFF", b"fLaC", b"OggS", b"FORM", b"caff", b"RF64", b"v=0\n"} <= {content[:4] for content in contents}
+    demuxers = {demuxer for _, demuxer in formats._SIGNATURES} | set(formats._RIFF_FORMS.values())
+    demuxers |= formats.FFMPEG_ONLY | {"mp3"}
+    assert {formats.sniff_demuxer(content[: formats.HEAD_LENGTH]) for content in contents} == demuxers | {None}
 
 
 def test_main_one_target_prints_inputs_seconds_findings_and_memory(
@@ -118,6 +122,28 @@ def test_main_one_target_prints_inputs_seconds_findings_and_memory(
     assert header.split() == ["target", "inputs", "seconds", "inputs/s", "findings", "peak", "MB"]
     assert row.split()[0] == "words" and int(row.split()[1].replace(",", "")) >= 300
     assert total.endswith("inputs, 0 findings") and not list(findings.iterdir())
+
+
+@pytest.mark.parametrize("alone", [0, 71])
+def test_fuzz_overflow_of_memory_counts_if_the_input_alone_overflows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: int
+) -> None:
+    runs: list[list[str]] = []
+
+    def run_worker(target: str, inputs: tuple[Path, ...], findings: Path, *arguments: object) -> tuple[int, str]:
+        runs.append([path.name for path in inputs])
+        if len(inputs) == 1:
+            return alone, ""
+        if len(runs) > 2:
+            return 0, "stat::number_of_executed_units: 20"
+        (findings / "words-oom-1").write_bytes(b"x")
+        return 71, "#10 stat::peak_rss_mb: 401"
+
+    monkeypatch.setattr(run, "_run_worker", run_worker)
+    result = run.fuzz("words", 60, tmp_path, 0, 0)
+    assert runs == [["inputs", "seeds"], ["words-oom-1"], ["inputs", "seeds"]]
+    assert result.inputs == 30 and result.peak_mb == 401
+    assert result.findings == (2 if alone else 0) == len(list(tmp_path.iterdir()))  # the input and its log
 
 
 def test_run_help_names_the_options() -> None:

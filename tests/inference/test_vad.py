@@ -81,6 +81,20 @@ def test_speech_segments_applies_thresholds_and_durations(frames: str, expected:
     assert segments == [pytest.approx(segment) for segment in expected]
 
 
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 40), st.sampled_from([0.1, 0.4, 0.9])), min_size=1, max_size=30), st.data())
+def test_speech_segments_before_the_lookahead_do_not_change_when_the_signal_continues(
+    runs: list[tuple[int, float]], data: st.DataObject
+) -> None:
+    frames = np.concatenate([np.full(n, probability, np.float32) for n, probability in runs])
+    n_known = data.draw(st.integers(1, len(frames)))
+    limit_s = n_known * vad.FRAME_S - vad.LOOKAHEAD_S
+    known = vad.speech_segments(frames[:n_known], n_known * vad.FRAME_S)
+    complete = vad.speech_segments(frames, len(frames) * vad.FRAME_S)
+    parts = [[(start, min(end, limit_s)) for start, end in part if start < limit_s] for part in (known, complete)]
+    assert parts[0] == parts[1]
+
+
 def test_speech_seconds_measures_the_overlap_with_windows() -> None:
     starts, ends = np.array([0.0, 1.5, 2.0, 4.0]), np.array([10.0, 3.5, 3.0, 4.5])
     np.testing.assert_allclose(vad.speech_seconds([(1.0, 2.0), (3.0, 5.0)], starts, ends), [3.0, 1.0, 0.0, 0.5])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,13 @@ def test_json_contains_all_predictions() -> None:
     window = {"start_s": 1, "end_s": 3, "label": "unsure", "confidence": 0.5, "probabilities": UNIFORM}
     assert content[1]["windows"][1] == window
     assert content[2]["error"] == 'not audio, "really"'
+
+
+def test_json_equals_the_indented_json_of_python() -> None:
+    odd = replace(SHORT, warnings=("line\u2028separator", 'quoted "\\n"', "next\x85line"), windows=WINDOWS * 500)
+    contents = [prediction.as_dict() for prediction in (LONG, odd, FAILED)]
+    assert _render("json", LONG, odd, FAILED) == json.dumps(contents, ensure_ascii=False, indent=2) + "\n"
+    assert max(map(len, writers.json_array([odd], LABELS))) < 100_000 < len(_render("json", odd))
 
 
 def test_json_without_predictions_is_an_empty_array() -> None:

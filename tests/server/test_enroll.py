@@ -70,8 +70,8 @@ def test_predict_after_enroll_does_not_use_profile(client: httpx.Client) -> None
 @pytest.mark.parametrize(
     ("profile", "words"),
     [
-        ("{", "not JSON"),
-        ("[" * 5000, "not JSON"),
+        ("{", "not valid JSON"),
+        ("[" * 5000, "not valid JSON"),
         ("[]", "profile"),
         ('{"format_version": 1}', "enroll the speaker again"),
         ('{"format_version": 2, "mean": []}', "damaged"),

@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import time
+from http.client import HTTPResponse
 
 import httpx
 import pytest
@@ -15,21 +16,99 @@ from tests.server_fixtures import CLIP, ServiceProcess, open_stream, send_bytes,
 HEADERS = b"POST /v1/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: audio/wav\r\n"
 
 
+def read_response(connection: socket.socket) -> tuple[int, str]:
+    """Return the status and the error code of the next response."""
+    response = HTTPResponse(connection)
+    response.begin()
+    return response.status, json.loads(response.read()).get("error", {}).get("code", "")
+
+
 def test_request_with_foreign_host_returns_421(client: httpx.Client) -> None:
     assert client.get("/healthz", headers={"host": "evil.example"}).status_code == 421
 
 
 def test_request_with_large_content_length_returns_413_at_once(service: ServiceProcess, client: httpx.Client) -> None:
-    start_time = time.monotonic()
-    response = send_bytes(service, HEADERS + b"content-length: 1000000000\r\n\r\n" + bytes(1000))
-    assert response.startswith(b"HTTP/1.1 413")
-    assert time.monotonic() - start_time < 5
+    with socket.create_connection(("127.0.0.1", service.port), timeout=1) as connection:
+        connection.sendall(HEADERS + b"content-length: 1000000000\r\n\r\n" + bytes(1000))
+        assert read_response(connection) == (413, "too_large")
 
 
 def test_request_with_large_chunked_body_returns_413(service: ServiceProcess, client: httpx.Client) -> None:
     chunk = b"10000\r\n" + bytes(0x10000) + b"\r\n"
-    with contextlib.suppress(ConnectionError):  # The service may close the connection while the client still sends.
-        assert b" 413 " in send_bytes(service, HEADERS + b"transfer-encoding: chunked\r\n\r\n", *[chunk] * 64)
+    parts = [HEADERS, b"transfer-encoding: chunked\r\n\r\n", *[chunk] * 64, b"0\r\n\r\n"]
+    assert send_bytes(service, *parts).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(
+    ("query", "header", "status", "code"),
+    [
+        ("", "", 413, "too_large"),
+        ("", "origin: https://evil.example\r\n", 403, "wrong_origin"),
+        ("", "host: evil.example\r\n", 421, "wrong_host"),
+        ("?hop=1", "", 422, "bad_parameter"),
+    ],
+)
+def test_response_before_the_end_of_the_body_reaches_client_that_sends_all_of_it(
+    service: ServiceProcess, client: httpx.Client, query: str, header: str, status: int, code: str
+) -> None:
+    block = bytes(100_000)
+    n_blocks = 24 if status == 413 else 8
+    host = "" if header.startswith("host") else "host: localhost\r\n"
+    request = f"POST /v1/predict{query} HTTP/1.1\r\n{host}{header}content-length: {n_blocks * len(block)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for part in (request.encode(), *[block] * n_blocks):
+            connection.sendall(part)
+            time.sleep(0.02)  # the service could close the connection now
+        assert read_response(connection) == (status, code)
+
+
+def test_request_after_a_refused_one_uses_the_same_connection(service: ServiceProcess, client: httpx.Client) -> None:
+    refused = HEADERS.replace(b"predict", b"predict?hop=1") + b"content-length: 300000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+        connection.sendall(refused + bytes(100_000))
+        assert read_response(connection) == (422, "bad_parameter")
+        connection.sendall(bytes(200_000) + b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert read_response(connection) == (200, "")
+
+
+@pytest.mark.parametrize("pause_s", [0.02, None], ids=["sends for ever", "sends nothing more"])
+def test_refused_request_whose_body_does_not_end_is_closed(pause_s: float | None) -> None:
+    setup = "import kanjo.server.request_body as b; b._MAX_DISCARD_S, b._MAX_DISCARD_IDLE_S = 1.0, 0.5"
+    with start_service(setup, max_request_bytes=1000) as service:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+            connection.sendall(HEADERS + b"content-length: 1000000000\r\n\r\n" + bytes(1000))
+            assert read_response(connection) == (413, "too_large")
+            start_time = time.monotonic()
+            with contextlib.suppress(ConnectionError):
+                while pause_s is not None and time.monotonic() - start_time < 5:
+                    connection.sendall(bytes(1000))
+                    time.sleep(pause_s)
+                assert connection.recv(1) == b""
+            assert 0.3 < time.monotonic() - start_time < 3
+        assert "Traceback" not in service.stop()
+
+
+def test_service_at_sigterm_ends_although_a_refused_client_still_sends() -> None:
+    setup = "import kanjo.server.request_body as b; b._MAX_DISCARD_IDLE_S = 20.0"
+    with start_service(setup, max_request_bytes=1000, shutdown_timeout_s=1) as service:
+        with socket.create_connection(("127.0.0.1", service.port), timeout=10) as connection:
+            connection.sendall(HEADERS + b"content-length: 1000000000\r\n\r\n" + bytes(1000))
+            assert read_response(connection) == (413, "too_large")
+            start_time = time.monotonic()
+            log = service.stop()
+            assert connection.recv(1) == b""
+        assert time.monotonic() - start_time < 4
+        assert "Traceback" not in log and "completing response" not in log
+
+
+def test_client_that_waits_for_continue_gets_413_and_the_end_at_once(
+    service: ServiceProcess, client: httpx.Client
+) -> None:
+    start_time = time.monotonic()
+    response = send_bytes(service, HEADERS + b"content-length: 1000000000\r\nexpect: 100-continue\r\n\r\n")
+    assert response.startswith(b"HTTP/1.1 413")
+    assert time.monotonic() - start_time < 2
 
 
 @pytest.mark.parametrize("parts", [(), (b"POST /v1/predict HTTP/1.1\r\n",)], ids=["nothing", "incomplete headers"])
@@ -42,7 +121,9 @@ def test_connection_without_complete_headers_is_closed(
 
 
 def test_request_with_incomplete_body_returns_408(service: ServiceProcess, client: httpx.Client) -> None:
-    assert send_bytes(service, HEADERS + b"content-length: 1000\r\n\r\n", b"R").startswith(b"HTTP/1.1 408")
+    with socket.create_connection(("127.0.0.1", service.port), timeout=20) as connection:
+        connection.sendall(HEADERS + b"content-length: 1000\r\n\r\nR")
+        assert read_response(connection) == (408, "request_timeout")
 
 
 def test_service_survives_broken_connections(service: ServiceProcess, client: httpx.Client) -> None:

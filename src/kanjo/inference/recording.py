@@ -17,6 +17,7 @@ from kanjo.audio.levels import SILENCE_DBFS, LevelMeter
 from kanjo.bundle import BundleMetadata
 from kanjo.errors import KanjoError
 from kanjo.inference import segmentation, vad, windowing
+from kanjo.inference.embedding_mean import EmbeddingMean, combine_weights
 from kanjo.inference.emotion_selection import restrict_probabilities
 from kanjo.inference.limits import RecordingLimits
 from kanjo.inference.onnx_session import WindowOutput
@@ -27,6 +28,7 @@ from kanjo.labels import UNSURE
 
 #: OOD score above which a warning is added: 2 % of the recordings of new speakers of the training corpora exceed it.
 OOD_WARNING_THRESHOLD = 1.0
+_NO_EMBEDDING = np.zeros(0, np.float32)
 
 
 class RecordingSession:
@@ -71,7 +73,8 @@ class RecordingSession:
         self.vad = vad.VoiceActivityDetector(metadata.sample_rate)
         self._vad_future: Future[None] | None = None
         self._splitter = windowing.WindowSplitter(options.window_length, options.hop_length)
-        self._outputs: list[WindowOutput] = []
+        self._outputs: list[WindowOutput] = []  # without the embeddings
+        self._embeddings = EmbeddingMean()
         self._bundle_probabilities: list[npt.NDArray[np.float32]] = []
         self._spans: list[tuple[int, int]] = []
         self._audible: list[bool] = []
@@ -153,13 +156,16 @@ class RecordingSession:
         """
         self._bundle_probabilities.append(output.probabilities)
         probabilities = restrict_probabilities(output.probabilities, self.options.emotion_indices)
-        output = replace(output, probabilities=probabilities)
+        self._embeddings.add(output.embedding)
+        output = replace(output, probabilities=probabilities, embedding=_NO_EMBEDDING)
         levels = LevelMeter()
         levels.feed(window.signal[: window.valid])
         self._audible.append(not levels.is_silent)
         self._outputs.append(output)
         self._spans.append((window.start, window.start + window.valid))
         self._wait_for_vad()
+        if self._embeddings.is_full:
+            self._accumulate_embeddings()
         return self._window_prediction(len(self._spans) - 1)
 
     def _window_prediction(self, index: int) -> Segment:
@@ -178,7 +184,8 @@ class RecordingSession:
         speech = vad.speech_segments(self.vad.probabilities, duration_s)
         speech_s = sum(end - start for start, end in speech)
         spans = np.asarray(self._spans, np.float64).reshape(-1, 2) / self.metadata.sample_rate
-        weights = self._window_weights(speech, spans)
+        speech_weights, audible_weights = self._window_weights(speech, spans)
+        weights = combine_weights(speech_weights, audible_weights)
         ood_scores = [output.ood_score for output in self._outputs if output.ood_score is not None]
         ood_score = float(windowing.weighted_mean(np.asarray(ood_scores), weights)) if ood_scores else None
         warnings, unsure_reason = self._quality_warnings(speech_s, ood_score)
@@ -197,8 +204,7 @@ class RecordingSession:
             )
         embedding = window_probabilities = None
         if self._outputs:
-            embeddings = [output.embedding for output in self._outputs]
-            embedding = np.asarray(windowing.weighted_mean(embeddings, weights), np.float32)
+            embedding = self._embeddings.mean(speech_weights, audible_weights)
             window_probabilities = np.stack(self._bundle_probabilities)[weights > 0]
         return Prediction(
             file=self.file,
@@ -216,12 +222,22 @@ class RecordingSession:
             unsure_reason=unsure_reason or (LOW_CONFIDENCE if label == UNSURE else ""),
         )
 
-    def _window_weights(self, speech: list[vad.TimeSpan], spans: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Weight each window (W,) by its seconds of speech; without any speech, by its length. Silent windows get 0."""
+    def _accumulate_embeddings(self) -> None:
+        """Weight the embeddings of windows whose speech can't change any more, so that they need not be kept."""
+        end_s = self.vad.duration_s - vad.LOOKAHEAD_S
+        spans = np.asarray(self._spans, np.float64)[self._embeddings.n_accumulated :] / self.metadata.sample_rate
+        spans = spans[: np.searchsorted(spans[:, 1], end_s)]
+        speech = vad.speech_segments(self.vad.probabilities, self.duration_s)
+        self._embeddings.accumulate(*self._window_weights(speech, spans, self._embeddings.n_accumulated))
+
+    def _window_weights(
+        self, speech: list[vad.TimeSpan], spans: npt.NDArray[np.float64], first: int = 0
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the seconds of speech of windows (W,), and their lengths; both are 0 for silent windows."""
         starts, ends = spans.T
-        audible = np.asarray(self._audible, bool)
+        audible = np.asarray(self._audible[first : first + len(spans)], bool)
         seconds = np.where(audible, vad.speech_seconds(speech, starts, ends), 0.0)
-        return seconds if seconds.any() else np.where(audible, ends - starts, 0.0)
+        return seconds, np.where(audible, ends - starts, 0.0)
 
     def _quality_warnings(self, speech_s: float, ood_score: float | None) -> tuple[list[str], str]:
         """Return all warnings, and why the recording can't have a label, or ""."""

@@ -35,6 +35,8 @@ MIN_GAP_S = 0.5
 MIN_SPEECH_S = 0.25
 #: Seconds added at both ends, because speech starts and ends softly.
 PADDING_S = 0.1
+#: Speech before the last so many seconds of a signal does not change when the signal continues.
+LOOKAHEAD_S = MIN_GAP_S + MIN_SPEECH_S + PADDING_S + 2 * FRAME_S
 
 _GRAPH = BUILTIN_FOLDER / "silero-vad" / "model.onnx"
 _SHA256 = "9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85"
@@ -110,6 +112,11 @@ class VoiceActivityDetector:
                 break
             block_stop = block_start
         return False
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of the frames so far."""
+        return self._n_frames * FRAME_S
 
     @property
     def last_probability(self) -> float:

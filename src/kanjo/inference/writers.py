@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from kanjo.file_names import encode_name, escape_text
 from kanjo.inference.prediction import Prediction, Segment
@@ -15,6 +16,7 @@ from kanjo.labels import SILENCE
 Formatter = Callable[[Iterable[Prediction], Sequence[str]], Iterator[str]]
 
 _FILE_WIDTH = 40
+_TOKENS_PER_PIECE = 10_000
 
 
 def table(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
@@ -93,10 +95,14 @@ def csv_row(cells: Sequence[str]) -> str:
 
 
 def json_array(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
-    """Yield the pieces of one JSON array, one recording at a time, so that memory use stays constant."""
+    """Yield the pieces of one JSON array, some thousand values at a time, so that memory use stays small."""
+    encoder = json.JSONEncoder(ensure_ascii=False, indent=2)
     separator = "["
     for prediction in predictions:
-        yield separator + "\n" + _indent(json.dumps(prediction.as_dict(), ensure_ascii=False, indent=2))
+        yield separator + "\n  "
+        tokens = encoder.iterencode(prediction.as_dict())
+        while piece := "".join(islice(tokens, _TOKENS_PER_PIECE)):
+            yield piece.replace("\n", "\n  ")  # a line feed inside of a text is written as \n
         separator = ","
     yield "[]" if separator == "[" else "\n]"
 
@@ -184,7 +190,3 @@ def _format_duration(seconds: float) -> str:
 def _shorten(file: str) -> str:
     """Keep the end of a long file name."""
     return file if len(file) <= _FILE_WIDTH else "..." + file[-(_FILE_WIDTH - 3) :]
-
-
-def _indent(text: str) -> str:
-    return "\n".join("  " + line for line in text.splitlines())

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from kanjo.server.json_text import describe_unknown, shorten
+from kanjo.server.message_text import describe_unknown, shorten
 from kanjo.server.schemas import QUERY_PARAMETERS
 
 #: Status of a request whose client has left; no client receives it, so it is only in the log and the metrics.

@@ -14,13 +14,12 @@ from typing import Any
 from kanjo.server.access import check_host, check_origin, check_token
 from kanjo.server.errors import RequestError, error_body
 from kanjo.server.metrics import ServiceMetrics
+from kanjo.server.request_body import Message, Receive, RequestBody
 from kanjo.server.settings import Settings
 
 log = logging.getLogger("kanjo.server")
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -84,10 +83,11 @@ class RequestLimitsMiddleware:
         client_id = headers.get("x-request-id", "")
         request_id = client_id if _REQUEST_ID.fullmatch(client_id) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
-        start_time, status = time.monotonic(), 0
+        body = RequestBody(headers, receive, self.settings)
+        start_time, status, duration_s = time.monotonic(), 0, 0.0
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, duration_s
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [
@@ -95,11 +95,15 @@ class RequestLimitsMiddleware:
                     (b"x-request-id", request_id.encode()),
                     *_SECURITY_HEADERS,
                 ]
-            await send(message)
+            duration_s = time.monotonic() - start_time
+            if message["type"] == "http.response.body" and not message.get("more_body") and body.is_incomplete:
+                await _send_before_end_of_body(message, body, send)
+            else:
+                await send(message)
 
         try:
             self._check_access(scope, headers)
-            await self.app(scope, self._limit_body(headers, receive), send_with_headers)
+            await self.app(scope, body.receive, send_with_headers)
         except RequestError as error:
             if not status:
                 await _send_error(error, request_id, send_with_headers)
@@ -109,7 +113,7 @@ class RequestLimitsMiddleware:
             if not status:
                 await _send_error(_stopping_error(), request_id, send_with_headers)
         finally:
-            self._record(scope, request_id, status, time.monotonic() - start_time)
+            self._record(scope, request_id, status, duration_s or time.monotonic() - start_time)
 
     async def _handle_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = _decode_headers(scope)
@@ -146,33 +150,6 @@ class RequestLimitsMiddleware:
         quoted_path = json.dumps(scope["path"])
         log.info("%s %s %s %d %.0f ms", request_id, scope["method"], quoted_path, status, 1000 * duration_s)
 
-    def _limit_body(self, headers: dict[str, str], receive: Receive) -> Receive:
-        """Wrap ``receive`` so that it counts the bytes of the body and enforces the time limit."""
-        max_bytes, timeout_s = self.settings.max_request_bytes, self.settings.body_timeout_s
-        content_length = headers.get("content-length", "0")
-        too_large = RequestError(413, "too_large", f"the request is larger than the limit of {max_bytes / 1e6:g} MB")
-        deadline = time.monotonic() + timeout_s
-        n_bytes, is_complete = 0, False
-
-        async def receive_limited() -> Message:
-            nonlocal n_bytes, is_complete
-            if is_complete:
-                return await receive()
-            if content_length.isdigit() and int(content_length) > max_bytes:
-                raise too_large
-            try:
-                message = await asyncio.wait_for(receive(), max(deadline - time.monotonic(), 0.001))
-            except asyncio.TimeoutError:
-                error = f"the request was not complete after {timeout_s:g} s"
-                raise RequestError(408, "request_timeout", error) from None
-            n_bytes += len(message.get("body", b""))
-            if n_bytes > max_bytes:
-                raise too_large
-            is_complete = not message.get("more_body", False)
-            return message
-
-        return receive_limited
-
 
 def _stopping_error() -> RequestError:
     return RequestError(503, "stopping", "the service is stopping; try again later", {"retry-after": "10"})
@@ -188,6 +165,15 @@ async def _send_error(error: RequestError, request_id: str, send: Send) -> None:
     headers += [(key.encode(), value.encode()) for key, value in error.headers.items()]
     await send({"type": "http.response.start", "status": error.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _send_before_end_of_body(message: Message, body: RequestBody, send: Send) -> None:
+    """Send the last part of a response now, but end it, and perhaps the connection, when the client has sent all."""
+    await send({**message, "more_body": True})
+    try:
+        await body.discard()
+    finally:
+        await send({"type": "http.response.body", "body": b""})
 
 
 def _decode_headers(scope: Scope) -> dict[str, str]:

@@ -32,10 +32,10 @@ from kanjo.errors import KanjoError
 from kanjo.inference.limits import RecordingLimits, TooManyWindowsError
 from kanjo.inference.speaker_profiles import parse_profile
 from kanjo.inference.streaming import Stream
-from kanjo.parsing import check_text
+from kanjo.parsing import parse_json
 from kanjo.server.access import token_matches
 from kanjo.server.errors import INTERNAL_ERROR_MESSAGE, error_body
-from kanjo.server.json_text import describe_unknown, parse_json, shorten
+from kanjo.server.message_text import describe_unknown, shorten
 from kanjo.server.metrics import ServiceMetrics
 from kanjo.server.queue import InferenceQueue, QueueClosedError
 from kanjo.server.settings import Settings
@@ -195,10 +195,6 @@ class StreamSession:
         config = _parse_message(message["text"])
         if self.settings.token and not token_matches(config.get("token"), self.settings.token):
             raise StreamError("unauthorized", 'the first message needs a valid "token"')
-        try:
-            check_text(config)
-        except ValueError as error:
-            raise StreamError("bad_message", f"the first message: {error}") from error
         _check_keys(config, _FIRST_KEYS)
         sample_rate, sample_format = config.get("sample_rate"), config.get("format", "s16le")
         if not isinstance(sample_rate, int) or isinstance(sample_rate, bool):
@@ -248,7 +244,7 @@ def _parse_message(text: str) -> dict[str, Any]:
     try:
         content = parse_json(text)
     except ValueError as error:
-        raise StreamError("bad_message", f"{error}; expected a JSON object") from error
+        raise StreamError("bad_message", f"not valid JSON ({error}); expected a JSON object") from error
     if not isinstance(content, dict):
         raise StreamError("bad_message", f"{shorten(text)}: expected a JSON object")
     return content

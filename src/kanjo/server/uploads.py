@@ -21,9 +21,9 @@ from kanjo import audio
 from kanjo.errors import AudioError, KanjoError
 from kanjo.files import os_error_message
 from kanjo.inference.speaker_profiles import SpeakerProfile, parse_profile
-from kanjo.parsing import check_text
+from kanjo.parsing import parse_json
 from kanjo.server.errors import RequestError
-from kanjo.server.json_text import describe_unknown, parse_json
+from kanjo.server.message_text import describe_unknown
 from kanjo.server.settings import Settings
 
 #: PCM formats: the subtype of soundfile, the type of its buffers, and the bytes of a sample.
@@ -89,12 +89,11 @@ async def read_speaker_profile(request: Request) -> SpeakerProfile | None:
         return None
     try:
         content = parse_json(field if isinstance(field, str) else await field.read())
-        check_text(content)
         return parse_profile(content, "speaker")
     except KanjoError as error:
         raise RequestError(422, "bad_speaker", str(error)) from error
     except ValueError as error:
-        message = f"speaker: {error}; expected a speaker profile from /v1/enroll"
+        message = f"speaker: not valid JSON ({error}); expected a speaker profile from /v1/enroll"
         raise RequestError(422, "bad_speaker", message) from error
 
 
