@@ -22,9 +22,9 @@ from kanjo.train.config.models import (
     CnnLstm1dConfig,
     CnnLstm2dConfig,
     DcnnBlstmConfig,
+    EncoderConfig,
     MobileNetConfig,
     SegmentConfig,
-    WhisperConfig,
 )
 from kanjo.train.config.schema import PaperConfig, Recipe
 from kanjo.train.config.training import AugmentConfig, TrainingConfig
@@ -52,7 +52,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ),
     ("model.segment", SegmentConfig, "Segments for the model `dcnn-blstm-attention`."),
     ("model: mobilenet", MobileNetConfig, "See [Models](../explanation/models.md#mobilenet)."),
-    ("model: whisper", WhisperConfig, "See [Models](../explanation/models.md#whisper)."),
+    ("model: encoder", EncoderConfig, "See [Models](../explanation/models.md#encoder)."),
     ("augment", AugmentConfig, "Random changes of training clips. 0 turns a change off."),
     (
         "training and stage1",

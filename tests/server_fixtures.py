@@ -40,6 +40,18 @@ run(kanjo.load(threads=1), settings)
 """
 
 
+#: Makes the service use windows of 4 s every second, as bundles of other types than the built-in one do.
+WINDOWS_SETUP = """
+from dataclasses import replace
+from kanjo.inference import recognizer as module
+read_bundle = module.read_bundle
+def read_with_windows(name):
+    bundle = read_bundle(name)
+    return replace(bundle, metadata=replace(bundle.metadata, segmentation="windows", window_s=4.0, hop_s=1.0))
+module.read_bundle = read_with_windows
+"""
+
+
 class ServiceProcess:
     """A running service. ``url`` has no slash at the end."""
 

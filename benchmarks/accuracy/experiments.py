@@ -32,9 +32,10 @@ SECTIONS = {
     "ravdess": "RAVDESS (English), the six folds of EmoBox: 24 unseen speakers, 8 emotions, chance 12.5 %",
     "nemo": "nEMO (Polish), leave one speaker out: 9 unseen speakers, 6 emotions, chance 16.7 %",
     "korean": "Open emotional TTS corpus (Korean), leave one speaker out: 15 unseen speakers, 4 emotions, chance 25 %",
+    "emovo": "EMOVO (Italian), leave one speaker out: 6 unseen speakers, 7 emotions, chance 14.3 %",
     "cross": "Leave one corpus out: trained on two of RAVDESS, nEMO and the Korean corpus, tested on the third; "
     "4 emotions, chance 25 %",
-    "default": "The default bundle: speaker_kfold, fold 1 of 5, 7 emotions, chance 14.3 %",
+    "default": "The built-in bundles: speaker_kfold, fold 1 of 5, 7 emotions, chance 14.3 %",
     "published-ravdess": "The published models on RAVDESS (English), EmoBox's folds 1 and 2, 8 emotions, chance 12.5 %",
     "published-emovo": "The published models on EMOVO (Italian), leave one speaker out, 7 emotions, chance 14.3 %",
     "published-emovo-dependent": "The published models on EMOVO, speaker-dependent, fold 1 of 5, chance 14.3 %",
@@ -43,13 +44,12 @@ SECTIONS = {
 }
 
 _NEMO = "--set corpora=[nemo] --set split.protocol=loso"
+_EMOVO = "--set corpora=[emovo] --set split.protocol=loso"
 _KOREAN = "--set corpora=[emotiontts] --set split.protocol=loso"
 _LEAVE_ONE_CORPUS_OUT = (
     "--set corpora=[ravdess,nemo,emotiontts] --set split.protocol=leave_one_corpus_out "
     "--set labels.include=[anger,happiness,neutral,sadness]"
 )
-#: Two layers of Whisper's encoder with all feed-forward units, as in the default bundle.
-_TWO_LAYERS = "--set model.layers=2 --set model.aggregation=all --set model.ffn_dim=1536"
 _BALANCED_CORPORA = "--set training.balance=corpus_class_sampling --set training.calibration=held_out_groups"
 #: The Korean corpus has 300 clips: small batches give enough steps. Training starts from the model of the fold of
 #: cross-mobilenet that was not trained on this corpus.
@@ -118,21 +118,17 @@ EXPERIMENTS = [
     _baseline("cross", "compare", "ComParE 2016", _LEAVE_ONE_CORPUS_OUT),
     Experiment("ravdess-cnn-lstm-2d-long", "ravdess", "cnn-lstm-2d-long", "crossval cnn-lstm-2d-long"),
     Experiment("ravdess-mobilenet", "ravdess", "mobilenet", "crossval mobilenet"),
-    Experiment("ravdess-linear", "ravdess", "whisper-linear", "crossval whisper-linear"),
-    Experiment("ravdess-linear-two", "ravdess", "whisper-linear, two layers", f"crossval whisper-linear {_TWO_LAYERS}"),
-    Experiment("nemo-linear", "nemo", "whisper-linear", f"crossval whisper-linear {_NEMO}"),
-    Experiment(
-        "nemo-linear-two", "nemo", "whisper-linear, two layers", f"crossval whisper-linear {_NEMO} {_TWO_LAYERS}"
+    *(
+        Experiment(f"{section}-{recipe}", section, recipe, f"crossval {recipe} {overrides}".rstrip())
+        for recipe in ("whisper-base", "whisper-tiny")
+        for section, overrides in (("ravdess", ""), ("nemo", _NEMO), ("korean", _KOREAN), ("emovo", _EMOVO))
     ),
     Experiment("cross-mobilenet", "cross", "cross-corpus (mobilenet)", "crossval cross-corpus"),
     Experiment(
-        "cross-linear-two",
+        "cross-whisper-base",
         "cross",
-        "whisper-linear, two layers",
-        f"crossval whisper-linear {_LEAVE_ONE_CORPUS_OUT} {_BALANCED_CORPORA} {_TWO_LAYERS}",
-    ),
-    Experiment(
-        "korean-linear-two", "korean", "whisper-linear, two layers", f"crossval whisper-linear {_KOREAN} {_TWO_LAYERS}"
+        "whisper-base",
+        f"crossval whisper-base {_LEAVE_ONE_CORPUS_OUT} {_BALANCED_CORPORA}",
     ),
     Experiment(
         "korean-mobilenet",
@@ -140,10 +136,9 @@ EXPERIMENTS = [
         "mobilenet, pre-trained on RAVDESS and nEMO",
         f"crossval mobilenet {_KOREAN} {_SMALL_CORPUS}",
     ),
-    Experiment(
-        "default-crossval", "default", "default, float32, all five folds (48 unseen speakers)", "crossval default"
-    ),
     Experiment("default", "default", "default bundle, int8 and fp16", "train default --fold 1"),
+    Experiment("small", "default", "small bundle, int8 and fp16", "train small --fold 1"),
     Experiment("default-benchmark", "benchmark", "default", "benchmark default"),
+    Experiment("small-benchmark", "benchmark", "small", "benchmark small"),
     *_published(),
 ]

@@ -31,9 +31,8 @@ FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
 RUNS = ROOT / "runs" / "results"
 PAGE = ROOT / "docs" / "benchmarks" / "accuracy.md"
-#: The run of this experiment is exported as the default bundle: with smaller weights and with scores of robustness.
-DEFAULT = "default"
-DEFAULT_BUNDLE = RUNS / "default-bundle"
+#: The runs of these experiments are exported as the built-in bundles: with smaller weights and scores of robustness.
+BUILTIN = ("default", "small")
 EXPORT_OPTIONS = ["--int8", "--fp16", "--no-weights", "--robustness"]
 _SCORES = (
     "n",
@@ -74,8 +73,8 @@ def run_experiment(experiment: Experiment) -> None:
         resume = ["--resume"] if arguments[0] in ("train", "crossval") else []
         _kanjo([*arguments, "-o", str(run), *resume], experiment.corpus_root)
     bundles = run
-    if experiment.name == DEFAULT:
-        bundles = DEFAULT_BUNDLE
+    if experiment.name in BUILTIN:
+        bundles = RUNS / f"{experiment.name}-bundle"
         if not bundles.is_dir():
             _kanjo(["export", str(run), "-o", str(bundles), *EXPORT_OPTIONS])
     _write_scores(experiment, collect_scores(run, bundles))

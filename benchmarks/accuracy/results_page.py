@@ -87,6 +87,9 @@ near chance.
 
 #: Notes on ablations that were measured with settings that kanjo no longer has, by name of the ablation.
 _EFFECTS_NOTES = {
+    "additional-corpora": """Measured with one layer of an older encoder (`whisper-linear`); not measured with
+`whisper-base`.
+""",
     "small-corpus": """Measured with log-mel statistics as additional input of the classifier; the model that training
 starts from also had Freq-MixStyle. Both were removed on 2026-11-29; not measured again without them.
 """,

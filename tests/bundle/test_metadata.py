@@ -69,7 +69,7 @@ def test_parse_metadata_damaged_text_raises_one_line(text: str, message: str) ->
         ("sample_rate", 16_000.5, "expected an integer"),
         ("window_s", "4", "expected a number"),
         ("temperature", True, "expected a number"),
-        ("hop_s", 7.0, "expected 0 < hop_s <= window_s"),
+        ("hop_s", 9.0, "expected 0 < hop_s <= window_s"),
         ("ood_temperature", {"median": 1.0}, "expected numbers for median, max_ratio, exponent"),
         ("corpora", [{"title": "x"}], "expected strings for title, language"),
         ("scores", 3, "expected an object or null"),

@@ -11,7 +11,7 @@ import soundfile
 
 from kanjo import bundle
 from kanjo.evaluation import robustness
-from kanjo.evaluation.robustness import DEGRADATIONS
+from kanjo.evaluation.robustness import BABBLE, DEGRADATIONS
 from tests.shell import run_kanjo
 
 RATE = 16_000
@@ -69,6 +69,30 @@ def test_add_pink_noise_has_10_db_snr_and_is_reproducible() -> None:
     np.testing.assert_array_equal(noisy, again)
 
 
+def test_apply_telephone_codec_quantizes_logarithmically() -> None:
+    """Mu-law has 256 values; the error is about 38 dB below the signal at any level."""
+    signal = make_signal()
+    narrow, rate = robustness.apply_telephone_codec(signal, RATE, np.random.default_rng(0))
+    assert rate == 8000 and len(np.unique(narrow)) <= 256
+    plain, _ = robustness.limit_to_telephone_band(signal, RATE, np.random.default_rng(0))
+    plain *= 0.5 / np.abs(plain).max()
+    assert -45 < level_db(narrow - plain) - level_db(plain) < -30
+
+
+def test_reverberate_adds_a_tail_3_db_below_the_direct_sound() -> None:
+    impulse = np.zeros(RATE, np.float32)
+    impulse[0] = 0.5
+    wet, rate = robustness.reverberate(impulse, RATE, np.random.default_rng(0))
+    assert rate == RATE and len(wet) == RATE and wet[0] == pytest.approx(0.5, abs=1e-3)
+    assert 10 * np.log10(np.sum(np.square(wet[1:])) / 0.25) == pytest.approx(-3, abs=0.1)
+
+
+def test_add_babble_has_10_db_snr() -> None:
+    others = [np.random.default_rng(i).normal(0, 0.1, RATE).astype(np.float32) for i in range(6)]
+    noisy, _ = robustness.add_babble(make_signal(), RATE, np.random.default_rng(0), others)
+    assert level_db(noisy - make_signal()) == pytest.approx(level_db(make_signal()) - 10, abs=0.05)
+
+
 def test_export_with_robustness_adds_scores_to_the_model_card(
     tiny_run: Path, tiny_corpora: Path, tmp_path: Path
 ) -> None:
@@ -78,7 +102,7 @@ def test_export_with_robustness_adds_scores_to_the_model_card(
     result = run_kanjo(*command, "--corpus-root", tiny_corpora)
     assert result.returncode == 0, result.stderr
     metadata = bundle.read_bundle(tmp_path / "b").metadata
-    assert set(metadata.robustness) == set(DEGRADATIONS)
+    assert set(metadata.robustness) == {*DEGRADATIONS, BABBLE}
     assert metadata.scores is not None and metadata.scores["uar"] == bundle.read_bundle(tiny_run).metadata.scores["uar"]
     card = (tmp_path / "b" / "README.md").read_text()
     for name, uar in metadata.robustness.items():

@@ -128,7 +128,6 @@ def _texts(target: str) -> list[str]:
     texts = {
         "csv": [table, "sep=;\n" + table.replace(",", ";"), 'file,emotion\n"a ""b"".wav",angry\n'],
         "tsv": [table.replace(",", "\t")],
-        "json": [json.dumps([{"file": "a.wav", "emotion": "anger"}]), table],
         "jsonl": [_JSON_LINES, '{"path": "a.wav", "label": "sad", "Speaker": null}\n'],
         "filelist": ["a.wav|s1|some text|3|1\nb.wav|s2|other|neutral|en\n"],
         "kaldi": [_KALDI],

@@ -294,7 +294,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "csv": _table(".csv"),
     "tsv": _table(".tsv"),
     "jsonl": _table(".jsonl"),
-    "json": _table(".json"),
     "filelist": _table(".txt"),
     "kaldi": _folder_corpus("wav.scp", "utt2emo", "utt2spk", "spk2gender", "text", "segments"),
     "audformat": _folder_corpus("db.yaml", "db.emotion.csv", "db.files.csv", "db.speaker.csv"),

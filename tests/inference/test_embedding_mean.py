@@ -53,9 +53,9 @@ def test_predict_signal_with_few_pending_embeddings_is_the_same(
 ) -> None:
     clip = audio.load(RECORDINGS / "calm-low.flac", 16_000)
     signal = np.concatenate([clip, np.zeros(24_000, np.float32), clip[: len(clip) // 2], np.zeros(40_000), clip])
-    expected = default_recognizer.predict_signal(signal.astype(np.float32), 16_000, hop_s=0.25)
+    expected = default_recognizer.predict_signal(signal.astype(np.float32), 16_000, window_s=0.6)
     monkeypatch.setattr(embedding_mean, "N_PENDING", 4)
-    prediction = default_recognizer.predict_signal(signal.astype(np.float32), 16_000, hop_s=0.25)
+    prediction = default_recognizer.predict_signal(signal.astype(np.float32), 16_000, window_s=0.6)
     assert prediction == expected and len(prediction.windows) > 20
     assert prediction.embedding is not None and expected.embedding is not None
     np.testing.assert_allclose(prediction.embedding, expected.embedding, rtol=1e-5, atol=1e-6)

@@ -77,3 +77,19 @@ def test_build_segments_below_min_confidence_is_unsure() -> None:
     rows = np.array([[0.6, 0.4]] * 2)
     (segment,) = build_segments(np.arange(3.0), rows, [(0.0, 2.0)], ("a", "b"), 0.7)
     assert segment.label == "unsure" and segment.confidence == pytest.approx(0.6)
+
+
+def test_build_segments_part_without_a_change_has_the_probabilities_of_the_whole() -> None:
+    """The first part has time steps of one emotion; the second one changes, and is divided."""
+    edges = np.arange(0, 8.5, 0.5)
+    rows = np.array([[0.9, 0.1]] * 8 + [[0.9, 0.1]] * 4 + [[0.1, 0.9]] * 4)
+    whole = np.array([[0.6, 0.4], [0.5, 0.5]])
+    segments = build_segments(edges, rows, [(0.0, 3.0), (4.0, 8.0)], ["a", "b"], 0.0, whole)
+    assert [(s.start_s, s.end_s, s.label) for s in segments] == [
+        (0.0, 3.0, "a"),
+        (3.0, 4.0, "silence"),
+        (4.0, 6.0, "a"),
+        (6.0, 8.0, "b"),
+    ]
+    assert segments[0].probabilities == pytest.approx({"a": 0.6, "b": 0.4})
+    assert segments[2].probabilities == pytest.approx({"a": 0.9, "b": 0.1})

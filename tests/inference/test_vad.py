@@ -129,12 +129,12 @@ def test_predict_acted_speech_contains_speech(ravdess_clips: list[Path], default
 
 @pytest.mark.corpus
 def test_ood_score_separates_speech_from_hum_and_noise(corpora: Path, default_recognizer: kanjo.Recognizer) -> None:
-    """Most clips of a corpus without training data (ESD, English) are below 1; hum and noise are above."""
+    """Clips of a corpus without training data (ESD, English) are near 1; hum and noise are far above."""
     predictions = list(default_recognizer.predict_many(sorted((corpora / "esd").rglob("*.wav"))))
     assert len(predictions) == 16
-    assert sum((prediction.ood_score or 0) > 1 for prediction in predictions) <= 4
+    assert max(prediction.ood_score or 0 for prediction in predictions) < 1.25
     times_s = np.arange(64_000) / 16_000
     hum = 0.1 * sum(np.sin(2 * np.pi * 110 * harmonic * times_s) / harmonic for harmonic in range(1, 6))
     noise = np.random.default_rng(0).normal(0, 0.05, 64_000)
     for signal in (hum, noise):
-        assert (default_recognizer.predict_signal(signal.astype(np.float32), 16_000).ood_score or 0) > 1
+        assert (default_recognizer.predict_signal(signal.astype(np.float32), 16_000).ood_score or 0) > 2

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -19,12 +20,21 @@ import pytest
 import soundfile
 
 import kanjo
+from kanjo.bundle import read_bundle
 from kanjo.inference.limits import RecordingLimits, TooManyWindowsError
 from kanjo.inference.options import InferenceOptions, resolve_options
 from kanjo.inference.recording import RecordingSession
 from kanjo.server.metrics import ServiceMetrics
 from kanjo.server.queue import InferenceQueue, QueueClosedError
-from tests.server_fixtures import CLIP, ServiceProcess, open_stream, pcm_params, receive_all, start_service
+from tests.server_fixtures import (
+    CLIP,
+    WINDOWS_SETUP,
+    ServiceProcess,
+    open_stream,
+    pcm_params,
+    receive_all,
+    start_service,
+)
 
 
 def silent_flac(duration_s: float) -> bytes:
@@ -51,7 +61,7 @@ requires_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason=
 def test_predict_with_too_many_windows_returns_error_at_once(client: httpx.Client) -> None:
     content = silent_flac(899)
     assert len(content) < 50_000
-    with start_service() as service:
+    with start_service(WINDOWS_SETUP) as service:
         start_time = time.monotonic()
         response = httpx.post(service.url + "/v1/predict?hop_s=0.01", content=content, timeout=30)
         assert time.monotonic() - start_time < 2
@@ -63,7 +73,7 @@ def test_predict_with_too_many_windows_returns_error_at_once(client: httpx.Clien
 
 def test_predict_limits_windows_of_all_files_together() -> None:
     files = [("files", (f"{n}.flac", silent_flac(20))) for n in range(3)]
-    with start_service(max_windows=40) as service:
+    with start_service(WINDOWS_SETUP, max_windows=40) as service:
         responses = [httpx.post(service.url + "/v1/predict", files=files[:n], timeout=30) for n in (2, 3)]
     assert [response.status_code for response in responses] == [200, 422]
     message = responses[1].json()["error"]["message"]
@@ -73,7 +83,7 @@ def test_predict_limits_windows_of_all_files_together() -> None:
 @requires_proc
 def test_stream_large_frame_needs_little_memory_and_is_limited() -> None:
     """One message with 131 s of sound, which complete 6,200 windows of 256 kB."""
-    with start_service(max_windows=600) as service:
+    with start_service(WINDOWS_SETUP, max_windows=600) as service:
         httpx.post(service.url + "/v1/predict", content=CLIP.read_bytes())
         before_mb = memory_peak_mb(service)
         with open_stream(service, {"sample_rate": 4000, "hop_s": 0.02}) as connection:
@@ -91,7 +101,7 @@ def test_service_stops_work_of_client_that_leaves() -> None:
     """Within one second after the client has left, the service uses no more processor time."""
     content = silent_flac(899)
     header = "POST /v1/predict?hop_s=0.2 HTTP/1.1\r\nhost: localhost\r\ncontent-type: audio/flac\r\ncontent-length: "
-    with start_service() as service:
+    with start_service(WINDOWS_SETUP) as service:
         with socket.create_connection(("127.0.0.1", service.port)) as connection:
             connection.sendall(f"{header}{len(content)}\r\n\r\n".encode() + content)
             time.sleep(1)
@@ -128,7 +138,7 @@ def test_service_does_not_log_client_that_leaves_as_error() -> None:
 def test_service_at_sigterm_answers_requests_it_cannot_complete_with_503() -> None:
     content = silent_flac(899)
     partial = b"POST /v1/predict HTTP/1.1\r\nhost: localhost\r\ncontent-type: audio/wav\r\ncontent-length: 99\r\n\r\nR"
-    with start_service(shutdown_timeout_s=1) as service, ThreadPoolExecutor(2) as pool:
+    with start_service(WINDOWS_SETUP, shutdown_timeout_s=1) as service, ThreadPoolExecutor(2) as pool:
         url = service.url + "/v1/predict?hop_s=0.2"
         responses = [pool.submit(httpx.post, url, content=content, timeout=60) for _ in range(2)]
         time.sleep(0.7)
@@ -179,7 +189,9 @@ def test_service_queued_requests_of_clients_that_left_do_not_stop_the_queue(clie
 
 
 def test_queue_after_refused_recording_keeps_nothing_of_it_in_memory() -> None:
-    recognizer = kanjo.load(threads=1)
+    source = read_bundle("default")
+    metadata = replace(source.metadata, segmentation="windows", window_s=4.0, hop_s=1.0)
+    recognizer = kanjo.Recognizer(replace(source, metadata=metadata), threads=1)
     queue = InferenceQueue(recognizer, ServiceMetrics(), capacity=1, decode_threads=1)
     options = resolve_options(InferenceOptions(), recognizer.metadata)
     limits = RecordingLimits(max_windows=1)

@@ -87,7 +87,7 @@ def test_train_two_processes_without_output_folder_fails(tiny_recipe: Path, tiny
     assert result.returncode == 1 and "-o" in result.stderr
 
 
-@pytest.mark.parametrize("recipe", ["dcnn-blstm-attention", "whisper-linear"])
+@pytest.mark.parametrize("recipe", ["dcnn-blstm-attention", "whisper-tiny"])
 def test_train_two_processes_model_of_one_process_fails(recipe: str, tiny_corpora: Path, tmp_path: Path) -> None:
     arguments = ["train", recipe, "--corpus-root", tiny_corpora, "-o", tmp_path / "run", "--set", "model.weights=none"]
     result = run_kanjo(*arguments, **TWO_PROCESSES)

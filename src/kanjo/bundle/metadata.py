@@ -15,6 +15,9 @@ from kanjo.bundle.metadata_checks import OOD_TEMPERATURE_KEYS, check_values, sho
 from kanjo.errors import BundleError
 from kanjo.parsing import parse_json
 
+#: Values of ``BundleMetadata.segmentation``: windows of equal length, or one input for each segment of speech.
+WINDOWS, SPEECH_SEGMENTS = "windows", "speech"
+
 #: Increases when keys of ``bundle.json``, or inputs or outputs of the graph, change their meaning.
 FORMAT_VERSION = 2
 
@@ -44,6 +47,7 @@ _OPTIONAL_TYPES: dict[str, tuple[type, ...]] = {
     "export_check": (dict,),
     "quantization": (str,),
     "speaker_size": (int,),
+    "segmentation": (str,),
     "scores_enrolled": (dict, type(None)),
     "scores_by_corpus": (dict,),
     "robustness": (dict,),
@@ -68,8 +72,8 @@ class BundleMetadata:
         version: Version of the bundle.
         labels: The E emotions, in the order of the graph's probabilities.
         sample_rate: Sample rate of the graph's input in Hz.
-        window_s: Length of a window in seconds.
-        hop_s: Seconds between the starts of two windows.
+        window_s: Length of a window in seconds; with segmentation "speech", of the longest segment.
+        hop_s: Seconds between the starts of two windows; with segmentation "speech", of two time steps.
         sha256: SHA-256 of ``model.onnx``.
         license: License of the weights.
         temperature: Temperature of the softmax.
@@ -86,6 +90,8 @@ class BundleMetadata:
         export_check: Largest difference of probabilities between PyTorch and ONNX Runtime.
         quantization: Description of the quantization, or "".
         speaker_size: Size D of the embeddings in the graph's speaker input; 0 without this input.
+        segmentation: What the graph's inputs are: "windows" of equal length, or "speech", segments of speech of any
+            length up to ``window_s``.
         scores_enrolled: Scores with speaker enrollment, or None.
         scores_by_corpus: Scores on each corpus.
         robustness: UAR under degraded conditions such as noise.
@@ -113,10 +119,16 @@ class BundleMetadata:
     export_check: Mapping[str, Any] = field(default_factory=dict)
     quantization: str = ""
     speaker_size: int = 0
+    segmentation: str = WINDOWS
     scores_enrolled: Mapping[str, Any] | None = None
     scores_by_corpus: Mapping[str, Any] = field(default_factory=dict)
     robustness: Mapping[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
+
+    @property
+    def uses_speech_segments(self) -> bool:
+        """Whether the graph's inputs are segments of speech, not windows of equal length."""
+        return self.segmentation == SPEECH_SEGMENTS
 
     @property
     def window_length(self) -> int:

@@ -53,6 +53,9 @@ def check_values(metadata: BundleMetadata, source: str) -> None:
                 f"hop_s is {metadata.hop_s} and window_s is {metadata.window_s}; expected 0 < hop_s <= window_s, "
                 "and a hop of at least one sample"
             )
+        _require(
+            metadata.segmentation in ("windows", "speech"), "segmentation", metadata.segmentation, "windows or speech"
+        )
         for key in ("name", "version", "license", "sha256", "quantization"):
             text = getattr(metadata, key)
             is_line = len(text) <= _MAX_TEXT_LENGTH and text.isprintable()

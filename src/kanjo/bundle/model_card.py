@@ -61,9 +61,14 @@ def _interface_section(metadata: BundleMetadata) -> str:
     outputs = f"`probabilities` (B, {len(metadata.labels)}) and `embedding` (B, D)"
     if metadata.ood_temperature:
         outputs = f"`probabilities` (B, {len(metadata.labels)}), `embedding` (B, D) and `ood_score` (B,)"
+    signal = f"mono speech at {metadata.sample_rate} Hz in windows of {metadata.window_s:g} s"
+    length = f"{metadata.window_length})"
+    if metadata.uses_speech_segments:
+        signal = f"mono speech at {metadata.sample_rate} Hz, one segment of speech of at most {metadata.window_s:g} s"
+        length = f"N) with N up to {metadata.window_length}; zeros at the end are ignored"
+        outputs += "; `time_step_probabilities` (B, K, E) has the probabilities of each 0.25 s"
     lines = [
-        f"Input: mono speech at {metadata.sample_rate} Hz in windows of {metadata.window_s:g} s (ONNX input `signal`, "
-        f"float32, (B, {metadata.window_length})).",
+        f"Input: {signal} (ONNX input `signal`, float32, (B, {length}).",
         f"Outputs: {outputs}.",
         f"Calibration: {_temperature_text(metadata)}.",
         f"Model: {metadata.n_parameters:,} parameters. {architecture}",

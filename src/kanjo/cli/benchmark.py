@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kanjo.cli.common import ConsoleReporter, CorpusRoot, Silent, check_format, print_message
+from kanjo.cli.common import ConsoleReporter, CorpusRoot, Device, Silent, check_format, load_on, print_message
 from kanjo.cli.results import name_width, percent
 from kanjo.errors import CorpusError
 
@@ -58,6 +58,7 @@ def benchmark(
     ] = None,
     form: Annotated[str, typer.Option("--format", "-f", help="table, json or csv.")] = "table",
     silent: Silent = False,
+    device: Device = "auto",
 ) -> None:
     """Score a bundle on every corpus in a folder, on speakers that it was not trained on.
 
@@ -67,14 +68,13 @@ def benchmark(
     Example: kanjo benchmark default --corpus-root corpora
     """
     from kanjo.experiments.benchmark import benchmark_corpora, find_corpora
-    from kanjo.inference.recognizer import load
 
     check_format(form, ("table", "json", "csv"))
     if corpus_root is None:
         raise CorpusError("no folder of corpora: give --corpus-root, or set KANJO_CORPORA")
     names = None if corpora is None else [name.strip() for name in corpora.split(",")]
     found = find_corpora(Path(corpus_root), names)
-    recognizer = load(model)
+    recognizer = load_on(model, device)
     if not skip_enrollment and not recognizer.metadata.speaker_size:
         print_message(f"no enrollment: the bundle {recognizer.metadata.name} does not support speaker profiles")
     results: list[BenchmarkResult] = []

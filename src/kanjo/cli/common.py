@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kanjo.errors import KanjoError
+from kanjo.errors import KanjoError, requires_extra
 from kanjo.file_names import escape_text
 
 if TYPE_CHECKING:
+    from kanjo.inference.recognizer import Recognizer
     from kanjo.train.config.schema import Recipe
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A built-in recipe, or a YAML or JSON file.")]
@@ -44,9 +45,13 @@ Format = Annotated[str, typer.Option("--format", "-f", help="table or json.")]
 Model = Annotated[
     str, typer.Option("--model", "-m", metavar="BUNDLE", help="A built-in bundle, a bundle folder, or a run folder.")
 ]
+Device = Annotated[
+    str,
+    typer.Option(metavar="auto|cpu|cuda", help="Where the model runs; auto: on an NVIDIA GPU if there is one."),
+]
 Hop = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", help="Distance of the windows' starts (default: the bundle's)."),
+    typer.Option(metavar="SECONDS", help="Distance of windows or time steps (default: the bundle's)."),
 ]
 LabelMap = Annotated[
     list[str] | None,
@@ -92,6 +97,33 @@ def print_message(line: str) -> None:
 def print_line(line: str) -> None:
     """Print a line with names of files on stdout; control characters are escaped."""
     print(escape_text(line))
+
+
+def load_on(model: str, device: str, threads: int | None = None) -> Recognizer:
+    """Load a bundle, and say which device it uses if that is a GPU or was requested.
+
+    Raises:
+        KanjoError: There is no such bundle, or ONNX Runtime can't use the device.
+    """
+    from kanjo.inference.recognizer import load
+
+    recognizer = load(model, threads, device)
+    if device != "auto" or recognizer.device != "cpu":
+        print_message(f"device: {recognizer.device}")
+    return recognizer
+
+
+def train_on(device: str) -> None:
+    """Choose the device of training, and say which one it is if it was requested. The log of a run names it, too.
+
+    Raises:
+        KanjoError: PyTorch can't use the device.
+    """
+    if device == "auto":
+        return  # Lightning chooses the GPU if there is one; importing PyTorch takes seconds
+    with requires_extra("train", "training needs PyTorch"):
+        from kanjo.train.hardware import choose_training_device
+    print_message(f"device: {choose_training_device(device)}")
 
 
 class ConsoleReporter:

@@ -11,14 +11,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from kanjo.cli.common import Emotions, Jobs, Model, Silent, print_message, progress_bar
+from kanjo.cli.common import Device, Emotions, Jobs, Model, Silent, load_on, print_message, progress_bar
 from kanjo.cli.inputs import find_inputs, predict_inputs
 from kanjo.file_names import encode_name, escape_text
 from kanjo.files import atomic_text, atomic_write
 from kanjo.inference.options import InferenceOptions, resolve_options
 from kanjo.inference.parquet_file import require_pyarrow
 from kanjo.inference.prediction import Prediction
-from kanjo.inference.recognizer import Recognizer, load
+from kanjo.inference.recognizer import Recognizer
 
 #: Rows of a Parquet file that are written together; they are held in memory.
 _ROWS_PER_GROUP = 1000
@@ -31,6 +31,7 @@ def embed(
     emotions: Emotions = None,
     jobs: Jobs = 0,
     silent: Silent = False,
+    device: Device = "auto",
 ) -> None:
     """Write the emotion probabilities and the embedding of each recording.
 
@@ -44,7 +45,7 @@ def embed(
     write_vectors = {".parquet": _write_parquet, ".npy": _write_npy, ".csv": _write_csv}.get(output.suffix.lower())
     if write_vectors is None:
         raise typer.BadParameter(f"{output}: expected a name that ends in .parquet, .npy or .csv")
-    recognizer = load(model)
+    recognizer = load_on(model, device)
     options = InferenceOptions(emotions=emotions)
     labels = resolve_options(options, recognizer.metadata).emotions
     inputs = find_inputs(paths)

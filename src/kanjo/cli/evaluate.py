@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kanjo import bundle
-from kanjo.cli.common import ConsoleReporter, CorpusRoot, Format, LabelMap, Root, Silent, check_format, print_message
+from kanjo.cli.common import (
+    ConsoleReporter,
+    CorpusRoot,
+    Device,
+    Format,
+    LabelMap,
+    Root,
+    Silent,
+    check_format,
+    load_on,
+    print_message,
+)
 from kanjo.cli.path_lists import find_missing_recordings, is_list_of_recordings
 from kanjo.cli.results import print_scores
 from kanjo.errors import BundleError
@@ -67,6 +78,7 @@ def evaluate(
     ] = None,
     form: Format = "table",
     silent: Silent = False,
+    device: Device = "auto",
 ) -> None:
     """Score a bundle on labeled recordings of speakers that it was not trained on.
 
@@ -74,12 +86,11 @@ def evaluate(
     """
     from kanjo.evaluation.reports.html import require_report_packages
     from kanjo.experiments.scoring import evaluate_on_manifest
-    from kanjo.inference.recognizer import load
 
     check_format(form)
     if output:
         require_report_packages()  # report that matplotlib is missing before the recordings are scored
-    recognizer = load(model)
+    recognizer = load_on(model, device)
     if with_enrollment or enrollment_clips:
         recognizer.check_enrollment()
     scores = evaluate_on_manifest(

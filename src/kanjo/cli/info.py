@@ -37,7 +37,7 @@ def info(model: Model = "default") -> None:
     """
     _print_rows("Versions", {"Python": platform.python_version(), "system": platform.platform(), **_versions()})
     providers = ", ".join(onnx_session.available_providers())
-    _print_rows("ONNX Runtime", {"available providers": providers, "used provider": onnx_session.PROVIDER})
+    _print_rows("ONNX Runtime", {"available providers": providers, "device": onnx_session.choose_device()})
     model_bundle = bundle.read_bundle(model)
     data = model_bundle.metadata
     languages = dict.fromkeys(corpus["language"] or "unknown" for corpus in data.corpora)

@@ -15,12 +15,13 @@ import numpy.typing as npt
 import typer
 
 from kanjo import audio
-from kanjo.cli.common import Emotions, Hop, MinConfidence, Model, Speaker, check_format, print_message
+from kanjo.bundle import BundleMetadata
+from kanjo.cli.common import Emotions, Hop, MinConfidence, Model, Speaker, check_format, load_on, print_message
 from kanjo.errors import KanjoError
 from kanjo.inference import writers
 from kanjo.inference.options import InferenceOptions, resolve_options
 from kanjo.inference.prediction import Segment
-from kanjo.inference.recognizer import load
+from kanjo.inference.recording import EARLY_RESULTS_S
 from kanjo.inference.streaming import Stream
 
 #: Duration of the blocks that the microphone delivers.
@@ -51,14 +52,14 @@ def listen(
     if device == "?":
         print(_list_devices())
         return
-    recognizer = load(model)
+    recognizer = load_on(model, "auto")
     options = InferenceOptions(hop_s=hop, min_confidence=min_confidence, speaker=speaker, emotions=emotions)
     labels = resolve_options(options, recognizer.metadata).emotions  # fails before the microphone is opened
     with _open_file(source) if source else _open_microphone(device) as (sample_rate, chunks):
         name = str(source or "microphone")
         stream = Stream(recognizer, sample_rate, name=name, **options.as_keywords())
         print_message(
-            f"listening ({sample_rate} Hz); the first prediction comes after {recognizer.metadata.window_s:g} s"
+            f"listening ({sample_rate} Hz); the first prediction comes after {_first_result(recognizer.metadata)}"
             + ("" if source else "; stop with Ctrl-C")
         )
         with suppress(KeyboardInterrupt):  # the usual end
@@ -67,6 +68,11 @@ def listen(
         sys.stderr.write("\r" + " " * _LINE_WIDTH + "\r")
     for text in writers.render(form, [stream.finish()], labels):
         sys.stdout.write(text)
+
+
+def _first_result(metadata: BundleMetadata) -> str:
+    """When a stream gives its first prediction."""
+    return f"{EARLY_RESULTS_S[0]:g} s of speech" if metadata.uses_speech_segments else f"{metadata.window_s:g} s"
 
 
 def _feed(stream: Stream, chunks: Iterator[Samples], form: str, seconds: float) -> None:

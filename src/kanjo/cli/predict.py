@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kanjo.cli.common import Emotions, Hop, MinConfidence, Model, Root, Speaker, print_message, progress_bar
+from kanjo.cli.common import (
+    Device,
+    Emotions,
+    Hop,
+    MinConfidence,
+    Model,
+    Root,
+    Speaker,
+    load_on,
+    print_message,
+    progress_bar,
+)
 from kanjo.cli.inputs import (
+    STDIN,
     STDIN_NAME,
     Input,
     find_cluster_inputs,
@@ -24,10 +37,11 @@ from kanjo.cli.resumable import RESUMABLE_FORMATS, ResumableWriter
 from kanjo.errors import KanjoError
 from kanjo.file_names import encode_name
 from kanjo.files import atomic_text
+from kanjo.inference import adaptation as adaptation_profiles
 from kanjo.inference import parquet_file, speaker_profiles, writers
 from kanjo.inference.options import InferenceOptions, resolve_options
 from kanjo.inference.prediction import Prediction
-from kanjo.inference.recognizer import Recognizer, load
+from kanjo.inference.recognizer import Recognizer
 
 #: Suffixes of files that get the table for people, besides none at all.
 _TABLE_SUFFIXES = ("", ".txt", ".log")
@@ -77,6 +91,15 @@ Address = Annotated[
     str,
     typer.Option(envvar="RAY_ADDRESS", help="Address of the Ray cluster (default: this machine).", show_default=False),
 ]
+Adapt = Annotated[
+    bool, typer.Option("--adapt", help="Adapt to these recordings: at least 20, all of one source, without labels.")
+]
+Adaptation = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Use an adaptation profile that --save-adaptation wrote.")
+]
+SaveAdaptation = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="With --adapt: write the adaptation profile into this .json file.")
+]
 NoProgress = Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")]
 
 
@@ -92,36 +115,42 @@ def predict(
     language: Language = None,
     speaker: Speaker = None,
     emotions: Emotions = None,
+    adapt: Adapt = False,
+    adaptation: Adaptation = None,
+    save_adaptation: SaveAdaptation = None,
     plot: Plot = None,
     root: Root = None,
     jobs: DecodeJobs = 0,
     engine: Engine = "local",
     address: Address = "",
     silent: NoProgress = False,
+    device: Device = "auto",
 ) -> None:
     """Predict the emotions of recordings.
 
-    A recording that is longer than the bundle's window is split into windows and gets a timeline: segments with
-    one emotion each. Without a path, the command reads one path per line from standard input; on a terminal it asks
-    for them, and q quits.
+    A recording with several segments of speech, or changes of emotion, gets a timeline: segments with one emotion
+    each. Without a path, the command reads one path per line from standard input; on a terminal it asks for them, and q
+    quits.
 
     Example: kanjo predict talk.wav recordings/ --format json
     """
     form = _resolve_format(form, output)
     _check_usage(form, output, resume, engine)
+    _check_adaptation(adapt, adaptation, save_adaptation, speaker, engine)
     paths = paths or ([] if sys.stdin is not None and sys.stdin.isatty() else read_piped_paths())
     profile = speaker_profiles.read_profile(speaker) if speaker else None
-    options = InferenceOptions(window, hop, min_confidence, language, profile, emotions)
-    recognizer = load(model)
+    options = InferenceOptions(window, hop, min_confidence, language, profile, emotions, _read_adaptation(adaptation))
+    recognizer = load_on(model, device)
     labels = resolve_options(options, recognizer.metadata).emotions  # fails before a file is opened
-    if not paths and form == parquet_file.PARQUET:
-        raise typer.BadParameter("the prompt does not write parquet; give the paths of the recordings")
+    if not paths and (adapt or form == parquet_file.PARQUET):
+        raise typer.BadParameter(f"{'--adapt' if adapt else 'parquet'} needs the paths of the recordings")
     if not paths:
         _prompt(recognizer, form, options, labels)
         return
     inputs = find_inputs(paths, root) if engine == "local" else find_cluster_inputs(paths)
-    if len(inputs) != 1 and (plot or form in writers.SUBTITLE_FORMATS):
-        raise typer.BadParameter(f"{len(inputs)} recordings; {'--plot' if plot else form} needs exactly one")
+    _check_count(inputs, form, plot)
+    if adapt:
+        options = replace(options, adaptation=_adapt(recognizer, inputs, options, jobs, silent, save_adaptation))
     writer = None
     if output and form in RESUMABLE_FORMATS:
         writer = ResumableWriter(output, form, labels, resume)
@@ -130,16 +159,56 @@ def predict(
         predictions = predict_inputs(recognizer, inputs, options, jobs)
     else:
         predictions = predict_on_cluster(inputs, model, options, address, jobs)
-    failed: list[str] = []
     with progress_bar("predicting", silent) as progress:
-        watched: Iterable[Prediction] = _watch(predictions, len(inputs), plot, progress, failed)
-        if form in writers.SUBTITLE_FORMATS:
-            watched = _refuse_failed(watched)
-        if writer:
-            writer.write_all(watched)
-        else:
-            _write(form, watched, labels, output)
+        failed: list[str] = []
+        _write(form, _watch(predictions, len(inputs), plot, progress, failed), labels, output, writer)
     _report_failed(failed, len(inputs), writer)
+
+
+def _check_count(inputs: list[Input], form: str, plot: Path | None) -> None:
+    """Refuse several recordings where only one is possible."""
+    if len(inputs) != 1 and (plot or form in writers.SUBTITLE_FORMATS):
+        raise typer.BadParameter(f"{len(inputs)} recordings; {'--plot' if plot else form} needs exactly one")
+
+
+def _check_adaptation(
+    adapt: bool, adaptation: Path | None, save_adaptation: Path | None, speaker: str | None, engine: str
+) -> None:
+    """Refuse options of the adaptation that can't be combined."""
+    if adapt and adaptation is not None:
+        raise typer.BadParameter("--adapt makes a new profile; leave out --adaptation")
+    if speaker and (adapt or adaptation is not None):
+        raise typer.BadParameter("an adaptation can't be combined with --speaker; give one of them")
+    if save_adaptation is not None and not adapt:
+        raise typer.BadParameter("--save-adaptation writes the profile of --adapt; give both")
+    if save_adaptation is not None and save_adaptation.suffix != ".json":
+        raise typer.BadParameter(f"{save_adaptation}: expected a name that ends in .json")
+    if adapt and engine != "local":
+        raise typer.BadParameter("--adapt runs on this machine; make a profile here and give it with --adaptation")
+
+
+def _read_adaptation(path: Path | None) -> adaptation_profiles.AdaptationProfile | None:
+    return None if path is None else adaptation_profiles.read_adaptation(path)
+
+
+def _adapt(
+    recognizer: Recognizer, inputs: list[Input], options: InferenceOptions, jobs: int, silent: bool, path: Path | None
+) -> adaptation_profiles.AdaptationProfile:
+    """Make the adaptation profile of the recordings, say what it does, and write it if a path is given."""
+    recordings = [item for item in inputs if isinstance(item, str) and item != STDIN]
+    chosen: list[Input] = [*adaptation_profiles.choose_clips(recordings)]
+    labels = resolve_options(options, recognizer.metadata).emotions
+    with progress_bar("adapting", silent) as progress:
+        predictions = []
+        for prediction in predict_inputs(recognizer, chosen, options, jobs):
+            predictions.append(prediction)
+            progress(len(predictions), len(chosen))
+    profile = adaptation_profiles.build_adaptation(recognizer.metadata, predictions, labels)
+    print_message(f"kanjo: {adaptation_profiles.describe(profile)}")
+    if path is not None:
+        adaptation_profiles.write_adaptation(profile, path)
+        print_message(f"kanjo: adaptation profile written to {path}")
+    return profile
 
 
 def _refuse_failed(predictions: Iterable[Prediction]) -> list[Prediction]:
@@ -232,7 +301,18 @@ def _draw_timeline(prediction: Prediction, path: Path) -> None:
     save_figure(plot_timeline(prediction, Path(prediction.file)), path)
 
 
-def _write(form: str, predictions: Iterable[Prediction], labels: tuple[str, ...], output: Path | None) -> None:
+def _write(
+    form: str,
+    predictions: Iterable[Prediction],
+    labels: tuple[str, ...],
+    output: Path | None,
+    writer: ResumableWriter | None,
+) -> None:
+    if form in writers.SUBTITLE_FORMATS:
+        predictions = _refuse_failed(predictions)
+    if writer:
+        writer.write_all(predictions)
+        return
     if output is None:
         for chunk in writers.render(form, predictions, labels):
             sys.stdout.write(chunk)

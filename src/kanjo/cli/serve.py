@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from kanjo.cli.common import Emotions, Model, print_message
+from kanjo.cli.common import Device, Emotions, Model, load_on, print_message
 from kanjo.errors import KanjoError
 
 
 def serve(
     model: Model = "default",
     emotions: Emotions = None,
+    device: Device = "auto",
     host: Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1 accepts this machine only.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free port.")] = 8000,
     token: Annotated[
@@ -43,7 +44,6 @@ def serve(
             f"the service needs the extra 'serve' ({error.name} is missing): pip install 'kanjo[serve]'"
         ) from error
     from kanjo.inference.emotion_selection import select_emotions
-    from kanjo.inference.recognizer import load
     from kanjo.server.settings import Settings
 
     cores = os.cpu_count() or 1
@@ -61,7 +61,7 @@ def serve(
         max_windows=max_windows,
     )
     check_settings(settings)
-    recognizer = load(model, threads=max(1, cores // 2))  # the other cores decode
+    recognizer = load_on(model, device, threads=max(1, cores // 2))  # the other cores decode
     select_emotions(emotions, recognizer.labels)  # fails before the service starts
     if insecure and not token and not is_loopback_name(host):
         print_message(f"kanjo: other machines can reach {host}, and no token is required (--insecure)")

@@ -12,6 +12,7 @@ import typer
 from kanjo.cli.common import (
     ConsoleReporter,
     CorpusRoot,
+    Device,
     Fold,
     Jobs,
     Output,
@@ -25,6 +26,7 @@ from kanjo.cli.common import (
     load_recipe,
     print_message,
     resumable,
+    train_on,
 )
 from kanjo.cli.results import print_scores
 from kanjo.errors import RecipeError
@@ -32,6 +34,7 @@ from kanjo.errors import RecipeError
 if TYPE_CHECKING:
     from kanjo.experiments.pipeline import FoldResult
     from kanjo.experiments.preview import RunPreview
+    from kanjo.train.config.schema import Recipe
 
 
 Filelists = Annotated[
@@ -68,18 +71,18 @@ def train(
         bool, typer.Option("--skip-test", help="Stop after training: validation scores only, no bundle.")
     ] = False,
     threads: Threads = 0,
+    device: Device = "auto",
     silent: Silent = False,
 ) -> None:
     """Train a recipe on one fold, test it on speakers that it was not trained on, and export a bundle.
 
     Example: kanjo train cnn-lstm-2d --corpus-root corpora --fold 1
     """
-    start = [f"init_from={init}"] if init else []
-    lists = _filelist_overrides(filelists, root, fold)
-    loaded = load_recipe(recipe, [*lists, *(overrides or []), *start], corpus_root, fold)
-    if stage == "stage1" and loaded.stage1 is None:
-        raise RecipeError(f"{loaded.name} has no first stage: its recipe has no section 'stage1'")
+    changes = [*_filelist_overrides(filelists, root, fold), *(overrides or [])]
+    loaded = load_recipe(recipe, changes + [f"init_from={init}"] * bool(init), corpus_root, fold)
+    _check_stage(loaded, stage)
     check_split(loaded, corpus_root)
+    train_on(device)
     reporter = ConsoleReporter(silent)
     if dry_run:
         from kanjo.experiments.preview import preview_run
@@ -104,6 +107,12 @@ def train(
     _print_result(result)
 
 
+def _check_stage(recipe: Recipe, stage: str | None) -> None:
+    """Raise RecipeError if the recipe has no first stage, which was requested."""
+    if stage == "stage1" and recipe.stage1 is None:
+        raise RecipeError(f"{recipe.name} has no first stage: its recipe has no section 'stage1'")
+
+
 def crossval(
     recipe: RecipeName,
     overrides: Overrides = None,
@@ -113,6 +122,7 @@ def crossval(
         bool, typer.Option("--resume", help="Continue in -o (default: the latest); finished folds stay.")
     ] = False,
     jobs: Jobs = 0,
+    device: Device = "auto",
     silent: Silent = False,
 ) -> None:
     """Train and test all folds of a recipe; the scores are pooled over all test speakers.
@@ -125,6 +135,7 @@ def crossval(
     from kanjo.experiments.recipes import resolve_recipe
     from kanjo.experiments.run_folder import choose_run_folder
 
+    train_on(device)
     reporter = ConsoleReporter(silent)
     folder = choose_run_folder(loaded, output, resume, "crossval")
     with folder.locked():

@@ -5,9 +5,13 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 
 from kanjo import audio
@@ -31,7 +35,6 @@ Degradation = Callable[[Signal, int, np.random.Generator], tuple[Signal, int]]
 
 _QUIETER_DB = 30
 _CLIPPING_DB = 10
-_NOISE_SNR_DB = 10
 _TELEPHONE_RATE = 8000
 _MP3_KBIT_S = 32
 _MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -68,13 +71,45 @@ def compress_mp3(signal: Signal, rate: int, generator: np.random.Generator) -> t
     return soundfile.read(buffer, dtype="float32")[0], rate
 
 
-def add_pink_noise(signal: Signal, rate: int, generator: np.random.Generator) -> tuple[Signal, int]:
-    """Add pink noise at a signal-to-noise ratio of 10 dB."""
+def apply_telephone_codec(signal: Signal, rate: int, generator: np.random.Generator) -> tuple[Signal, int]:
+    """Resample to 8 kHz and encode with mu-law (ITU-T G.711), at a peak of half of full scale."""
+    narrow = audio.resample(signal, rate, _TELEPHONE_RATE)
+    narrow = narrow * np.float32(0.5 / max(float(np.abs(narrow).max()), 1e-9))
+    buffer = io.BytesIO()
+    soundfile.write(buffer, narrow, _TELEPHONE_RATE, "ULAW", format="WAV")
+    buffer.seek(0)
+    return soundfile.read(buffer, dtype="float32")[0], _TELEPHONE_RATE
+
+
+def add_pink_noise(signal: Signal, rate: int, generator: np.random.Generator, snr_db: float = 10) -> tuple[Signal, int]:
+    """Add pink noise at a signal-to-noise ratio."""
     spectrum = np.fft.rfft(generator.standard_normal(len(signal)))
     noise = np.fft.irfft(spectrum / np.sqrt(np.arange(1, len(spectrum) + 1)), len(signal))
+    return _mix(signal, noise, snr_db), rate
+
+
+def reverberate(signal: Signal, rate: int, generator: np.random.Generator) -> tuple[Signal, int]:
+    """Add the reverberation of a room: decay by 60 dB in 0.5 s, the direct sound 3 dB over the reverberation."""
+    t = np.arange(rate // 2) / rate
+    tail = generator.standard_normal(len(t)) * np.exp(-np.log(1000) * t / 0.5)
+    response = np.concatenate([[1.0], tail * np.sqrt(0.5 / np.sum(np.square(tail)))])
+    n = len(signal) + len(response)
+    wet = np.fft.irfft(np.fft.rfft(signal, n) * np.fft.rfft(response, n), n)[: len(signal)]
+    return np.asarray(wet / max(1.0, float(np.abs(wet).max())), np.float32), rate
+
+
+def add_babble(
+    signal: Signal, rate: int, generator: np.random.Generator, others: Sequence[Signal] = (), snr_db: float = 10
+) -> tuple[Signal, int]:
+    """Add other recordings, four at a time, at a signal-to-noise ratio."""
+    chosen = generator.choice(len(others), min(4, len(others)), replace=False)
+    noise = np.sum([np.resize(others[i], len(signal)) for i in chosen], 0)
+    return _mix(signal, noise, snr_db), rate
+
+
+def _mix(signal: Signal, noise: npt.NDArray[np.floating[Any]], snr_db: float) -> Signal:
     power_ratio = np.mean(np.square(signal)) / max(float(np.mean(np.square(noise))), 1e-12)
-    gain = np.sqrt(power_ratio / 10 ** (_NOISE_SNR_DB / 10))
-    return np.asarray(signal + gain * noise, np.float32), rate
+    return np.asarray(signal + np.sqrt(power_ratio / 10 ** (snr_db / 10)) * noise, np.float32)
 
 
 #: Name in the model card and in ``bundle.json`` -> degradation.
@@ -82,9 +117,18 @@ DEGRADATIONS: dict[str, Degradation] = {
     "30 dB quieter": reduce_level,
     "clipped (10 dB over full scale)": clip,
     "telephone band (8 kHz)": limit_to_telephone_band,
+    "telephone, mu-law": apply_telephone_codec,
     "MP3 at 32 kbit/s": compress_mp3,
-    "pink noise (10 dB SNR)": add_pink_noise,
+    "reverberation (0.5 s)": reverberate,
+    "pink noise (30 dB SNR)": partial(add_pink_noise, snr_db=30),
+    "pink noise (20 dB SNR)": partial(add_pink_noise, snr_db=20),
+    "pink noise (10 dB SNR)": partial(add_pink_noise, snr_db=10),
+    "pink noise (5 dB SNR)": partial(add_pink_noise, snr_db=5),
 }
+BABBLE = "babble of four speakers (10 dB SNR)"
+#: Utterances that are degraded, at most, evenly spaced.
+MAX_UTTERANCES = 500
+_N_BABBLE_RECORDINGS = 12
 
 
 def evaluate_robustness(
@@ -104,9 +148,10 @@ def evaluate_robustness(
         CorpusError: No utterance can be scored.
     """
     emotions = reference_emotions(recognizer, rows)
-    indices = [i for i, emotion in enumerate(emotions) if emotion in recognizer.labels]
+    indices = _evenly_spaced([i for i, emotion in enumerate(emotions) if emotion in recognizer.labels], MAX_UTTERANCES)
+    degradations = DEGRADATIONS | _babble(rows, paths)
     n_done = 0
-    for name, degradation in DEGRADATIONS.items():
+    for name, degradation in degradations.items():
         utterances = []
         for i in indices:
             utterance = _predict_degraded(recognizer, rows[i], paths[i], emotions[i], degradation)
@@ -114,10 +159,23 @@ def evaluate_robustness(
                 utterances.append(utterance)
             n_done += 1
             if progress:
-                progress(n_done, len(indices) * len(DEGRADATIONS))
+                progress(n_done, len(indices) * len(degradations))
         if not utterances:
             raise CorpusError("nothing to score: no utterance could be decoded")
         yield name, compute_scores(recognizer.labels, utterances)
+
+
+def _babble(rows: Sequence[Utterance], paths: Sequence[Path]) -> dict[str, Degradation]:
+    """The degradation by babble of these recordings; empty if fewer than four can be read."""
+    others = []
+    for i in _evenly_spaced(range(len(rows)), _N_BABBLE_RECORDINGS):
+        with suppress(AudioError):
+            others.append(read_utterance(rows[i], paths[i])[0])
+    return {BABBLE: partial(add_babble, others=others)} if len(others) >= 4 else {}
+
+
+def _evenly_spaced(indices: Sequence[int], n: int) -> list[int]:
+    return [indices[i] for i in np.linspace(0, len(indices) - 1, min(n, len(indices))).astype(int)]
 
 
 def _predict_degraded(

@@ -38,6 +38,8 @@ def load_fold_recipe(
 def resolve_recipe(recipe: Recipe, folder: RunFolder, resume: bool, reporter: Reporter) -> Recipe:
     """Replace ``model.weights: auto`` by the weights that are used; a resumed run keeps those it started with.
 
+    An encoder of the Hugging Face Hub gets the commit that is used as its ``revision``.
+
     Raises:
         RecipeError: The run was started with another recipe.
     """
@@ -45,6 +47,8 @@ def resolve_recipe(recipe: Recipe, folder: RunFolder, resume: bool, reporter: Re
     from kanjo.train.models.pretrained_weights import AUTO, NONE, get_published_weights, resolve_weights
 
     stored = load_recipe(str(folder.recipe)) if folder.recipe.is_file() else None
+    if getattr(recipe.model, "is_from_hub", False):
+        recipe = _pin_hub_encoder(recipe, stored)
     if _weights(recipe) == AUTO:
         weights, reason = (_weights(stored) if stored else ""), ""
         if recipe.init_from:
@@ -71,6 +75,27 @@ def without_pretrained_weights(recipe: Recipe) -> Recipe:
 def with_weights(recipe: Recipe, weights: str) -> Recipe:
     """The recipe with another value of ``model.weights``."""
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"weights": weights})})
+
+
+def _pin_hub_encoder(recipe: Recipe, stored: Recipe | None) -> Recipe:
+    """Replace the revision of an encoder of the Hugging Face Hub by its commit; a resumed run keeps the commit.
+
+    Raises:
+        RecipeError: There is no such encoder, or it can't be downloaded.
+    """
+    from kanjo.train.models.hub_source import find_encoder
+    from kanjo.train.models.pretrained_weights import AUTO, NONE
+
+    model: Any = recipe.model
+    revision = model.revision
+    if revision is None and stored is not None and getattr(stored.model, "source", "") == model.source:
+        revision = getattr(stored.model, "revision", None)
+    files = find_encoder(model.source, revision)
+    weights = model.weights
+    if weights == AUTO:
+        weights = NONE if recipe.init_from else model.source  # the weights of the bundle replace them
+    update = {"revision": files.commit or None, "weights": weights}
+    return recipe.model_copy(update={"model": model.model_copy(update=update)})
 
 
 def _weights(recipe: Recipe) -> str:

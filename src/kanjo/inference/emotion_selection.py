@@ -60,15 +60,16 @@ def restrict_probabilities(
         become equal.
 
     Shape:
-        - probabilities: (E,)
-        - Returns: (K,) for K indices
+        - probabilities: (E,) or (T, E)
+        - Returns: (K,) or (T, K) for K indices
     """
     if indices is None:
         return probabilities
-    kept = np.asarray(probabilities, np.float64)[list(indices)]
-    total = kept.sum()
-    kept = kept / total if total > 0 else np.full(len(kept), 1 / len(kept))
-    return kept.astype(np.float32)
+    kept = np.asarray(probabilities, np.float64)[..., list(indices)]
+    total = kept.sum(-1, keepdims=True)
+    uniform = np.full_like(kept, 1 / len(indices))
+    restricted: npt.NDArray[np.float64] = np.divide(kept, total, out=uniform, where=total > 0)
+    return restricted.astype(np.float32)
 
 
 def _find_label(word: str, labels: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -21,11 +22,19 @@ from kanjo.inference.windowing import Window
 #: ONNX Runtime 1.31 and later collect usage data at import and send it. Set this variable to "0" to allow that.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-#: The execution provider that every session uses.
-PROVIDER = "CPUExecutionProvider"
+#: Devices that a model can run on. "auto" is the GPU if ONNX Runtime can use one, else the CPU.
+AUTO, CPU, CUDA = "auto", "cpu", "cuda"
+DEVICES = (AUTO, CPU, CUDA)
+#: ONNX Runtime's execution providers of each device, the preferred one first.
+_PROVIDERS = {CPU: ["CPUExecutionProvider"], CUDA: ["CUDAExecutionProvider", "CPUExecutionProvider"]}
 
 #: Windows in one batch. Eight windows keep two cores busy and need little memory.
 BATCH_SIZE = 8
+
+#: Output with the probabilities of time steps, of graphs that take segments of speech.
+TIME_STEPS = "time_step_probabilities"
+#: Length of a time step in seconds.
+TIME_STEP_S = 0.25
 
 _REQUIRED_OUTPUTS = ["probabilities", "embedding"]
 #: Longest duration of the run that checks a graph; graphs may contain loops.
@@ -34,12 +43,35 @@ _MAX_CHECK_S = 30
 _MAX_SUM_ERROR = 1e-3
 
 
-def create_session(graph: Path | bytes, threads: int | None = None) -> Any:
-    """Create an ONNX Runtime session on the CPU.
+def choose_device(requested: str = AUTO) -> str:
+    """Return the device to use, "cpu" or "cuda".
+
+    Args:
+        requested: One of :data:`DEVICES`.
+
+    Raises:
+        KanjoError: The name is unknown, or ONNX Runtime can't use the device.
+    """
+    if requested not in DEVICES:
+        raise KanjoError(f"unknown device {requested!r}; expected {', '.join(DEVICES)}")
+    if requested == CPU:
+        return CPU
+    has_cuda = _PROVIDERS[CUDA][0] in available_providers()
+    if requested == CUDA and not has_cuda:
+        raise KanjoError(
+            "device cuda: the installed ONNX Runtime has no CUDA; pip uninstall onnxruntime, then pip install "
+            "'kanjo[gpu]', on a machine with an NVIDIA GPU; or use --device cpu"
+        )
+    return CUDA if has_cuda else CPU
+
+
+def create_session(graph: Path | bytes, threads: int | None = None, device: str = CPU) -> Any:
+    """Create an ONNX Runtime session.
 
     Args:
         graph: Path of an ONNX file, or its content.
         threads: Threads of one run (default: one for each core).
+        device: "cpu" or "cuda".
 
     Raises:
         Exception: Any exception of ONNX Runtime; its exceptions have no common base class.
@@ -55,7 +87,7 @@ def create_session(graph: Path | bytes, threads: int | None = None) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     model = graph if isinstance(graph, bytes) else str(graph)
-    return onnxruntime.InferenceSession(model, options, providers=[PROVIDER])
+    return onnxruntime.InferenceSession(model, options, providers=_PROVIDERS[device])
 
 
 def available_providers() -> list[str]:
@@ -74,11 +106,13 @@ class WindowOutput:
         probabilities: Probability of each emotion, shape (E,).
         embedding: Output of the layer before the classifier, shape (D,).
         ood_score: Out-of-distribution score, or None if the graph has no such output.
+        time_steps: Probabilities (K, E) of each 0.25 s, or None if the graph has no such output.
     """
 
     probabilities: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float32]
     ood_score: float | None = None
+    time_steps: npt.NDArray[np.float32] | None = None
 
 
 class BundleGraph:
@@ -87,24 +121,27 @@ class BundleGraph:
     Safe to use from several threads.
     """
 
-    def __init__(self, bundle: Bundle, threads: int | None = None) -> None:
+    def __init__(self, bundle: Bundle, threads: int | None = None, device: str = AUTO) -> None:
         """Load the graph.
 
         Args:
             bundle: The bundle that contains the graph.
             threads: Threads of one run (default: one for each core).
+            device: One of :data:`DEVICES`.
 
         Raises:
             BundleError: ONNX Runtime can't load the graph, or its outputs are not those of a bundle.
+            KanjoError: ONNX Runtime can't use the device.
         """
         self._metadata = bundle.metadata
+        self.device = choose_device(device)
         self._threads = threads or os.cpu_count() or 1
         # int8 layers scale their input by the maximum of the batch. In a batch of one window, the result of a window
         # does not depend on other windows.
         single_windows = "int8" in bundle.metadata.quantization
         self._batch_size = 1 if single_windows else BATCH_SIZE
         try:
-            self._session = create_session(bundle.graph, 1 if single_windows else threads)
+            self._session = create_session(bundle.graph, 1 if single_windows else threads, self.device)
         except Exception as error:  # ONNX Runtime's exceptions have no other common base class
             raise BundleError(f"{bundle.graph}: ONNX Runtime can't load it ({_first_line(error)})") from error
         names = [node.name for node in self._session.get_outputs()]
@@ -112,7 +149,9 @@ class BundleGraph:
             raise BundleError(
                 f"{bundle.graph}: its outputs are {', '.join(names)}; expected {', '.join(_REQUIRED_OUTPUTS)}"
             )
-        self._outputs = [name for name in names if name in (*_REQUIRED_OUTPUTS, "ood_score")]
+        self._outputs = [name for name in names if name in (*_REQUIRED_OUTPUTS, "ood_score", TIME_STEPS)]
+        if self._metadata.uses_speech_segments and TIME_STEPS not in names:
+            raise BundleError(f"{bundle.graph}: no output {TIME_STEPS}; bundle.json has segmentation speech")
         if bundle.folder.parent != BUILTIN_FOLDER:  # the tests of kanjo check these; a run takes some milliseconds
             self._check_with_zeros(str(bundle.graph))
 
@@ -146,6 +185,9 @@ class BundleGraph:
             raise BundleError(f"{source}: embedding of shape {embedding.shape}; expected (1, {expected})")
         if values.get("ood_score", np.zeros(1)).shape != (1,):
             raise BundleError(f"{source}: ood_score of shape {values['ood_score'].shape}; expected (1,)")
+        steps = values.get(TIME_STEPS, np.zeros((1, 1, n_labels), np.float32))
+        if steps.ndim != 3 or steps.shape[::2] != (1, n_labels):
+            raise BundleError(f"{source}: {TIME_STEPS} of shape {steps.shape}; expected (1, K, {n_labels})")
         if any(value.dtype != np.float32 or not np.isfinite(value).all() for value in values.values()):
             raise BundleError(f"{source}: its outputs for a window of zeros are not finite float32 numbers")
         if probabilities.min() < 0 or abs(probabilities.sum() - 1) > _MAX_SUM_ERROR:
@@ -215,21 +257,29 @@ class BundleGraph:
         self, windows: Sequence[Window], speakers: Sequence[npt.NDArray[np.float32] | None]
     ) -> list[WindowOutput]:
         """Run one batch of windows."""
-        signal = np.zeros((len(windows), self._metadata.window_length), np.float32)
+        length = self._metadata.window_length
+        if self._metadata.uses_speech_segments:
+            length = max(window.valid for window in windows)
+        signal = np.zeros((len(windows), length), np.float32)
         for row, window in zip(signal, windows, strict=True):
             row[: window.valid] = window.signal[: window.valid]
         values = dict(zip(self._outputs, self.run(self._outputs, signal, self._speaker_input(speakers)), strict=True))
         if not np.isfinite(values["probabilities"]).all():
             raise KanjoError(f"the bundle {self._metadata.name} gives probabilities that are not finite numbers")
-        ood_scores = values.get("ood_score")
+        ood_scores, time_steps = values.get("ood_score"), values.get(TIME_STEPS)
         return [
             WindowOutput(
                 probabilities=values["probabilities"][i],
                 embedding=values["embedding"][i],
                 ood_score=None if ood_scores is None else float(ood_scores[i]),
+                time_steps=None if time_steps is None else time_steps[i, : self._n_time_steps(window)],
             )
-            for i in range(len(windows))
+            for i, window in enumerate(windows)
         ]
+
+    def _n_time_steps(self, window: Window) -> int:
+        """Number of time steps of a window that are not padding."""
+        return math.ceil(window.valid / (TIME_STEP_S * self._metadata.sample_rate))
 
     def _speaker_input(self, speakers: Sequence[npt.NDArray[np.float32] | None]) -> npt.NDArray[np.float32] | None:
         """Stack the speaker vectors to (B, D + 1), zeros for unknown speakers; None if all are unknown."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kanjo.file_names import encode_name, escape_text
+from kanjo.labels import SILENCE
 
 #: Reasons for the label "unsure" (:attr:`Prediction.unsure_reason`).
 TOO_SHORT, SILENT, NO_SPEECH, LOW_CONFIDENCE = "too short", "silent", "no speech", "low confidence"
@@ -26,6 +27,8 @@ class Segment:
         label: An emotion of the bundle, "unsure" or "silence".
         confidence: Largest probability, 0 to 1.
         probabilities: Probability of each requested emotion; empty for "silence".
+        is_final: False for an early result of a stream: the segment of speech goes on, and a later result with the same
+            start replaces this one.
     """
 
     start_s: float
@@ -33,16 +36,35 @@ class Segment:
     label: str
     confidence: float
     probabilities: dict[str, float]
+    is_final: bool = True
 
     def as_dict(self) -> dict[str, Any]:
-        """Return a dictionary for JSON; times are rounded to milliseconds, probabilities to six digits."""
+        """Return a dictionary for JSON; times are rounded to milliseconds, probabilities to six digits.
+
+        The key ``is_final`` occurs only where it is false.
+        """
+        early = {} if self.is_final else {"is_final": False}
         return {
             "start_s": round(self.start_s, _TIME_DIGITS),
             "end_s": round(self.end_s, _TIME_DIGITS),
             "label": self.label,
             "confidence": round(self.confidence, _PROBABILITY_DIGITS),
             "probabilities": _round_probabilities(self.probabilities),
+            **early,
         }
+
+
+@dataclass(frozen=True)
+class TimeSteps:
+    """Probabilities over time.
+
+    Attributes:
+        edges_s: Start of each step, and end of the last one, in seconds, (T + 1,).
+        probabilities: Probabilities of the requested emotions in each step, NaN without speech, (T, E).
+    """
+
+    edges_s: npt.NDArray[np.float64]
+    probabilities: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -58,7 +80,7 @@ class Prediction:
         duration_s: Duration in seconds.
         speech_s: Seconds of speech.
         segments: Consecutive parts from start to end, each with one emotion or "silence".
-        windows: The model's predictions for the windows, which overlap.
+        windows: The model's predictions for its inputs: overlapping windows, or segments of speech.
         warnings: Reasons why the prediction may be wrong.
         error: Reason why there is no prediction, or "".
         ood_score: Out-of-distribution score; about 2 % of the recordings of new speakers are above 1.
@@ -67,6 +89,7 @@ class Prediction:
             speech.
         unsure_reason: Why the label is "unsure": "too short", "silent", "no speech" or "low confidence"; else "".
             The probabilities are equal if it is "too short" or "silent", else they are those of the model.
+        time_steps: Probabilities over time, in steps of ``hop_s``; None if the label is unsure for lack of speech.
         window_probabilities: Probabilities (W, E) of all of the bundle's emotions for each window with speech, or None.
     """
 
@@ -84,6 +107,12 @@ class Prediction:
     unsure_reason: str = ""
     embedding: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     window_probabilities: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    time_steps: TimeSteps | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def has_timeline(self) -> bool:
+        """Whether the recording has several windows, or segments with different emotions."""
+        return len(self.windows) > 1 or sum(segment.label != SILENCE for segment in self.segments) > 1
 
     def as_dict(self) -> dict[str, Any]:
         """Return a dictionary for JSON, without the arrays; numbers are rounded as in :meth:`Segment.as_dict`.

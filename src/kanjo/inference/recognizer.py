@@ -18,6 +18,7 @@ import numpy.typing as npt
 from kanjo import audio
 from kanjo.bundle import DEFAULT_BUNDLE, Bundle, BundleMetadata, read_bundle
 from kanjo.errors import AudioError, KanjoError
+from kanjo.inference.adaptation import AdaptationProfile, build_adaptation, choose_clips
 from kanjo.inference.limits import PredictionCancelledError, RecordingLimits, TooManyWindowsError
 from kanjo.inference.onnx_session import BATCH_SIZE, BundleGraph
 from kanjo.inference.options import InferenceOptions, ResolvedOptions, resolve_options
@@ -42,18 +43,25 @@ class Recognizer:
         'happiness'
     """
 
-    def __init__(self, model: Bundle, threads: int | None = None) -> None:
+    def __init__(self, model: Bundle, threads: int | None = None, device: str = "auto") -> None:
         """Load the graph of a bundle.
 
         Args:
             model: The bundle.
             threads: Threads of one run of the graph (default: one for each core).
+            device: "cpu", "cuda", or "auto": the GPU if ONNX Runtime can use one.
 
         Raises:
             BundleError: ONNX Runtime can't load the graph.
+            KanjoError: ONNX Runtime can't use the device.
         """
         self.bundle = model
-        self._graph = BundleGraph(model, threads)
+        self._graph = BundleGraph(model, threads, device)
+
+    @property
+    def device(self) -> str:
+        """The device that the graph runs on, "cpu" or "cuda"."""
+        return self._graph.device
 
     @property
     def metadata(self) -> BundleMetadata:
@@ -73,8 +81,8 @@ class Recognizer:
         Args:
             path: Path of an audio file, or its content as bytes or as a binary stream.
             name: Name of the recording in the result and in messages (default: the path).
-            **options: ``window_s``, ``hop_s``, ``min_confidence``, ``language``, ``speaker`` and ``emotions``,
-                see :class:`~kanjo.inference.options.InferenceOptions`.
+            **options: ``window_s``, ``hop_s``, ``min_confidence``, ``language``, ``speaker``, ``emotions`` and
+                ``adaptation``, see :class:`~kanjo.inference.options.InferenceOptions`.
 
         Raises:
             AudioError: The recording can't be decoded.
@@ -162,6 +170,27 @@ class Recognizer:
         """Raise KanjoError if the bundle does not support speaker profiles."""
         require_speaker_input(self.metadata)
 
+    def adapt(
+        self, paths: Iterable[str | Path], *, jobs: int | None = None, **options: Unpack[InferenceKeywords]
+    ) -> AdaptationProfile:
+        """Build the adaptation profile of a source from unlabeled recordings of it, see kanjo.inference.adaptation.
+
+        Args:
+            paths: Paths of at least 20 audio files. Those that fail or contain no speech do not count; of more than
+                200 files, 200 are used.
+            jobs: Threads that decode files (default: one for each core).
+            **options: As in :meth:`predict`, without ``speaker`` and ``adaptation``. The profile is for predictions
+                among the same ``emotions``.
+
+        Raises:
+            KanjoError: There are too few recordings with speech, or an option is not valid.
+        """
+        resolved = resolve_options(InferenceOptions(**options), self.metadata)
+        if resolved.speaker is not None or resolved.bias is not None:
+            raise KanjoError("an adaptation profile is made without another profile: leave out speaker and adaptation")
+        predictions = self.predict_many(choose_clips(_iterate_paths(paths)), jobs=jobs, **options)
+        return build_adaptation(self.metadata, predictions, resolved.emotions)
+
     def embed_signal(self, signal: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """Compute the embedding of one window at the bundle's sample rate.
 
@@ -175,8 +204,11 @@ class Recognizer:
             - Returns: (D,)
         """
         signal = audio.open_signal(signal, self.metadata.sample_rate, "<signal>").signal()
-        window = np.zeros(self.metadata.window_length, np.float32)
-        window[: len(signal)] = signal[: self.metadata.window_length]
+        length = self.metadata.window_length
+        if self.metadata.uses_speech_segments:
+            length = min(length, len(signal))
+        window = np.zeros(length, np.float32)
+        window[: len(signal)] = signal[:length]
         return np.asarray(self._graph.run(["embedding"], window[None])[0][0])
 
     def probabilities(self, batch: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -205,6 +237,10 @@ class Recognizer:
         return [
             session.add_window_result(window, output) for (session, window), output in zip(work, outputs, strict=True)
         ]
+
+    def _run_early(self, session: RecordingSession, window: Window) -> Segment:
+        """Predict an unfinished segment of speech. The result is not added to its recording."""
+        return session.early_prediction(window, self._graph.run_windows([window], [session.options.speaker])[0])
 
     def _predict(self, reader: audio.AudioReader, options: ResolvedOptions) -> Prediction:
         """Predict one recording; voice activity detection runs in a second thread."""
@@ -270,14 +306,16 @@ def _iterate_paths(paths: Iterable[str | Path]) -> Iterator[str | Path]:
     return iter(paths)
 
 
-def load(name: str | Path = DEFAULT_BUNDLE, threads: int | None = None) -> Recognizer:
+def load(name: str | Path = DEFAULT_BUNDLE, threads: int | None = None, device: str = "auto") -> Recognizer:
     """Load a bundle.
 
     Args:
         name: Name of a built-in bundle, or a bundle folder or run folder.
         threads: Threads of one run of the graph (default: one for each core).
+        device: "cpu", "cuda", or "auto": the GPU if ONNX Runtime can use one.
 
     Raises:
         BundleError: There is no such bundle, or it is damaged.
+        KanjoError: ONNX Runtime can't use the device.
     """
-    return Recognizer(read_bundle(name), threads)
+    return Recognizer(read_bundle(name), threads, device)

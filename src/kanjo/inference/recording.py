@@ -1,5 +1,7 @@
 """One recording during inference: from blocks of samples to windows, and from the windows' results to a prediction.
 
+A window is a part of equal length, or a segment of speech (kanjo.inference.speech_splitter): what the bundle takes.
+
 Files and live streams use the same class and therefore get the same prediction.
 """
 
@@ -18,14 +20,17 @@ from kanjo.bundle import BundleMetadata
 from kanjo.errors import KanjoError
 from kanjo.inference import segmentation, vad, windowing
 from kanjo.inference.embedding_mean import EmbeddingMean, combine_weights
-from kanjo.inference.emotion_selection import restrict_probabilities
 from kanjo.inference.limits import RecordingLimits
 from kanjo.inference.onnx_session import WindowOutput
 from kanjo.inference.options import MIN_DURATION_S, ResolvedOptions
 from kanjo.inference.prediction import LOW_CONFIDENCE, NO_SPEECH, SILENT, TOO_SHORT, Prediction, Segment
+from kanjo.inference.speech_splitter import SpeechSplitter
+from kanjo.inference.timeline import Timeline
 from kanjo.inference.windowing import Window
 from kanjo.labels import UNSURE
 
+#: Seconds of an unfinished segment of speech after which a stream gets an early result.
+EARLY_RESULTS_S = (1.0, 2.0, 4.0)
 #: OOD score above which a warning is added: 2 % of the recordings of new speakers of the training corpora exceed it.
 OOD_WARNING_THRESHOLD = 1.0
 _NO_EMBEDDING = np.zeros(0, np.float32)
@@ -72,7 +77,12 @@ class RecordingSession:
         self.levels = LevelMeter()
         self.vad = vad.VoiceActivityDetector(metadata.sample_rate)
         self._vad_future: Future[None] | None = None
-        self._splitter = windowing.WindowSplitter(options.window_length, options.hop_length)
+        self._window_splitter = windowing.WindowSplitter(options.window_length, options.hop_length)
+        self._speech_splitter = None
+        if options.speech_segments:
+            self._speech_splitter = SpeechSplitter(metadata.sample_rate, options.window_length)
+        self._unsplit_block = np.zeros(0, np.float32)  # waits for its voice activity detection
+        self._early_result: tuple[int, float] = (-1, 0.0)  # start of the last one in samples, and its length in seconds
         self._outputs: list[WindowOutput] = []  # without the embeddings
         self._embeddings = EmbeddingMean()
         self._bundle_probabilities: list[npt.NDArray[np.float32]] = []
@@ -128,13 +138,47 @@ class RecordingSession:
         n_samples = self.levels.n_samples + len(block)
         self.limits.check_size(n_samples, self.metadata.sample_rate, self.options, self.file)
         self.levels.feed(block)
-        self._run_vad(block, False, executor)
-        yield from self._splitter.feed(block)
+        if self._speech_splitter is None:
+            self._run_vad(block, False, executor)
+            yield from self._window_splitter.feed(block)
+            return
+        if executor is None:
+            self._run_vad(block, False, None)
+        else:  # split the previous block while speech is detected in this one
+            self._wait_for_vad()
+            block, self._unsplit_block = self._unsplit_block, block
+        probabilities = self.vad.new_probabilities()
+        if executor is not None:
+            self._run_vad(self._unsplit_block, False, executor)
+        yield from self._speech_splitter.feed(block, probabilities)
 
     def finish(self) -> Iterator[Window]:
         """End the recording and yield the last window, if there is one."""
         self._run_vad(np.zeros(0, np.float32), True, None)
-        yield from self._splitter.finish()
+        if self._speech_splitter is None:
+            yield from self._window_splitter.finish()
+            return
+        probabilities = self.vad.new_probabilities()
+        yield from self._speech_splitter.feed(self._unsplit_block, probabilities)
+        yield from self._speech_splitter.finish(np.zeros(0, np.float32))
+
+    def early_window(self) -> Window | None:
+        """Return the unfinished segment of speech if a result for it is due: after 1, 2 and 4 s; else None."""
+        window = self._speech_splitter.open_segment if self._speech_splitter else None
+        if window is None:
+            return None
+        last_start, last_s = self._early_result
+        due_s = next((s for s in EARLY_RESULTS_S if window.start != last_start or s > last_s), None)
+        if due_s is None or window.valid < due_s * self.metadata.sample_rate:
+            return None
+        self._early_result = (window.start, window.valid / self.metadata.sample_rate)
+        return window
+
+    def early_prediction(self, window: Window, output: WindowOutput) -> Segment:
+        """Return the prediction for an unfinished segment of speech. It does not change the recording's prediction."""
+        probabilities = self.options.final_probabilities(output.probabilities)
+        start_s, end_s = (sample / self.metadata.sample_rate for sample in (window.start, window.start + window.valid))
+        return Segment(start_s, end_s, *self._decide_label(probabilities.astype(np.float64), False), is_final=False)
 
     def _run_vad(self, block: Signal, last: bool, executor: Executor | None) -> None:
         """Wait for the previous block's voice activity detection, then start this block's."""
@@ -155,9 +199,12 @@ class RecordingSession:
         Results must be added in the order of the windows.
         """
         self._bundle_probabilities.append(output.probabilities)
-        probabilities = restrict_probabilities(output.probabilities, self.options.emotion_indices)
+        probabilities = self.options.final_probabilities(output.probabilities)
+        time_steps = output.time_steps
+        if time_steps is not None:
+            time_steps = self.options.final_probabilities(time_steps)
         self._embeddings.add(output.embedding)
-        output = replace(output, probabilities=probabilities, embedding=_NO_EMBEDDING)
+        output = replace(output, probabilities=probabilities, time_steps=time_steps, embedding=_NO_EMBEDDING)
         levels = LevelMeter()
         levels.feed(window.signal[: window.valid])
         self._audible.append(not levels.is_silent)
@@ -196,12 +243,13 @@ class RecordingSession:
         mean = self._uniform if unusable else windowing.weighted_mean(rows, weights)
         label, confidence, probabilities = self._decide_label(mean, bool(unsure_reason))
         segments: tuple[Segment, ...] = (segmentation.silence_segment(0.0, duration_s),)
+        time_steps = None
         if not unsure_reason:
+            steps = [output.time_steps for output in self._outputs] if self.options.speech_segments else None
             hop_s = self.options.hop_length / self.metadata.sample_rate
-            edges, posteriors = segmentation.time_step_posteriors(spans, rows, weights, hop_s, duration_s)
-            segments = segmentation.build_segments(
-                edges, posteriors, speech, self.options.emotions, self.options.min_confidence
-            )
+            timeline = Timeline(spans, rows, weights, steps, speech, hop_s, duration_s)
+            segments = timeline.segments(self.options.emotions, self.options.min_confidence)
+            time_steps = timeline.speech_probabilities()
         embedding = window_probabilities = None
         if self._outputs:
             embedding = self._embeddings.mean(speech_weights, audible_weights)
@@ -219,6 +267,7 @@ class RecordingSession:
             ood_score=ood_score,
             embedding=embedding,
             window_probabilities=window_probabilities,
+            time_steps=time_steps,
             unsure_reason=unsure_reason or (LOW_CONFIDENCE if label == UNSURE else ""),
         )
 

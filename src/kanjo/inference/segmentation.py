@@ -94,7 +94,13 @@ def viterbi_decode(rows: FloatArray, transition_penalty: float = TRANSITION_PENA
 
 
 def build_segments(
-    edges: FloatArray, rows: FloatArray, speech: Sequence[TimeSpan], labels: Sequence[str], min_confidence: float
+    edges: FloatArray,
+    rows: FloatArray,
+    speech: Sequence[TimeSpan],
+    labels: Sequence[str],
+    min_confidence: float,
+    speech_rows: FloatArray | None = None,
+    transition_penalty: float = TRANSITION_PENALTY,
 ) -> tuple[Segment, ...]:
     """Build the segments of a recording from its time steps and its speech.
 
@@ -104,6 +110,9 @@ def build_segments(
         speech: Start and end of each part of speech in seconds, sorted.
         labels: The E emotions.
         min_confidence: Confidence below which the label of a segment is "unsure".
+        speech_rows: Probabilities of each part of speech as a whole; they are used for parts without a change of
+            emotion. None: the mean of the part's time steps.
+        transition_penalty: Cost of each change of emotion, in nats.
 
     Returns:
         Consecutive segments from 0 to the end of the recording.
@@ -111,17 +120,22 @@ def build_segments(
     Shape:
         - edges: (T + 1,)
         - rows: (T, E)
+        - speech_rows: (P, E)
     """
-    path = viterbi_decode(rows)
+    path = viterbi_decode(rows, transition_penalty)
     changes = edges[1:-1][path[1:] != path[:-1]]
     segments: list[Segment] = []
     position = 0.0
-    for start, end in speech:
-        if start > position:
+    for index, (start, end) in enumerate(speech):
+        if start - position > _EPS:
             segments.append(silence_segment(position, start))
-        for part_start, part_end in _split_at_changes(start, end, changes):
-            overlap = np.clip(np.minimum(edges[1:], part_end) - np.maximum(edges[:-1], part_start), 0, None)
-            mean = overlap @ rows / overlap.sum()
+        parts = _split_at_changes(start, end, changes)
+        for part_start, part_end in parts:
+            if speech_rows is not None and len(parts) == 1:
+                mean = speech_rows[index]
+            else:
+                overlap = np.clip(np.minimum(edges[1:], part_end) - np.maximum(edges[:-1], part_start), 0, None)
+                mean = overlap @ rows / overlap.sum()
             best = int(mean.argmax())
             confidence = float(mean[best])
             label = labels[best] if confidence >= min_confidence else UNSURE

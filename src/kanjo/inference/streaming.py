@@ -76,7 +76,9 @@ class Stream:
         self._session.limits = limits
 
     def feed(self, chunk: npt.ArrayLike) -> list[Segment]:
-        """Add samples and return the predictions of the windows that they complete.
+        """Add samples and return the predictions of the windows, or segments of speech, that they complete.
+
+        A segment of speech also gets an early result after 1, 2 and 4 s, with ``is_final`` false.
 
         Args:
             chunk: Samples as int16, or as float with full scale 1.0.
@@ -145,3 +147,6 @@ class Stream:
         windows = self._session.feed(block)
         while batch := list(islice(windows, BATCH_SIZE)):
             yield self._recognizer._run_windows([(self._session, window) for window in batch])
+        early = self._session.early_window()
+        if early is not None:
+            yield [self._recognizer._run_early(self._session, early)]

@@ -66,6 +66,7 @@ class VoiceActivityDetector:
         self._buffer = np.zeros(_CONTEXT, np.float32)
         self._probabilities: list[npt.NDArray[np.float32]] = []
         self._n_frames = 0  # of all probabilities; counting them for each window would take long in long streams
+        self._n_returned = 0  # frames that new_probabilities has returned
 
     def feed(self, block: Signal, last: bool = False) -> None:
         """Add samples.
@@ -112,6 +113,18 @@ class VoiceActivityDetector:
                 break
             block_stop = block_start
         return False
+
+    def new_probabilities(self) -> npt.NDArray[np.float32]:
+        """Return the probabilities of the frames that were completed since the last call, shape (F,)."""
+        n_missing = self._n_frames - self._n_returned
+        self._n_returned = self._n_frames
+        parts = [np.zeros(0, np.float32)]
+        for block in reversed(self._probabilities):
+            if n_missing <= 0:
+                break
+            parts.append(block[-n_missing:])
+            n_missing -= len(block)
+        return np.concatenate(parts[::-1])
 
     @property
     def duration_s(self) -> float:

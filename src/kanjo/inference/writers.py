@@ -20,7 +20,7 @@ _TOKENS_PER_PIECE = 10_000
 
 
 def table(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
-    """Yield the lines of a table: each recording, its segments (if it has several windows) and its warnings."""
+    """Yield the lines of a table: each recording, its segments (if it has a timeline) and its warnings."""
     yield f"{'file':<{_FILE_WIDTH}}  {'emotion':<10}  {'conf.':>5}  {'next':<16}  {'length':>8}"
     for prediction in predictions:
         file = f"{_shorten(encode_name(prediction.file)):<{_FILE_WIDTH}}"
@@ -29,7 +29,7 @@ def table(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[
             continue
         columns = _label_columns(prediction.label, prediction.confidence, prediction.probabilities)
         yield f"{file}  {columns}  {_format_duration(prediction.duration_s):>8}"
-        if len(prediction.windows) > 1:
+        if prediction.has_timeline:
             for segment in prediction.segments:
                 span = f"{_format_duration(segment.start_s)} - {_format_duration(segment.end_s)}"
                 columns = _label_columns(segment.label, segment.confidence, segment.probabilities)
@@ -58,8 +58,8 @@ def csv_rows(prediction: Prediction, labels: Sequence[str]) -> Iterator[str]:
 def table_rows(prediction: Prediction, labels: Sequence[str]) -> Iterator[list[str]]:
     """Yield the rows of one recording, with the cells of :func:`csv_header`.
 
-    Column ``part`` is "recording" in the first row. If the recording has several windows, a row for each "segment"
-    and each "window" follows. A part with the times of an earlier row is left out: the index of an audformat table must
+    Column ``part`` is "recording" in the first row. If the recording has a timeline, a row for each "segment" and
+    each "window" follows. A part with the times of an earlier row is left out: the index of an audformat table must
     not contain an entry twice.
     """
     file = encode_name(prediction.file)
@@ -68,7 +68,7 @@ def table_rows(prediction: Prediction, labels: Sequence[str]) -> Iterator[list[s
         return
     recording = Segment(0.0, prediction.duration_s, prediction.label, prediction.confidence, prediction.probabilities)
     yield _segment_row(file, "recording", recording, labels, escape_text("; ".join(prediction.warnings)))
-    if len(prediction.windows) > 1:
+    if prediction.has_timeline:
         written = {_span(recording)}
         for part, segments in (("segment", prediction.segments), ("window", prediction.windows)):
             for segment in segments:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from contextlib import suppress
 
 import torch
+
+from kanjo.errors import KanjoError
+from kanjo.inference.onnx_session import CPU, CUDA, DEVICES
 
 
 def use_bf16(precision: str) -> bool:
@@ -15,6 +19,33 @@ def use_bf16(precision: str) -> bool:
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported())
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # in hardware, not emulated
+
+
+def choose_training_device(requested: str) -> str:
+    """Choose the device that this process and its child processes train on, before the first use of a GPU.
+
+    Args:
+        requested: "cpu", "cuda", or "auto": the GPU if there is one.
+
+    Returns:
+        "cpu" or "cuda".
+
+    Raises:
+        KanjoError: The name is unknown, or PyTorch can't use the device.
+    """
+    if requested not in DEVICES:
+        raise KanjoError(f"unknown device {requested!r}; expected {', '.join(DEVICES)}")
+    if requested == CPU:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        return CPU
+    if torch.cuda.is_available():
+        return CUDA
+    if requested == CUDA:
+        raise KanjoError(
+            f"device cuda: PyTorch {torch.__version__} finds no GPU; install a build of PyTorch with CUDA on a machine "
+            "with an NVIDIA GPU, or use --device cpu"
+        )
+    return CPU
 
 
 def set_threads(n_threads: int) -> None:

@@ -26,7 +26,8 @@ SETTINGS = [
     "model.weights=none",
     "audio.window_s=1",
     "audio.hop_s=0.5",
-    "audio.crop_s=0.5",
+    "model.layers=[1]",
+    "model.ffn_dim=64",
     "training.epochs=2",
     "training.precision=fp32",
     "training.n_augmented_copies=0",
@@ -43,7 +44,7 @@ def data(tiny_corpora: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     root.mkdir()
     (root / "ravdess").symlink_to(tiny_corpora / "ravdess")
     corpora_fixtures.make_nemo(root / "nemo")
-    return load_experiment_data(load_recipe("whisper-linear", SETTINGS), str(root))
+    return load_experiment_data(load_recipe("whisper-tiny", SETTINGS), str(root))
 
 
 @pytest.fixture

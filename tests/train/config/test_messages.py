@@ -83,7 +83,7 @@ def test_missing_key_is_named() -> None:
 
 @pytest.mark.parametrize("key", sorted(key for key in RENAMED_KEYS if not key.startswith(("corpora.", "stage1."))))
 def test_renamed_key_names_the_new_key(key: str) -> None:
-    assert f"unknown key '{key.split('=')[0]}'; write {RENAMED_KEYS[key]!r}" in _error("whisper-linear", f"{key}=1")
+    assert f"unknown key '{key.split('=')[0]}'; write {RENAMED_KEYS[key]!r}" in _error("whisper-tiny", f"{key}=1")
 
 
 @pytest.mark.parametrize(

@@ -25,13 +25,13 @@ TWO_STAGES = "dcnn-blstm-attention"
         (TWO_STAGES, "audio={window_s: 0.5, hop_s: 0.5}", "audio.window_s 0.5 is shorter than one segment"),
         (TWO_STAGES, "training.refit_on_train_val=true", "models of one stage"),
         (TWO_STAGES, "stage1.refit_on_train_val=true", r"stage1\.refit_on_train_val"),
-        ("whisper-linear", "training.optimizer=adamw", "whisper and training.optimizer: lbfgs need each other"),
+        ("whisper-tiny", "training.optimizer=adamw", "encoder and training.optimizer: lbfgs need each other"),
         ("mobilenet", "training.optimizer=lbfgs", "need each other"),
         ("mobilenet", "training.n_augmented_copies=2", "n_augmented_copies is for training.optimizer lbfgs"),
-        ("whisper-linear", "augment.mixup_alpha=0.3", "augment.mixup_alpha: not used with training.optimizer lbfgs"),
-        ("whisper-linear", "training.ema_decay=0.9", "training.ema_decay: not used"),
-        ("whisper-linear", "model.dropout=0.1", "model.dropout: not used"),
-        ("whisper-linear", "training.calibration=held_out_groups", "held_out_groups needs training.optimizer lbfgs"),
+        ("whisper-tiny", "augment.mixup_alpha=0.3", "augment.mixup_alpha: not used with training.optimizer lbfgs"),
+        ("whisper-tiny", "training.ema_decay=0.9", "training.ema_decay: not used"),
+        ("whisper-tiny", "augment.max_vtlp_warp=0.1", "augment.max_vtlp_warp: not used"),
+        ("whisper-tiny", "training.calibration=held_out_groups", "held_out_groups needs training.optimizer lbfgs"),
     ],
 )
 def test_sections_that_do_not_fit_each_other_fail(recipe: str, override: str, message: str) -> None:
@@ -57,7 +57,7 @@ def test_dcnn_recipe_has_the_settings_of_the_paper_and_its_reference() -> None:
     assert load_recipe(TWO_STAGES, ["stage1=null"]).stage1 is None
 
 
-@pytest.mark.parametrize("name", ["mobilenet", "whisper-linear", TWO_STAGES])
+@pytest.mark.parametrize("name", ["mobilenet", "whisper-tiny", TWO_STAGES])
 def test_ablations_of_built_in_recipes_change_them(name: str) -> None:
     recipe = load_recipe(name)
     for ablation, overrides in recipe.ablations.items():
@@ -65,7 +65,7 @@ def test_ablations_of_built_in_recipes_change_them(name: str) -> None:
 
 
 def test_training_config_properties_follow_optimizer_and_schedule() -> None:
-    training = load_recipe("whisper-linear").training
+    training = load_recipe("whisper-tiny").training
     assert training.full_batch and training.anneals_to_zero
     training = load_recipe("cnn-lstm-1d-keras").training
     assert not training.full_batch and not training.anneals_to_zero

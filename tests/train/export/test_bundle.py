@@ -33,7 +33,7 @@ FROZEN_ENCODER = [
     "model.weights=none",
     "audio.window_s=1",
     "audio.hop_s=0.5",
-    "audio.crop_s=0.5",
+    "model.layers=[1]",
     "training.precision=fp32",
     "training.n_augmented_copies=0",
 ]
@@ -124,7 +124,7 @@ def test_export_bundle_frozen_encoder_fits_ood_scorer_to_cached_embeddings(
 ) -> None:
     """The cached embeddings give the same scorer as the embeddings of the exported graph."""
     monkeypatch.setenv("KANJO_CACHE", str(tmp_path / "cache"))
-    data = load_experiment_data(load_recipe("whisper-linear", FROZEN_ENCODER), str(tiny_corpora))
+    data = load_experiment_data(load_recipe("whisper-tiny", FROZEN_ENCODER), str(tiny_corpora))
     fold = data.fold(1)
     model = build_training_run(data, fold).emotion_model.eval()
     trained = TrainedModel(model, temperature=1.0, best_epoch=1, validation_uar=0.5, minutes=0.0)

@@ -80,12 +80,11 @@ def test_load_graph_weights_cnn_lstm_gives_same_logits_with_restored_batch_norms
 
 def test_load_graph_weights_int8_and_fp16_whisper_gives_weights_within_one_percent(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    recipe = load_recipe("whisper-linear", ["audio.window_s=1", "audio.hop_s=0.5", "audio.crop_s=0.5"])
+    recipe = load_recipe("whisper-tiny", ["audio.window_s=1", "audio.hop_s=0.5", "model.layers=[1]"])
     source = build_emotion_model(recipe, 8).eval()
     with torch.no_grad():
         for value in source.model.parameters():  # initial weights of equal value would share one constant
             value.add_(0.01 * torch.randn_like(value))
-        source.model.attention.score.bias.zero_()  # as in a frozen encoder; the exporter leaves it out
     graph, n_layers = quantize_linear_int8(export_onnx(source, 1.0, recipe.audio.window, 1.0))
     graph, n_tensors = store_weights_fp16(graph)
     assert n_layers and n_tensors

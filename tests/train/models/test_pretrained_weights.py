@@ -153,13 +153,13 @@ def test_read_state_dict_any_bytes_are_an_error_of_one_line(
 
 
 def test_read_weights_missing_file_error_lists_the_names(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="no such file; expected auto, none, imagenet, audioset, smart-turn"):
+    with pytest.raises(RecipeError, match="no such file; expected auto, none, imagenet, audioset, whisper-base"):
         read_weights(SmallCnn(), str(tmp_path / "nothing.pth"))
 
 
 def test_get_published_weights_unknown_name_is_an_error() -> None:
     assert all(get_published_weights(name).name == name for name in PUBLISHED)
-    with pytest.raises(RecipeError, match="expected one of imagenet, audioset, smart-turn"):
+    with pytest.raises(RecipeError, match="expected one of imagenet, audioset, whisper-base"):
         get_published_weights(None)
 
 

@@ -116,7 +116,7 @@ def plot_segments(segments: Sequence[Signal], max_segments: int = 12) -> Rendere
 
 
 def plot_timeline(prediction: Prediction, file: Path) -> RenderedFigure:
-    """Plot the waveform of a recording with its segments, and the probabilities of its windows below.
+    """Plot the waveform of a recording with its segments, and the probabilities over time below.
 
     Args:
         prediction: The prediction for the recording.
@@ -128,16 +128,18 @@ def plot_timeline(prediction: Prediction, file: Path) -> RenderedFigure:
     figure, (waveform_axes, probability_axes) = create_figure(12, 5, n_rows=2)
     colors = {name: COLORS[n % len(COLORS)] for n, name in enumerate(prediction.probabilities)}
     _draw_segments(waveform_axes, prediction, file, colors)
-    centers = [(window.start_s + window.end_s) / 2 for window in prediction.windows]
+    steps = prediction.time_steps
+    centers = [] if steps is None else (steps.edges_s[:-1] + steps.edges_s[1:]) / 2
     for n, (name, color) in enumerate(colors.items()):
         probability_axes.plot(
             centers,
-            [100 * window.probabilities[name] for window in prediction.windows],
+            [] if steps is None else 100 * steps.probabilities[:, n],
             color=color,
             linestyle=LINE_STYLES[n // len(COLORS) % len(LINE_STYLES)],
             linewidth=1,
             marker=MARKERS[n % len(MARKERS)],
             markersize=4,
+            markevery=max(1, len(centers) // 20),
             label=name,
         )
     probability_axes.set_ylabel("probability, %")

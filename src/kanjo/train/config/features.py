@@ -55,7 +55,9 @@ class LogMelConfig(Config):
         with_deltas: Add first and second deltas as channels.
         normalization: "max" is decibels relative to the utterance's maximum; "utterance" gives each utterance mean 0
             and deviation 1; "corpus" uses mean and deviation of the training set; "image" scales each channel to the
-            range of ImageNet; "audioset" is that of EfficientAT.
+            range of ImageNet; "audioset" is that of EfficientAT, "whisper" that of Whisper at a constant level.
+        noise_floor_db: Add the power of white noise so many dB below the utterance's level (None: no noise). Needs
+            normalization "whisper".
         trim_db: Leave out frames before the first and after the last frame whose level is within so many dB of the
             loudest one (None: keep all).
         mask_padding: Leave the padding after a clip out of the model. If false, it is silence to the model; only
@@ -76,7 +78,8 @@ class LogMelConfig(Config):
     top_db: PositiveFloat | None = 80.0
     floor_db: Annotated[float, Field(ge=-300, le=0)] = -100.0
     with_deltas: bool = False
-    normalization: Literal["none", "max", "utterance", "corpus", "image", "audioset"] = "corpus"
+    normalization: Literal["none", "max", "utterance", "corpus", "image", "audioset", "whisper"] = "corpus"
+    noise_floor_db: NonNegativeFloat | None = None
     trim_db: PositiveFloat | None = None
     mask_padding: bool = True
 
@@ -97,10 +100,12 @@ class LogMelConfig(Config):
             raise ValueError("trim_db needs features of one channel; set with_deltas to false")
         if self.trim_db and not self.mask_padding:
             raise ValueError("trim_db removes frames of the clip; set mask_padding to true")
-        if self.normalization == "max" and self.with_deltas:
-            raise ValueError("normalization max needs features of one channel; set with_deltas to false")
-        if self.normalization == "audioset" and self.with_deltas:
-            raise ValueError("normalization audioset needs features of one channel; set with_deltas to false")
+        if self.normalization in ("max", "audioset", "whisper") and self.with_deltas:
+            raise ValueError(
+                f"normalization {self.normalization} needs features of one channel; set with_deltas to false"
+            )
+        if self.noise_floor_db is not None and self.normalization != "whisper":
+            raise ValueError("noise_floor_db needs normalization whisper; set it to null")
         return self
 
 

@@ -8,9 +8,9 @@ reading a recipe stays fast.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from kanjo.train.config.base import Config, Fraction
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from kanjo.corpora.splits import Fold
     from kanjo.train.data.experiment_data import ExperimentData
-    from kanjo.train.features.log_mel import LogMel
     from kanjo.train.tasks.base import Task, TaskPaths
 
 #: What the utterance embedding is made of: the LSTM's last output, or the mean of its outputs over the valid steps.
@@ -253,48 +252,99 @@ class MobileNetConfig(EndToEndConfig):
         return MobileNet(n_emotions, input_shape, **self._arguments())
 
 
-class WhisperConfig(BaseModelConfig):
-    """The lower layers of Whisper-tiny's encoder, frozen, with linear heads (Radford et al. 2022).
+class EncoderConfig(BaseModelConfig):
+    """Lower layers of a pre-trained speech encoder, frozen, with linear heads.
 
     Attributes:
         type: Type of the model.
-        dropout: Must be 0 with the optimizer "lbfgs".
-        weights: Weights of the encoder: "smart-turn" (pipecat's, downloaded), "none" (random), a file, or "auto"
-            ("smart-turn" if it is on disk or can be downloaded, else "none").
-        layers: Number of layers.
-        aggregation: Pool the last layer's steps, or those of all layers, concatenated.
-        ffn_dim: Hidden units to keep of each layer's 1536: those of the largest weights.
+        source: The encoder: "whisper-base", "whisper-tiny.en" or another small Whisper; or, with the extra ``hub``, a
+            name of the Hugging Face Hub ("user/model"), or a folder that transformers has written (a path with a "/").
+        revision: Commit, tag or branch of a name of the Hub (None: the default branch). A run stores the commit.
+        layers: Numbers of the encoder's layers, from 1, whose mean and standard deviation over time are the embedding.
+        weights: Weights of the encoder: the name of the source (its published weights, downloaded), "none" (random), a
+            file (only for kanjo's own Whisper), or "auto": those of the source; for kanjo's own Whisper random weights
+            if they are not on disk and can't be downloaded.
+        ffn_dim: Hidden units to keep of each layer of kanjo's own Whisper: those of the largest weights (None: all).
         speaker_conditioning: Take a speaker's mean embedding as an optional input (kanjo.train.models.speaker_means).
     """
 
-    trains_on_crops: ClassVar[bool] = True
     supports_distributed: ClassVar[bool] = False
     frozen_encoder: ClassVar[bool] = True
-    pretrained: ClassVar[str | None] = "smart-turn"
+    dropout: ClassVar[float] = 0.0
 
-    type: Literal["whisper"]
+    type: Literal["encoder"]
+    source: str
+    revision: str | None = None
+    layers: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 2, 3, 4)
     weights: str = "auto"
-    layers: Annotated[int, Field(ge=1, le=4)] = 1
-    aggregation: Literal["last", "all"] = "last"
-    ffn_dim: Annotated[int, Field(ge=1, le=1536)] = 1024
-    dropout: Fraction = 0.0
+    ffn_dim: PositiveInt | None = None
     speaker_conditioning: bool = False
+
+    @property
+    def is_from_hub(self) -> bool:
+        """Whether the library transformers has the encoder: a name of the Hub, or a folder."""
+        return "/" in self.source or "\\" in self.source
+
+    @property
+    def input_kind(self) -> str:  # type: ignore[override]
+        """The value of ``features.type`` that the encoder needs; "" if it depends on the encoder's family."""
+        return "" if self.is_from_hub else "log-mel"
+
+    @property
+    def pretrained(self) -> str | None:  # type: ignore[override]
+        """Name of the published weights."""
+        return None if self.is_from_hub else self.source
+
+    @field_validator("layers")
+    @classmethod
+    def _check_layers(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if list(value) != sorted(set(value)):
+            raise ValueError(f"{list(value)}: expected different numbers in ascending order, such as [1, 2, 3]")
+        return value
+
+    @model_validator(mode="after")
+    def _check_source(self) -> EncoderConfig:
+        if not self.is_from_hub:
+            if self.revision is not None:
+                raise ValueError(
+                    f"revision is for names of the Hugging Face Hub; source is {self.source}; set it to null"
+                )
+            return self
+        if self.weights not in ("auto", "none", self.source):
+            raise ValueError(f"weights {self.weights}: expected auto, none or {self.source}, the source")
+        if self.ffn_dim is not None:
+            raise ValueError(f"ffn_dim is for kanjo's own Whisper; source is {self.source}; set it to null")
+        return self
 
     def build(self, n_emotions: int, input_shape: tuple[int, int, int], feature_extractor: nn.Module) -> nn.Module:
         """Build the model."""
-        from kanjo.train.models.whisper import Whisper
+        from kanjo.train.models.encoder import EncoderClassifier, SpeechEncoder
+        from kanjo.train.models.whisper import build_whisper_encoder
 
-        log_mel = cast("LogMel", feature_extractor)
-        return Whisper(n_emotions, input_shape, feature_extractor=log_mel, **self._arguments())
+        n_frames = input_shape[2]
+        encoder: SpeechEncoder
+        if self.is_from_hub:
+            from kanjo.train.models.hub_encoder import build_hub_encoder
+            from kanjo.train.models.hub_source import find_encoder
+
+            files = find_encoder(self.source, self.revision)
+            encoder = build_hub_encoder(files, self.layers, feature_extractor, n_frames)
+        else:
+            encoder = build_whisper_encoder(self.source, self.layers, feature_extractor, n_frames, self.ffn_dim)
+        return EncoderClassifier(encoder, self.layers, n_emotions, self.speaker_conditioning)
 
     def create_task(self, data: ExperimentData, fold: Fold, paths: TaskPaths | None = None) -> Task:
         """Create the task that fits the heads."""
+        if self.is_from_hub:
+            from kanjo.train.tasks.hub_probe import HubProbeTask
+
+            return HubProbeTask(data, fold, paths)
         from kanjo.train.tasks.linear_probe import LinearProbeTask
 
         return LinearProbeTask(data, fold, paths)
 
 
 ModelConfig = Annotated[
-    CnnLstm2dConfig | CnnLstm1dConfig | DcnnBlstmConfig | MobileNetConfig | WhisperConfig,
+    CnnLstm2dConfig | CnnLstm1dConfig | DcnnBlstmConfig | MobileNetConfig | EncoderConfig,
     Field(discriminator="type"),
 ]

@@ -87,7 +87,7 @@ class Recipe(Config):
             raise ValueError(f"init_from: model {kind} can't start from a bundle; remove the key")
         if self.audio.crop_s and not self.model.trains_on_crops:
             raise ValueError(f"audio.crop_s: model {kind} trains on whole windows; set it to null")
-        if self.features.type != self.model.input_kind:
+        if self.model.input_kind not in ("", self.features.type):
             raise ValueError(
                 f"features.type is {self.features.type}; model {kind} needs features.type {self.model.input_kind}"
             )
@@ -122,7 +122,7 @@ class Recipe(Config):
         full_batch, training = self.training.full_batch, self.training
         if full_batch != self.model.frozen_encoder:
             raise ValueError(
-                "model.type: whisper and training.optimizer: lbfgs need each other: "
+                "model.type: encoder and training.optimizer: lbfgs need each other: "
                 "L-BFGS fits the linear heads of a frozen encoder"
             )
         if training.n_augmented_copies and not full_batch:
@@ -139,14 +139,18 @@ class Recipe(Config):
                 f"true, and training.balance {' or '.join(balances)} (a group may lack an emotion)"
             )
         unused = {
-            "model.dropout": self.model.dropout,
             "augment.mixup_alpha": self.augment.mixup_alpha,
+            "augment.max_vtlp_warp": self.augment.max_vtlp_warp,
+            "augment.frequency_masks": self.augment.frequency_masks,
+            "augment.time_masks": self.augment.time_masks,
             "training.gradient_clip_norm": training.gradient_clip_norm,
             "training.ema_decay": training.ema_decay,
         }
+        if not full_batch:
+            unused = {"augment.short_crop_prob": self.augment.short_crop_prob}
         wrong = [key for key, value in unused.items() if value]
-        if full_batch and wrong:
-            raise ValueError(f"{', '.join(wrong)}: not used with training.optimizer lbfgs; set to 0")
+        if wrong:
+            raise ValueError(f"{', '.join(wrong)}: not used with training.optimizer {training.optimizer}; set to 0")
 
     def text(self) -> str:
         """The recipe with all defaults, as YAML."""

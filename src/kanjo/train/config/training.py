@@ -17,7 +17,9 @@ class AugmentConfig(Config):
 
     Attributes:
         max_speed_change: Largest relative change of speed; the pitch changes with it.
-        max_shift_s: Largest shift in time, in seconds, in either direction.
+        max_shift_s: Largest shift in time, in seconds, in either direction; for an encoder, of both ends of each
+            segment of speech.
+        short_crop_prob: For an encoder: probability that a segment of speech is cut to 0.6 to 1.4 s.
         max_vtlp_warp: Largest relative change of all frequencies (vocal tract length perturbation).
         gain_db: Largest change of level, in either direction.
         white_noise_range_db: Add white noise whose RMS is from -90 dB to this much above -90 dB of full scale.
@@ -34,6 +36,7 @@ class AugmentConfig(Config):
 
     max_speed_change: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     max_shift_s: NonNegativeFloat = 0.0
+    short_crop_prob: UnitInterval = 0.0
     max_vtlp_warp: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     gain_db: NonNegativeFloat = 0.0
     white_noise_range_db: NonNegativeFloat = 0.0

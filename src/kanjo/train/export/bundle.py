@@ -14,6 +14,7 @@ from safetensors.torch import save
 
 import kanjo
 from kanjo import audio, bundle
+from kanjo.bundle.metadata import SPEECH_SEGMENTS, WINDOWS
 from kanjo.corpora import CORPORA
 from kanjo.corpora.splits import Fold
 from kanjo.errors import BundleError
@@ -23,7 +24,7 @@ from kanjo.train.data.datasets import WindowDataset
 from kanjo.train.data.embedding_cache import compute_embeddings
 from kanjo.train.data.experiment_data import ExperimentData
 from kanjo.train.data.loaders import build_data_loader
-from kanjo.train.export.onnx import export_onnx
+from kanjo.train.export.onnx import classifies_time_steps, export_onnx
 from kanjo.train.export.onnx_surgery import add_ood_output
 from kanjo.train.export.verify import MAX_DIFFERENCE, max_probability_difference
 from kanjo.train.fit import TrainedModel
@@ -170,6 +171,7 @@ def _build_metadata(
         temperature=trained.temperature,
         ood_temperature=ood_temperature,
         speaker_size=trained.emotion_model.speaker_size,
+        segmentation=SPEECH_SEGMENTS if classifies_time_steps(trained.emotion_model.model) else WINDOWS,
         min_source_rate=min(recipe.audio.sample_rate, lowest_source_rate([data.paths[i] for i in fold.train])),
         recipe=recipe.model_dump(mode="json"),
         paper=recipe.paper.model_dump() if recipe.paper else None,

@@ -12,11 +12,13 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from kanjo.train.export.onnx_surgery import make_input_optional, remove_traces
+from kanjo.train.export.onnx_surgery import TIME_STEP_OUTPUT, make_input_optional, pad_length, remove_traces
 from kanjo.train.models.emotion_model import EmotionModel
 
 OPSET_VERSION = 18
 MAX_BATCH_SIZE = 4096
+#: Samples that the length of an input is padded to a multiple of inside a graph with inputs of any length.
+LENGTH_UNIT = 8000
 
 
 class ExportGraph(nn.Module):
@@ -35,7 +37,7 @@ class ExportGraph(nn.Module):
         self.feature_extractor, self.model = model.feature_extractor, model.model
         self.temperature, self.temperature_enrolled = temperature, temperature_enrolled
 
-    def forward(self, signal: Tensor, speaker: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, signal: Tensor, speaker: Tensor | None = None) -> tuple[Tensor, ...]:
         """Compute probabilities and embeddings.
 
         Args:
@@ -43,15 +45,25 @@ class ExportGraph(nn.Module):
             speaker: The speaker's mean embedding and a 1, or zeros without enrollment (B, D + 1).
 
         Returns:
-            Probabilities (B, E) and embeddings (B, D).
+            Probabilities (B, E) and embeddings (B, D); for a model that classifies time steps also their probabilities
+            (B, K, E).
         """
-        if self.temperature_enrolled is None or speaker is None:
-            logits, embedding = self.model(*self.feature_extractor(signal))
-            return torch.softmax(logits / self.temperature, dim=1), embedding
-        enrolled = speaker[:, -1:]
-        logits, embedding = self.model(*self.feature_extractor(signal), speaker[:, :-1], enrolled)
-        temperature = self.temperature + enrolled * (self.temperature_enrolled - self.temperature)
-        return torch.softmax(logits / temperature, dim=1), embedding
+        inputs, temperature = self.feature_extractor(signal), torch.as_tensor(self.temperature)
+        if self.temperature_enrolled is not None and speaker is not None:
+            enrolled = speaker[:, -1:]
+            inputs = (*inputs, speaker[:, :-1], enrolled)
+            temperature = self.temperature + enrolled * (self.temperature_enrolled - self.temperature)
+        if not classifies_time_steps(self.model):
+            logits, embedding = self.model(*inputs)
+            return torch.softmax(logits / temperature, dim=1), embedding
+        logits, embedding, step_logits = self.model.classify_time_steps(*inputs)
+        step_probabilities = torch.softmax(step_logits / temperature.unsqueeze(-1), dim=2)
+        return torch.softmax(logits / temperature, dim=1), embedding, step_probabilities
+
+
+def classifies_time_steps(model: nn.Module) -> bool:
+    """Whether a model takes inputs of any length up to its window, and also classifies their time steps."""
+    return hasattr(model, "classify_time_steps")
 
 
 def export_onnx(
@@ -68,7 +80,11 @@ def export_onnx(
 
     Returns:
         A model with the input ``signal`` (B, window) and the outputs ``probabilities`` (B, E), ``embedding`` (B, D).
+        If the model classifies time steps, the length of ``signal`` is up to ``window``, and there is a third output,
+        ``time_step_probabilities`` (B, K, E).
     """
+    if classifies_time_steps(model.model):
+        window = -(-window // LENGTH_UNIT) * LENGTH_UNIT
     inputs = {"signal": torch.zeros(2, window)}
     if temperature_enrolled is not None:
         inputs["speaker"] = torch.zeros(2, model.speaker_size + 1)
@@ -78,14 +94,21 @@ def export_onnx(
     remove_traces(exported)
     if "speaker" in inputs:
         make_input_optional(exported, "speaker", np.zeros((1, inputs["speaker"].shape[1]), np.float32))
+    if classifies_time_steps(module.model):
+        pad_length(exported, "signal", LENGTH_UNIT)
     onnx.checker.check_model(exported)
     return bytes(exported.SerializeToString())
 
 
-def _run_exporter(module: nn.Module, inputs: dict[str, Tensor]) -> onnx.ModelProto:
-    """Export a module with a variable batch size."""
+def _run_exporter(module: ExportGraph, inputs: dict[str, Tensor]) -> onnx.ModelProto:
+    """Export a module with a variable batch size, and a variable length if it classifies time steps."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # hides warnings about torchvision's operators
-    batch = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH_SIZE)}
+    batch, outputs = torch.export.Dim("batch", min=1, max=MAX_BATCH_SIZE), ["probabilities", "embedding"]
+    dynamic_shapes = {name: {0: batch} for name in inputs}
+    if classifies_time_steps(module.model):
+        outputs.append(TIME_STEP_OUTPUT)
+        n_units = torch.export.Dim("units", min=1, max=inputs["signal"].shape[1] // LENGTH_UNIT)
+        dynamic_shapes["signal"][1] = LENGTH_UNIT * n_units
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         # The exporter warns about its own internals. The result is compared with PyTorch afterwards.
         warnings.simplefilter("ignore")
@@ -93,8 +116,8 @@ def _run_exporter(module: nn.Module, inputs: dict[str, Tensor]) -> onnx.ModelPro
             module,
             tuple(inputs.values()),
             input_names=list(inputs),
-            output_names=["probabilities", "embedding"],
-            dynamic_shapes=(batch,) * len(inputs),
+            output_names=outputs,
+            dynamic_shapes=tuple(dynamic_shapes.values()),
             opset_version=OPSET_VERSION,
             dynamo=True,
             verbose=False,

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from kanjo.train.calibration.ood import MIN_NORM, PcaResidualScorer
 from kanjo.train.calibration.temperature import OodTemperature
 
-OOD_OUTPUT = "ood_score"
+OOD_OUTPUT, TIME_STEP_OUTPUT = "ood_score", "time_step_probabilities"
 #: Operator, inputs, output.
 _Step = tuple[str, list[str], str]
 
@@ -55,6 +55,36 @@ def make_input_optional(model: onnx.ModelProto, name: str, default: npt.NDArray[
     value.type.tensor_type.shape.dim[0].dim_param = "speakers"
     model.graph.initializer.append(numpy_helper.from_array(default, name))
     del model.graph.value_info[:]  # shapes that were inferred with as many rows as the batch
+
+
+def pad_length(model: onnx.ModelProto, name: str, unit: int) -> None:
+    """Accept inputs (B, N) of any length: pad them with zeros at the end, to a multiple of ``unit`` samples."""
+    constants = {
+        "unit": np.array([unit], np.int64),
+        "axis": np.array([1], np.int64),
+        "end": np.array([2], np.int64),
+        "none": np.array([0, 0, 0], np.int64),
+    }
+    _add_constants(model, "pad", constants)
+    padded = f"{name}.padded"
+    for node in model.graph.node:
+        node.input[:] = [padded if value == name else value for value in node.input]
+    steps: list[_Step] = [
+        ("Shape", [name], "pad.shape"),
+        ("Slice", ["pad.shape", "pad.axis", "pad.end"], "pad.length"),
+        ("Neg", ["pad.length"], "pad.negative"),
+        ("Mod", ["pad.negative", "pad.unit"], "pad.number"),  # has the sign of the unit
+        ("Concat", ["pad.none", "pad.number"], "pad.pads"),
+        ("Pad", [name, "pad.pads"], padded),
+    ]
+    nodes = [helper.make_node(kind, inputs, [output], name=f"node_{output}") for kind, inputs, output in steps]
+    nodes[4].attribute.append(helper.make_attribute("axis", 0))
+    old_nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes, *old_nodes])
+    value = next(item for item in model.graph.input if item.name == name)
+    value.type.tensor_type.shape.dim[1].dim_param = "samples"
+    del model.graph.value_info[:]  # shapes that were inferred without padding
 
 
 def remove_traces(model: onnx.ModelProto) -> None:
@@ -104,12 +134,20 @@ def _add_ood_temperature(model: onnx.ModelProto, median: float, ood_temperature:
     has_speaker_input = any(value.name == "speaker" for value in model.graph.input)
     steps = _ood_temperature_steps(softmax.input[0], has_speaker_input)
     new_nodes = [helper.make_node(kind, inputs, [output], name=f"node_{output}") for kind, inputs, output in steps]
-    new_softmax = onnx.NodeProto()
-    new_softmax.CopyFrom(softmax)
-    new_softmax.input[0] = "ood_temperature.logits"
-    old_nodes = [node for node in model.graph.node if node is not softmax]
+    softmaxes = [(softmax, "ood_temperature.logits")]
+    for step_softmax in (node for node in model.graph.node if TIME_STEP_OUTPUT in node.output):
+        steps = _time_step_temperature_steps(step_softmax.input[0])
+        new_nodes += [helper.make_node(kind, inputs, [output], name=f"node_{output}") for kind, inputs, output in steps]
+        softmaxes.append((step_softmax, "ood_temperature.time_step_logits"))
+    replaced = [node for node, _ in softmaxes]
+    old_nodes = [node for node in model.graph.node if node not in replaced]
+    new_softmaxes = []
+    for node, logits in softmaxes:
+        new_softmaxes.append(onnx.NodeProto())
+        new_softmaxes[-1].CopyFrom(node)
+        new_softmaxes[-1].input[0] = logits
     del model.graph.node[:]
-    model.graph.node.extend([*old_nodes, *new_nodes, new_softmax])
+    model.graph.node.extend([*old_nodes, *new_nodes, *new_softmaxes])
 
 
 def _ood_temperature_steps(logits: str, has_speaker_input: bool) -> list[_Step]:
@@ -131,6 +169,14 @@ def _ood_temperature_steps(logits: str, has_speaker_input: bool) -> list[_Step]:
         *(select_exponent if has_speaker_input else []),
         ("Pow", ["ood_temperature.base", exponent], "ood_temperature.factor"),
         ("Div", [logits, "ood_temperature.factor"], "ood_temperature.logits"),
+    ]
+
+
+def _time_step_temperature_steps(logits: str) -> list[_Step]:
+    """Nodes that divide the logits of time steps (B, K, E) by the utterance's factor (B, 1)."""
+    return [
+        ("Unsqueeze", ["ood_temperature.factor", "ood.axis"], "ood_temperature.time_step_factor"),
+        ("Div", [logits, "ood_temperature.time_step_factor"], "ood_temperature.time_step_logits"),
     ]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kanjo.bundle import BundleMetadata
 from kanjo.inference import onnx_session
+from kanjo.train.export.onnx_surgery import OOD_OUTPUT
 from kanjo.train.models.emotion_model import EmotionModel
 
 #: Probabilities of PyTorch and ONNX Runtime may differ by this much.
@@ -34,14 +35,16 @@ def max_probability_difference(
         The largest absolute difference, NaN if a probability is NaN.
     """
     session = onnx_session.create_session(graph, torch.get_num_threads())
+    names = [output.name for output in session.get_outputs() if output.name in ("probabilities", OOD_OUTPUT)]
     model.eval()
     differences = []
     if "int8" in metadata.quantization:
         signals = (window for signal in signals for window in torch.split(signal, 1))
     with torch.inference_mode():
         for signal in signals:
-            probabilities, _, *optional = session.run(None, {"signal": signal.numpy()})
-            ood_scores = optional[0] if optional else np.zeros(len(signal), np.float32)
+            outputs = dict(zip(names, session.run(names, {"signal": signal.numpy()}), strict=True))
+            probabilities = outputs["probabilities"]
+            ood_scores = outputs.get(OOD_OUTPUT, np.zeros(len(signal), np.float32))
             temperature = torch.from_numpy(metadata.temperature_at(ood_scores))[:, None]
             expected = torch.softmax(model(signal)[0] / temperature, 1).numpy()
             differences.append(np.abs(expected - probabilities).max())

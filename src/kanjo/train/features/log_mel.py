@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from kanjo.train.features.silence import trim_silence_frames
 from kanjo.train.features.stft import MelScale, MelSpectrogram, hz_to_mel, mel_to_hz
 
-Normalization = Literal["none", "max", "utterance", "corpus", "image", "audioset"]
+Normalization = Literal["none", "max", "utterance", "corpus", "image", "audioset", "whisper"]
+
+#: Input of Whisper: decadic logarithm of the power, floored this far below its maximum, then (x + 4) / 4. The samples
+#: are scaled to an RMS of WHISPER_RMS first.
+WHISPER_LOG10_RANGE, WHISPER_RMS = 8.0, 0.1
+_EPSILON = 1e-7
 
 #: Mean and standard deviation of ImageNet's red, green and blue channels (0 to 1), used to train torchvision's weights.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -45,7 +50,11 @@ class LogMel(nn.Module):
               :meth:`set_statistics` stores;
             - "image": each channel scaled to 0 to 1 over the valid frames, then normalized with the mean and standard
               deviation of ImageNet (Zhang et al. 2021);
-            - "audioset": (ln(power + 1e-5) + 4.5) / 5, the input of EfficientAT's models, which keeps the loudness.
+            - "audioset": (ln(power + 1e-5) + 4.5) / 5, the input of EfficientAT's models, which keeps the loudness;
+            - "whisper": the input of Whisper (Radford et al. 2022), after the samples were scaled to an RMS of 0.1 over
+              the valid samples. Padding is zero.
+        noise_floor_db: With "whisper": add the expected power of white noise, so many dB below the signal, to all mel
+            bands; None: add nothing. The features then depend less on background noise.
         trim_db: Remove the frames before the first and after the last frame within this many dB of the loudest frame,
             and move the rest to the start; None: keep all frames.
         mask_padding: Count only the frames before the zeros at the end of a signal as valid. If false, all frames of
@@ -57,6 +66,7 @@ class LogMel(nn.Module):
 
     mean: Tensor
     deviation: Tensor
+    noise_floor: Tensor
 
     def __init__(
         self,
@@ -74,6 +84,7 @@ class LogMel(nn.Module):
         floor_db: float = -100.0,
         with_deltas: bool = False,
         normalization: Normalization = "corpus",
+        noise_floor_db: float | None = None,
         trim_db: float | None = None,
         mask_padding: bool = True,
     ) -> None:
@@ -92,10 +103,12 @@ class LogMel(nn.Module):
             std *= torch.tensor(IMAGENET_STD[: self.channels]).reshape(-1, 1, 1)
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", std)
+        floor = 0.0 if noise_floor_db is None else WHISPER_RMS**2 * 10 ** (-noise_floor_db / 10)
+        self.register_buffer("noise_floor", floor * self.power.white_noise_power().unsqueeze(1), persistent=False)
 
     def n_frames(self, n_samples: int) -> int:
-        """Number of frames of a signal of ``n_samples`` samples."""
-        return 1 + n_samples // self.power.hop_length
+        """Number of frames of a signal of ``n_samples`` samples. Whisper leaves out the last one."""
+        return n_samples // self.power.hop_length + (self.normalization != "whisper")
 
     def n_valid_frames(self, signal: Tensor) -> Tensor:
         """Number of frames of each signal before its padding, or of the window: (B, N) -> int64 (B,), at least 1."""
@@ -149,11 +162,15 @@ class LogMel(nn.Module):
             # One zero at the end, so that the filter's last value is the same with and without padding.
             signal = F.pad(signal, (1, 1))
             signal = signal[:, 1:] - self.preemphasis * signal[:, :-1]
+        if self.normalization == "whisper":
+            signal = signal * (WHISPER_RMS / valid_rms(signal).clamp(min=_EPSILON)).unsqueeze(1)
         return self.power(signal)[..., :n_frames]  # type: ignore[no-any-return]
 
     def _log_mel(self, power: Tensor, n_frames: Tensor) -> Tensor:
         if self.normalization == "audioset":
             return ((torch.log(power + 1e-5) + 4.5) / 5).unsqueeze(1)
+        if self.normalization == "whisper":
+            return _whisper_log_mel(power + self.noise_floor, n_frames).unsqueeze(1)
         static = power_to_db(power, self.top_db, self.floor_db)
         if self.with_deltas or self.normalization == "image":
             static = replicate_last_frame(static, n_frames)
@@ -198,9 +215,21 @@ class Waveform(nn.Module):
 
     def forward(self, signal: Tensor) -> tuple[Tensor, Tensor]:
         """Scale the samples and count the valid ones."""
-        n_samples = self.n_valid_frames(signal)
-        rms = (signal.square().sum(1) / n_samples).sqrt().clamp(min=1e-5)
+        n_samples, rms = self.n_valid_frames(signal), valid_rms(signal).clamp(min=1e-5)
         return (signal / rms.unsqueeze(1)).reshape(-1, 1, 1, signal.shape[1]), n_samples
+
+
+def valid_rms(signal: Tensor) -> Tensor:
+    """Compute the root mean square of the samples before the padding: (B, N) -> (B,)."""
+    return (signal.square().sum(1) / n_valid_frames(signal, 1)).sqrt()
+
+
+def _whisper_log_mel(power: Tensor, n_frames: Tensor) -> Tensor:
+    """Convert power (B, M, T) to Whisper's input; frames after the first ``n_frames`` (B,) are zero."""
+    valid = torch.arange(power.shape[2], device=power.device) < n_frames.reshape(-1, 1, 1)
+    log_power = torch.log(power.clamp(min=1e-10)) / math.log(10)
+    maximum = log_power.masked_fill(~valid, -10.0).amax((1, 2), keepdim=True)
+    return (torch.maximum(log_power, maximum - WHISPER_LOG10_RANGE) + 4) / 4 * valid
 
 
 def power_to_db(power: Tensor, top_db: float | None, floor_db: float = -100.0) -> Tensor:

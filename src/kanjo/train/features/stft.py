@@ -148,9 +148,15 @@ class MelSpectrogram(nn.Module):
         j1, j2 = (computed // a) % b1, computed // a // b1
         mel = np.zeros((n_mels, self.n_k1 * self.b))
         np.add.at(mel.T, (computed % a * b1 + j1) * b2 + j2, filters.T)
-        first, second, third = _dft_stages(hann_window(win_length or n_fft, n_fft), a, b1, b2)
+        window = hann_window(win_length or n_fft, n_fft)
+        self._white_noise_power = filters.sum(1) * np.square(window).sum()
+        first, second, third = _dft_stages(window, a, b1, b2)
         for name, value in (("first", first), ("second", second), ("third", third), ("mel", mel)):
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
+
+    def white_noise_power(self) -> Tensor:
+        """Expected power of white noise of variance 1 in each mel band: (M,)."""
+        return torch.tensor(self._white_noise_power, dtype=torch.float32)
 
     def forward(self, signal: Tensor) -> Tensor:
         """Compute the mel power spectrogram."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,11 @@ class PublishedWeights:
             shape, because they belong to the classifier of the published model.
         unused_prefixes: Prefixes of the parameters that are not used if the model has none of the same name.
         parent_prefix: Prefix, in the file, of the parameters of the part of the model that is used.
+        cache_name: Name of the file in the cache, if the published name is not unique.
+        excerpt_name: Name of a smaller file with the used parameters only, which ``KANJO_WEIGHTS`` may have instead.
+        content_sha256: Digest of the used parameters in fp16 (:func:`content_digest`), for weights whose published file
+            has no fixed digest; "" if ``sha256`` is given.
+        content_prefixes: Prefixes of the parameters that ``content_sha256`` covers.
     """
 
     name: str
@@ -46,11 +52,15 @@ class PublishedWeights:
     classifier_prefixes: tuple[str, ...]
     unused_prefixes: tuple[str, ...] = ()
     parent_prefix: str = ""
+    cache_name: str = ""
+    excerpt_name: str = ""
+    content_sha256: str = ""
+    content_prefixes: tuple[str, ...] = ()
 
     @property
     def file_name(self) -> str:
-        """Name of the published file."""
-        return self.url.rsplit("/", 1)[-1]
+        """Name of the published file in the cache."""
+        return self.cache_name or self.url.rsplit("/", 1)[-1]
 
 
 #: torchvision's AlexNet_Weights.IMAGENET1K_V1.
@@ -69,22 +79,29 @@ AUDIOSET = PublishedWeights(
     sha256="899a8c6217063f6941793102a2780b3dd788ab11fce468d9cf5f0577c453321c",
     classifier_prefixes=("classifier.",),
 )
-#: pipecat's smart-turn v3.2 (BSD 2-clause license): the encoder of Whisper-tiny in int8, fine-tuned to detect the end
-#: of a speaker's turn. pipecat's wheel contains the same file.
-SMART_TURN = PublishedWeights(
-    name="smart-turn",
-    title="pipecat's smart-turn v3.2",
-    url=(
-        "https://huggingface.co/pipecat-ai/smart-turn-v3/resolve/f766f81d3cfdf7737ac64aad813d91bbfd56bf93/"
-        "smart-turn-v3.2-cpu.onnx"
-    ),
-    sha256="2bb026316b14a660486a75b1733cd3fbab8c2fd0314dc9af7be49f8cca967e4f",
-    classifier_prefixes=(),
-    unused_prefixes=("layers.", "layer_norm.", "embed_positions."),
-    parent_prefix="inner.encoder.",
-)
+
+
+def _whisper(name: str, n_checked_layers: int, content_sha256: str) -> PublishedWeights:
+    """Whisper's encoder (MIT license) as OpenAI publishes it on the Hugging Face Hub."""
+    return PublishedWeights(
+        name=name,
+        title=f"OpenAI's {name}",
+        url=f"https://huggingface.co/openai/{name}/resolve/main/model.safetensors",
+        sha256="",
+        classifier_prefixes=(),
+        unused_prefixes=("encoder.layers.", "encoder.layer_norm.", "encoder.embed_positions."),
+        parent_prefix="model.encoder.",
+        cache_name=f"{name}.safetensors",
+        excerpt_name=f"{name}-encoder-{n_checked_layers}.safetensors",
+        content_sha256=content_sha256,
+        content_prefixes=("conv1.", "conv2.", *(f"layers.{n}." for n in range(n_checked_layers))),
+    )
+
+
+WHISPER_BASE = _whisper("whisper-base", 4, "65b799ba58de9c2e96259fcc39561f671634d2309092d187d25fd524bad9b01e")
+WHISPER_TINY_EN = _whisper("whisper-tiny.en", 3, "ebe76c13eed53363a1a8b82f574db6214a93c28ae4a2e53075b4c726deb7bbcd")
 #: Published weights by name.
-PUBLISHED = {published.name: published for published in (IMAGENET, AUDIOSET, SMART_TURN)}
+PUBLISHED = {published.name: published for published in (IMAGENET, AUDIOSET, WHISPER_BASE, WHISPER_TINY_EN)}
 _EXPECTED = f"expected {', '.join((AUTO, NONE, *PUBLISHED))} or a file"
 
 
@@ -157,24 +174,47 @@ def fetch_weights(published: PublishedWeights) -> dict[str, Tensor]:
         RecipeError: The file can't be downloaded, or its hash is not that of the published file.
     """
     cached = Path(torch.hub.get_dir()) / "checkpoints" / published.file_name
-    user_copy = Path(os.environ.get("KANJO_WEIGHTS") or cached.parent) / published.file_name
-    path = user_copy if user_copy.is_file() else cached
+    folder = Path(os.environ.get("KANJO_WEIGHTS") or cached.parent)
+    user_copies = [folder / name for name in (published.file_name, published.excerpt_name) if name]
+    path = next((copy for copy in user_copies if copy.is_file()), cached)
     if not path.is_file():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(published.url, str(path), hash_prefix=published.sha256, progress=False)
+            hash_prefix = published.sha256 or None
+            torch.hub.download_url_to_file(published.url, str(path), hash_prefix=hash_prefix, progress=False)
         except (URLError, OSError, RuntimeError) as error:
             reason = str(getattr(error, "reason", error)).splitlines()[0]
             raise RecipeError(
                 f"the weights of {published.title} can't be downloaded ({reason}); put a copy of {published.url} at "
                 f"{path}, or set model.weights to a file or to none"
             ) from error
-    if not weights_digest(str(path)).startswith(published.sha256):
-        raise RecipeError(
-            f"{path} is not the file that was published as {published.url}: its SHA-256 differs; delete it, and it is "
-            "downloaded again"
-        )
-    return _read_state_dict(path)
+    if published.sha256 and not weights_digest(str(path)).startswith(published.sha256):
+        raise _wrong_file(path, published)
+    weights = _read_state_dict(path)
+    if published.content_sha256 and content_digest(weights, published) != published.content_sha256:
+        raise _wrong_file(path, published)
+    return weights
+
+
+def content_digest(weights: Mapping[str, Tensor], published: PublishedWeights) -> str:
+    """Digest names and values, in fp16, of the parameters that ``published.content_prefixes`` names.
+
+    The published file may store them in fp32 or fp16, with or without ``published.parent_prefix``.
+    """
+    digest = hashlib.sha256()
+    by_name = {name.removeprefix(published.parent_prefix): value for name, value in weights.items()}
+    for name in sorted(by_name):
+        if name.startswith(published.content_prefixes):
+            digest.update(name.encode())
+            digest.update(by_name[name].half().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _wrong_file(path: Path, published: PublishedWeights) -> RecipeError:
+    return RecipeError(
+        f"{path} is not the file that was published as {published.url}: its SHA-256 differs; delete it, and it is "
+        "downloaded again"
+    )
 
 
 def weights_digest(source: str) -> str:

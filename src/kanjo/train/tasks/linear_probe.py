@@ -27,7 +27,7 @@ from kanjo.train.data.loaders import build_data_loader
 from kanjo.train.hardware import use_bf16
 from kanjo.train.models.embedding_classifier import EmbeddingClassifier
 from kanjo.train.models.emotion_model import EmotionModel, build_emotion_model
-from kanjo.train.models.encoder import Encoder
+from kanjo.train.models.encoder import EncoderClassifier
 from kanjo.train.models.speaker_means import leave_one_out_speaker_mean
 from kanjo.train.tasks.base import MASKED_LOGIT, PredictedLogits, Task, TaskPaths, TrainingModule
 from kanjo.train.tasks.end_to_end import predict_enrolled_logits
@@ -74,7 +74,7 @@ class EmbeddingDataset(Dataset[EmbeddingBatch]):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: EncoderClassifier,
         embeddings: EncoderEmbeddings,
         data: ExperimentData,
         indices: Sequence[int],
@@ -160,7 +160,7 @@ class LinearProbeTask(Task):
 
     def datasets(self, emotion_model: EmotionModel) -> tuple[EmbeddingDataset, EmbeddingDataset]:
         """Build the datasets of training embeddings, with augmented copies, and of validation embeddings."""
-        encoder, embeddings = cast(Encoder, emotion_model.model), self._compute_embeddings(emotion_model)
+        encoder, embeddings = cast(EncoderClassifier, emotion_model.model), self._compute_embeddings(emotion_model)
         weights = self.sampling_weights()
         train = EmbeddingDataset(encoder, embeddings, self.data, self.fold.train, augmented=True, weights=weights)
         return train, EmbeddingDataset(encoder, embeddings, self.data, self.fold.validation)
@@ -247,7 +247,7 @@ class LinearProbeModule(TrainingModule):
         preparation_seconds: float,
     ) -> None:
         super().__init__(n_emotions, training, class_weights)
-        self.emotion_model, self.model = emotion_model, cast(Encoder, emotion_model.model)
+        self.emotion_model, self.model = emotion_model, cast(EncoderClassifier, emotion_model.model)
         self.preparation_seconds = preparation_seconds
         emotion_model.requires_grad_(False)
         for head in linear_heads(self.model):
@@ -305,7 +305,7 @@ def linear_heads(model: EmbeddingClassifier) -> list[nn.Linear]:
     return [head for head in (model.output, model.offset) if head is not None]
 
 
-def fit_lbfgs(module: LinearProbeModule, dataset: EmbeddingDataset, epochs: int) -> Encoder:
+def fit_lbfgs(module: LinearProbeModule, dataset: EmbeddingDataset, epochs: int) -> EncoderClassifier:
     """Fit the heads without Lightning, checkpoints or logs, and return the model in evaluation mode."""
     batch, optimizer = dataset.__getitems__(range(len(dataset))), module.configure_optimizers()
 
