@@ -129,7 +129,8 @@ def plot_timeline(prediction: Prediction, file: Path) -> RenderedFigure:
     colors = {name: COLORS[n % len(COLORS)] for n, name in enumerate(prediction.probabilities)}
     _draw_segments(waveform_axes, prediction, file, colors)
     steps = prediction.time_steps
-    centers = [] if steps is None else (steps.edges_s[:-1] + steps.edges_s[1:]) / 2
+    edges_s = np.zeros(1) if steps is None else steps.edges_s
+    centers = (edges_s[:-1] + edges_s[1:]) / 2
     for n, (name, color) in enumerate(colors.items()):
         probability_axes.plot(
             centers,
