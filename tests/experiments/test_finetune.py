@@ -258,6 +258,7 @@ def test_finetune_result_of_a_run_killed_while_it_cleaned_up_is_read_and_cleaned
     write_result(folder.finetuning, result)
     for path in (folder.fold(1).bundle, folder.fold(2).checkpoints, folder.refit.path):
         path.mkdir(parents=True)
+    (folder.path / ".lock").touch()  # that of the killed process
     read = run_kanjo("finetune", tmp_path, "-o", folder.path, "--resume")
     assert read.returncode == 0 and "UAR 50.0 %" in read.stdout
     assert f"{folder} is finished, so nothing is trained; for other recordings, choose another" in read.stderr

@@ -82,7 +82,8 @@ def find_finished(output: Path | None, options: FinetuneOptions, reporter: Repor
         return None
     result = read_result(folder.finetuning, output, folder.bundle)
     reporter.log(f"{output} is finished, so nothing is trained; for other recordings, choose another folder with -o")
-    remove_intermediate_files(folder, result.n_folds)  # the run may have been killed while it removed them
+    with folder.locked():  # this also removes the lock of a process that was killed when the run was finished
+        remove_intermediate_files(folder, result.n_folds)
     return result
 
 
