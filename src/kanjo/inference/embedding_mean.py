@@ -9,8 +9,8 @@ from kanjo.inference.windowing import weighted_mean
 
 FloatArray = npt.NDArray[np.float64]
 
-#: Embeddings that are kept before their weights are needed: those of 34 minutes with a hop of 1 s.
-N_PENDING = 2048
+#: Embeddings that are kept before their weights are needed: those of 17 minutes with a hop of 1 s.
+N_PENDING = 1024
 
 
 class EmbeddingMean:
