@@ -30,6 +30,7 @@ from kanjo.bundle import BundleMetadata
 from kanjo.errors import KanjoError
 from kanjo.inference.emotion_selection import restrict_probabilities
 from kanjo.inference.prediction import NO_SPEECH, SILENT, TOO_SHORT
+from kanjo.inference.speaker_profiles import EnrollmentClip
 from kanjo.parsing import parse_json
 
 FORMAT_VERSION = 1
@@ -85,20 +86,8 @@ class AdaptationProfile:
         }
 
 
-class AdaptationClip(Protocol):
+class AdaptationClip(EnrollmentClip, Protocol):
     """What adaptation needs of a recording; a prediction has it."""
-
-    @property
-    def embedding(self) -> npt.NDArray[np.float32] | None:
-        """Embedding (D,)."""
-
-    @property
-    def window_probabilities(self) -> npt.NDArray[np.float32] | None:
-        """Probabilities (W, E) of the bundle's emotions for each window with speech, without a profile."""
-
-    @property
-    def speech_s(self) -> float:
-        """Seconds of speech."""
 
     @property
     def error(self) -> str:

@@ -12,7 +12,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from kanjo.train.export.onnx_surgery import TIME_STEP_OUTPUT, make_input_optional, pad_length, remove_traces
+from kanjo.inference.onnx_session import TIME_STEPS
+from kanjo.train.export.onnx_surgery import make_input_optional, pad_length, remove_traces
 from kanjo.train.models.emotion_model import EmotionModel
 
 OPSET_VERSION = 18
@@ -106,7 +107,7 @@ def _run_exporter(module: ExportGraph, inputs: dict[str, Tensor]) -> onnx.ModelP
     batch, outputs = torch.export.Dim("batch", min=1, max=MAX_BATCH_SIZE), ["probabilities", "embedding"]
     dynamic_shapes = {name: {0: batch} for name in inputs}
     if classifies_time_steps(module.model):
-        outputs.append(TIME_STEP_OUTPUT)
+        outputs.append(TIME_STEPS)
         n_units = torch.export.Dim("units", min=1, max=inputs["signal"].shape[1] // LENGTH_UNIT)
         dynamic_shapes["signal"][1] = LENGTH_UNIT * n_units
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:

@@ -9,10 +9,11 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from kanjo.inference.onnx_session import TIME_STEPS
 from kanjo.train.calibration.ood import MIN_NORM, PcaResidualScorer
 from kanjo.train.calibration.temperature import OodTemperature
 
-OOD_OUTPUT, TIME_STEP_OUTPUT = "ood_score", "time_step_probabilities"
+OOD_OUTPUT = "ood_score"
 #: Operator, inputs, output.
 _Step = tuple[str, list[str], str]
 
@@ -135,7 +136,7 @@ def _add_ood_temperature(model: onnx.ModelProto, median: float, ood_temperature:
     steps = _ood_temperature_steps(softmax.input[0], has_speaker_input)
     new_nodes = [helper.make_node(kind, inputs, [output], name=f"node_{output}") for kind, inputs, output in steps]
     softmaxes = [(softmax, "ood_temperature.logits")]
-    for step_softmax in (node for node in model.graph.node if TIME_STEP_OUTPUT in node.output):
+    for step_softmax in (node for node in model.graph.node if TIME_STEPS in node.output):
         steps = _time_step_temperature_steps(step_softmax.input[0])
         new_nodes += [helper.make_node(kind, inputs, [output], name=f"node_{output}") for kind, inputs, output in steps]
         softmaxes.append((step_softmax, "ood_temperature.time_step_logits"))
