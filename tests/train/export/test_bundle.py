@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -83,6 +84,7 @@ def test_export_bundle_metadata_describes_model_and_data(exported: bundle.Bundle
 def test_export_bundle_graph_has_no_paths_of_exporting_machine(exported: bundle.Bundle) -> None:
     content = exported.graph.read_bytes()
     assert b"site-packages" not in content and str(Path.cwd()).encode() not in content
+    assert not onnx.load_from_string(content).graph.metadata_props, "notes that depend on earlier exports"
 
 
 def test_export_bundle_with_other_temperature_fails_and_writes_nothing(

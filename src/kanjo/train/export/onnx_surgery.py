@@ -89,8 +89,9 @@ def pad_length(model: onnx.ModelProto, name: str, unit: int) -> None:
 
 
 def remove_traces(model: onnx.ModelProto) -> None:
-    """Remove the exporter's stack traces, which contain file paths of the exporting machine."""
+    """Remove the exporter's stack traces and notes, which depend on the exporting machine and on earlier exports."""
     del model.metadata_props[:]
+    del model.graph.metadata_props[:]
     for node in model.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
