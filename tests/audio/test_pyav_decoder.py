@@ -237,6 +237,13 @@ def test_read_without_an_audio_track_is_refused() -> None:
         audio.open_audio(target.getvalue(), "a")
 
 
+def test_read_wav_with_an_unknown_codec_says_so() -> None:
+    content = wav_bytes(bytes(3200))
+    unknown = content[:20] + struct.pack("<H", 0x7777) + content[22:]
+    with pytest.raises(AudioError, match="no decoder for its audio codec"):
+        audio.load(io.BytesIO(unknown), 16_000)
+
+
 def test_decoding_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     content = encode_with_ffmpeg(make_sweep(0.5, 48_000), "webm", "libopus", 48_000)
     monkeypatch.setattr(limits, "_TIME_LIMIT_S", -1.0)

@@ -6,6 +6,7 @@ of several files are one input: the files are separated by lines ``=== NAME``.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import math
 import shutil
@@ -22,6 +23,7 @@ from kanjo.errors import KanjoError
 
 #: Folder of the files that the targets write; one for each process.
 _FOLDER = Path(tempfile.mkdtemp(prefix="kanjo-fuzz-files-"))
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 _SEPARATOR = b"=== "
 
 

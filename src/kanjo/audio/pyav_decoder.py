@@ -77,6 +77,8 @@ class PyAvDecoder:
             if not self._container.streams.audio:
                 raise AudioError(f"{name}: contains no audio track")
             self._track = self._container.streams.audio[0]
+            if self._track.codec_context is None:
+                raise AudioError(f"{name}: FFmpeg has no decoder for its audio codec, or the codec id is damaged")
             rate, channels = int(self._track.rate or 0), int(self._track.channels or 0)
             if not rate or not channels:
                 raise AudioError(f"{name}: the audio track states no sample rate or no channels")
