@@ -8,6 +8,7 @@ import pytest
 
 from kanjo.bundle import BUILTIN_FOLDER, CARD_FILE, model_card, read_bundle
 from kanjo.bundle.metadata import BundleMetadata
+from kanjo.bundle.model_card import OWN_LICENSE
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +50,12 @@ def test_model_card_of_a_minimal_bundle_omits_what_is_missing() -> None:
 def test_model_card_without_quantization_states_the_export_check(metadata: BundleMetadata) -> None:
     card = model_card(replace(metadata, quantization=""))
     assert "PyTorch and ONNX Runtime differ by at most 1.7e-06 on 100 recordings." in card
+
+
+def test_model_card_of_own_recordings_claims_nothing_about_acted_speech(metadata: BundleMetadata) -> None:
+    own = {"name": "mine", "title": "mine", "language": "", "license": OWN_LICENSE, "citation": ""}
+    scores = {**(metadata.scores or {}), "uar_by_sex": {}, "uar_by_speaker": {"mine/a": 0.5, "mine/b": 0.6}}
+    corpora = ({**own, "utterances": "160", "speakers": "2"},)
+    card = model_card(replace(metadata, corpora=corpora, split={"note": "five folds"}, scores=scores))
+    assert "acted speech" not in card and "test speakers are not counted" not in card and "## Sources" not in card
+    assert "All clips that the model was trained on" in card and "See the UAR by speaker above, and evaluate" in card

@@ -78,7 +78,7 @@ def test_train_filelists_wrong_use_is_refused_in_one_line(tree: Path, tiny_recip
 def test_evaluate_list_leaves_out_training_speakers(tree: Path, run: Path) -> None:
     lists = tree / "filelists" / "esd" / "female"
     result = run_kanjo("evaluate", run, lists / "esd_audio_sid_text_train_filelist.txt", cwd=tree)
-    assert result.returncode == 1 and "the bundle was trained on all speakers" in result.stderr
+    assert result.returncode == 1 and "the bundle was trained on all" in result.stderr
     result = run_kanjo("evaluate", run, lists / "esd_audio_sid_text_val_filelist.txt", "-f", "json", cwd=tree)
     assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout)["n"] == 4 and "omitted" not in result.stderr
@@ -122,7 +122,7 @@ def test_evaluate_manifest_of_a_list_knows_its_corpus(tree: Path, run: Path, tmp
     result = run_kanjo("corpus", "manifest", "own", path, "-o", tmp_path / "m.csv", cwd=tree)
     assert result.returncode == 0, result.stderr
     result = run_kanjo("evaluate", run, tmp_path / "m.csv")
-    assert result.returncode == 1 and "the bundle was trained on all speakers" in result.stderr
+    assert result.returncode == 1 and "the bundle was trained on all" in result.stderr
 
 
 # ---------------------------------------------------------------------------------------------- predict, embed

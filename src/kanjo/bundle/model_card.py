@@ -7,13 +7,19 @@ from typing import Any
 
 from kanjo.bundle.metadata import BundleMetadata
 
-_LIMITATIONS = """\
+#: License of a corpus of the user's own recordings.
+OWN_LICENSE = "your own"
+
+_LIMITATIONS_ACTED = """\
 - The training data is acted speech, recorded close to the microphone and without noise. Emotion in everyday speech is
-  weaker and mixed; expect lower scores there.
+  weaker and mixed; expect lower scores there."""
+_LIMITATIONS_OWN = """\
+- The scores are those of recordings like the training data. Expect lower scores for other microphones, rooms, topics
+  and ways to speak."""
+_LIMITATIONS = """\
 - The model was trained on the languages, ages and accents of the corpora above only. Loudness, reverberation and
   telephone lines change its predictions.
-- It is not equally accurate for all people. See the UAR by speaker and by sex above, and evaluate it on your own
-  speakers.
+- It is not equally accurate for all people. {groups}valuate it on your own speakers.
 - The model classifies how speech sounds. It does not show what is meant, or what a person feels. Do not use it to judge
   people: not in hiring, teaching, policing, health care or credit, and not without their knowledge. The EU's AI Act
   (2024/1689) prohibits emotion recognition at work and in education, except for medical and safety reasons."""
@@ -26,14 +32,15 @@ def model_card(metadata: BundleMetadata) -> str:
         f"| {corpus['license']} |"
         for corpus in metadata.corpora
     )
-    citations = "\n".join(f"- {corpus['citation']}" for corpus in metadata.corpora if corpus["citation"])
     return f"""# {metadata.name} {metadata.version}
 
 Recognizes emotion in speech: {", ".join(metadata.labels)}.
 
 {_interface_section(metadata)}
 
-## Training data (with validation speakers, without test speakers)
+## Training data
+
+{_training_data_text(metadata)}
 
 | corpus | language | utterances | speakers | license |
 |---|---|---|---|---|
@@ -47,12 +54,27 @@ Recognizes emotion in speech: {", ".join(metadata.labels)}.
 
 ## Limitations
 
-{_LIMITATIONS}
+{_limitations_text(metadata)}
+{_sources_section(metadata)}"""
 
-## Sources
 
-{citations}
-"""
+def _training_data_text(metadata: BundleMetadata) -> str:
+    if metadata.split.get("test_speakers"):
+        return "Training and validation speakers; the test speakers are not counted."
+    return "All clips that the model was trained on, including validation clips."
+
+
+def _limitations_text(metadata: BundleMetadata) -> str:
+    is_own = any(corpus["license"] == OWN_LICENSE for corpus in metadata.corpora)
+    scores = metadata.scores or {}
+    groups = [name for name in ("speaker", "sex") if len(scores.get(f"uar_by_{name}") or ()) > 1]
+    see = f"See the UAR by {' and by '.join(groups)} above, and e" if groups else "E"
+    return f"{_LIMITATIONS_OWN if is_own else _LIMITATIONS_ACTED}\n{_LIMITATIONS.format(groups=see)}"
+
+
+def _sources_section(metadata: BundleMetadata) -> str:
+    citations = [f"- {corpus['citation']}" for corpus in metadata.corpora if corpus["citation"]]
+    return "\n## Sources\n\n" + "\n".join(citations) + "\n" if citations else ""
 
 
 def _interface_section(metadata: BundleMetadata) -> str:

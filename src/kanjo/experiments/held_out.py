@@ -79,7 +79,10 @@ def describe_none_held_out(held_out: HeldOut) -> str:
     """Say why no utterance can be scored."""
     if held_out.n_unclear:
         return "no utterance is of a speaker that is certainly not a training speaker; " + "; ".join(held_out.notes)
-    return f"the bundle was trained on all speakers of this corpus ({held_out.n_training} utterances)"
+    return (
+        f"the bundle was trained on all {held_out.n_training} utterances of this corpus, or on others of their "
+        "speakers; its own test scores are in its README.md"
+    )
 
 
 def _describe_unclear(unclear: Sequence[Utterance], corpora_of_name: dict[str, set[str]]) -> list[str]:

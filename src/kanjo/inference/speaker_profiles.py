@@ -313,8 +313,9 @@ def require_speaker_input(metadata: BundleMetadata) -> None:
     """Raise KanjoError if a bundle does not support speaker profiles."""
     if not metadata.speaker_size:
         raise KanjoError(
-            f"the bundle {metadata.name} does not support speaker profiles: its model was trained without "
-            "model.speaker_conditioning"
+            f"the bundle {metadata.name} does not support speaker profiles: its model has no speaker input; use the "
+            "built-in bundles default or small, or a bundle that kanjo finetune made from two or more speakers with "
+            "several emotions each"
         )
 
 

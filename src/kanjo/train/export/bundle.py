@@ -15,6 +15,7 @@ from safetensors.torch import save
 import kanjo
 from kanjo import audio, bundle
 from kanjo.bundle.metadata import SPEECH_SEGMENTS, WINDOWS
+from kanjo.bundle.model_card import OWN_LICENSE
 from kanjo.corpora import CORPORA
 from kanjo.corpora.splits import Fold
 from kanjo.errors import BundleError
@@ -194,7 +195,7 @@ def _describe_corpora(data: ExperimentData, fold: Fold) -> list[Mapping[str, str
             "name": name,
             "title": corpus.title if corpus else name,
             "language": corpus.language if corpus else "",
-            "license": corpus.license if corpus else "your own",
+            "license": corpus.license if corpus else OWN_LICENSE,
             "citation": corpus.citation if corpus else "",
             "utterances": str(len(speakers)),
             "speakers": str(len(set(speakers) - {""})),
