@@ -23,6 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from published_pictures import collect_curves, draw_published, is_published
 from results_page import render_page
 
 from experiments import EXPERIMENTS, SYNTHETIC, Experiment
@@ -57,6 +58,8 @@ def main() -> None:
         is_missing = not (FOLDER / f"{experiment.name}.json").is_file()
         if experiment.name == only or (not only and is_missing):
             run_experiment(experiment)
+            if is_published(experiment.section):
+                draw_published()
     PAGE.write_text(render_page(FOLDER), encoding="utf-8")
     print(f"written: {PAGE.relative_to(ROOT)}")
 
@@ -77,7 +80,11 @@ def run_experiment(experiment: Experiment) -> None:
         bundles = RUNS / f"{experiment.name}-bundle"
         if not bundles.is_dir():
             _kanjo(["export", str(run), "-o", str(bundles), *EXPORT_OPTIONS])
-    _write_scores(experiment, collect_scores(run, bundles))
+    content = collect_scores(run, bundles)
+    if is_published(experiment.section):
+        scores = _read_json(run / "scores.json")
+        content |= {key: scores[key] for key in ("labels", "confusion_matrix")} | {"curves": collect_curves(run)}
+    _write_scores(experiment, content)
 
 
 def _write_scores(experiment: Experiment, scores: dict[str, Any]) -> None:

@@ -136,7 +136,16 @@ def _section(folder: Path, section: str, measured: list[tuple[Experiment, dict[s
         if "robustness" in scores:
             lines += _robustness(experiment.system, scores["robustness"])
     commands = "; ".join(f"`{scores['command']}`" for _, scores in measured)
-    return [*lines, f"Commands: {commands}.", ""]
+    lines += [f"Commands: {commands}.", ""]
+    return [*lines, *_picture(section, measured)]
+
+
+def _picture(section: str, measured: list[tuple[Experiment, dict[str, Any]]]) -> list[str]:
+    """The picture of learning curves and confusion matrices that ``published_pictures.py`` draws."""
+    if not any("curves" in scores for _, scores in measured):
+        return []
+    text = "Accuracy of each epoch, and the confusion matrix of the test utterances, of each row of the table"
+    return [f"![{text}](../pictures/{section}.png)", ""]
 
 
 def _row(system: str, scores: dict[str, Any], model: dict[str, Any]) -> str:
