@@ -37,7 +37,7 @@ from kanjo.train.cost_estimate import estimate_cost
 from kanjo.train.data.audio_cache import AudioSlice, build_audio_cache
 from kanjo.train.data.embedding_cache import compute_embeddings
 from kanjo.train.data.experiment_data import ExperimentData, name_parts, split_to_csv
-from kanjo.train.export.bundle import export_bundle
+from kanjo.train.export.bundle import N_VERIFICATION_CLIPS, export_bundle
 from kanjo.train.fit import EnrolledResult, TrainedModel, refit_on_both
 from kanjo.train.hardware import set_threads
 from kanjo.train.warm_start import load_bundle_model
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 _NOTE = "the bundle was trained on all clips; its scores are those of {} folds, on clips that were not in training"
 #: Probabilities in files have six decimals; smaller ones count as this.
 _MIN_PROBABILITY = 1e-6
+#: The bundle of a fold is removed after its test.
+_N_VERIFICATION_CLIPS_OF_FOLD = 20
 
 
 def train_plan(
@@ -147,17 +149,25 @@ def _run_folds(data: ExperimentData, folder: RunFolder, options: FinetuneOptions
             progress(n_done, len(data.folds))
             run = folder.fold(fold.index)
             if not run.fold_temperatures.is_file():
-                _run_fold(data, fold, run, options, reporter)
+                _run_fold(data, fold, run, options, reporter, _N_VERIFICATION_CLIPS_OF_FOLD)
             _, utterances = read_predictions(run.predictions)
             uar = unweighted_average_recall([u.emotion for u in utterances], [u.predicted for u in utterances])
             reporter.log(f"fold {fold.index} of {len(data.folds)}: UAR {100 * uar:.1f} %")
 
 
 def _run_fold(
-    data: ExperimentData, fold: Fold, run: RunFolder, options: FinetuneOptions, reporter: Reporter
+    data: ExperimentData,
+    fold: Fold,
+    run: RunFolder,
+    options: FinetuneOptions,
+    reporter: Reporter,
+    n_verification_clips: int = N_VERIFICATION_CLIPS,
 ) -> FoldResult:
     """Train and test one fold, and test the original model on the same clips."""
-    result = train_loaded_fold(data, fold, run, TrainOptions(resume=options.resume, threads=options.threads), reporter)
+    train_options = TrainOptions(
+        resume=options.resume, threads=options.threads, n_verification_clips=n_verification_clips
+    )
+    result = train_loaded_fold(data, fold, run, train_options, reporter)
     if not data.recipe.init_from:
         source = bundles.read_bundle(bundles.DEFAULT_BUNDLE)
         rows, paths = [data.utterances[i] for i in fold.test], [data.paths[i] for i in fold.test]

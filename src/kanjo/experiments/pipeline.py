@@ -30,7 +30,7 @@ from kanjo.experiments.run_folder import STAGE1, STAGE2
 from kanjo.experiments.scoring import TestResult, evaluate_test_fold
 from kanjo.train.data.experiment_data import load_experiment_data, write_split
 from kanjo.train.distributed import rank_and_size
-from kanjo.train.export.bundle import export_bundle
+from kanjo.train.export.bundle import N_VERIFICATION_CLIPS, export_bundle
 from kanjo.train.features.log_mel import LogMel
 from kanjo.train.features.spectrogram_images import decibel_images
 from kanjo.train.fit import fit
@@ -62,6 +62,7 @@ class TrainOptions:
         threads: Cores to use; 0: all.
         skip_test: Whether to stop after training, without test and bundle.
         report: Whether the report of a tested fold is written.
+        n_verification_clips: The exported graph is compared with PyTorch on this many utterances.
     """
 
     stage: str = ""
@@ -69,6 +70,7 @@ class TrainOptions:
     threads: int = 0
     skip_test: bool = False
     report: bool = True
+    n_verification_clips: int = N_VERIFICATION_CLIPS
 
 
 @dataclass(frozen=True)
@@ -303,7 +305,8 @@ def _export_and_test(
     reporter: Reporter,
 ) -> TestResult:
     """Export the bundle, test the exported bundle, write the report, and write the scores into the bundle."""
-    exported = export_bundle(data, fold, model, folder.bundle, split_metadata(data, fold, leakage))
+    split = split_metadata(data, fold, leakage)
+    exported = export_bundle(data, fold, model, folder.bundle, split, n_verification_clips=options.n_verification_clips)
     difference = exported.metadata.export_check["largest_difference"]
     log.info("bundle written; outputs of PyTorch and ONNX Runtime differ by at most %.1e", difference)
     result = evaluate_test_fold(exported, data, fold, options.threads, reporter)

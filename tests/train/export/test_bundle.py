@@ -91,9 +91,7 @@ def test_export_bundle_with_other_temperature_fails_and_writes_nothing(
     data: ExperimentData, trained: TrainedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export_onnx = export.export_onnx
-    monkeypatch.setattr(
-        export, "export_onnx", lambda model, temperature, *rest: export_onnx(model, 3 * temperature, *rest)
-    )
+    monkeypatch.setattr(export, "export_onnx", lambda model, t, *rest, **options: export_onnx(model, 3 * t, *rest))
     with pytest.raises(BundleError, match=r"PyTorch and ONNX Runtime differ by .* on 64 clips"):
         export_bundle(data, data.fold(1), trained, tmp_path / "bundle", SPLIT)
     assert not (tmp_path / "bundle").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -48,6 +49,7 @@ def export_bundle(
     split: dict[str, Any],
     *,
     with_weights: bool = True,
+    n_verification_clips: int = N_VERIFICATION_CLIPS,
 ) -> bundle.Bundle:
     """Write the bundle of a trained model.
 
@@ -58,18 +60,20 @@ def export_bundle(
         folder: The bundle's folder. It is written completely or not at all.
         split: Description of the split, for the metadata.
         with_weights: Write the PyTorch weights too, so that training can start from the bundle.
+        n_verification_clips: The graph is compared with PyTorch on this many utterances.
 
     Raises:
-        BundleError: The probabilities of PyTorch and ONNX Runtime differ by more than 1e-4 on 100 utterances.
+        BundleError: The probabilities of PyTorch and ONNX Runtime differ by more than 1e-4 on these utterances.
     """
     model = trained.emotion_model
     temperature_enrolled = trained.enrolled.temperature if trained.enrolled else None
-    graph = export_onnx(model, trained.temperature, data.recipe.audio.window, temperature_enrolled)
+    window, structure = data.recipe.audio.window, _structure(data)
+    graph = export_onnx(model, trained.temperature, window, temperature_enrolled, structure=structure)
     scorer = _fit_scorer(data, fold, trained, graph)
     graph = add_ood_output(graph, scorer, trained.ood_temperature)
     metadata = _build_metadata(data, fold, trained, scorer, split)
     metadata = replace(metadata, sha256=hashlib.sha256(graph).hexdigest())
-    metadata = replace(metadata, export_check=verify_export(model, graph, metadata, data))
+    metadata = replace(metadata, export_check=verify_export(model, graph, metadata, data, n_verification_clips))
     weights = None
     if with_weights:
         state = {name: value.contiguous() for name, value in model.state_dict().items()}
@@ -78,7 +82,11 @@ def export_bundle(
 
 
 def verify_export(
-    model: EmotionModel, graph: bytes, metadata: bundle.BundleMetadata, data: ExperimentData
+    model: EmotionModel,
+    graph: bytes,
+    metadata: bundle.BundleMetadata,
+    data: ExperimentData,
+    n_clips: int = N_VERIFICATION_CLIPS,
 ) -> dict[str, Any]:
     """Compare the graph with the model on utterances of the experiment.
 
@@ -89,7 +97,7 @@ def verify_export(
         BundleError: The probabilities differ by more than 1e-4.
     """
     n = len(data.utterances)
-    indices = np.linspace(0, n - 1, min(N_VERIFICATION_CLIPS, n)).astype(int).tolist()
+    indices = np.linspace(0, n - 1, min(n_clips, n)).astype(int).tolist()
     windows = WindowDataset(data.audio_cache, indices, data.labels, data.recipe.audio.window)
     batches = build_data_loader(windows, _VERIFICATION_BATCH_SIZE, shuffle=False)
     difference = max_probability_difference(model, graph, metadata, (batch["signal"] for batch in batches))
@@ -124,6 +132,14 @@ def combined_license(corpora: Sequence[str], *sources: bundle.BundleMetadata) ->
     licenses = [license for metadata in sources for license in metadata.license.split("; ")]
     licenses += [CORPORA[name].license if name in CORPORA else _OWN_LICENSE for name in corpora]
     return "; ".join(dict.fromkeys(licenses))
+
+
+def _structure(data: ExperimentData) -> str:
+    """Describe everything about a model with a frozen encoder but its weights; "" for other models."""
+    if not data.recipe.model.frozen_encoder:
+        return ""
+    parts = data.recipe.model_dump(mode="json", include={"model", "features", "audio"})
+    return json.dumps([parts, len(data.emotions)])
 
 
 def _fit_scorer(data: ExperimentData, fold: Fold, trained: TrainedModel, graph: bytes) -> PcaResidualScorer:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from kanjo.inference.onnx_session import TIME_STEPS
+from kanjo.train.export import graph_template
 from kanjo.train.export.onnx_surgery import make_input_optional, pad_length, remove_traces
 from kanjo.train.models.emotion_model import EmotionModel
 
@@ -20,6 +21,7 @@ OPSET_VERSION = 18
 MAX_BATCH_SIZE = 4096
 #: Samples that the length of an input is padded to a multiple of inside a graph with inputs of any length.
 LENGTH_UNIT = 8000
+_UNUSUAL_NUMBERS = (1.2360679, 0.4142135)
 
 
 class ExportGraph(nn.Module):
@@ -36,7 +38,13 @@ class ExportGraph(nn.Module):
         super().__init__()
         # These two names become prefixes of the names of the weights in the graph.
         self.feature_extractor, self.model = model.feature_extractor, model.model
-        self.temperature, self.temperature_enrolled = temperature, temperature_enrolled
+        self.uses_speaker = temperature_enrolled is not None
+        self.temperature: Tensor
+        self.temperature_change: Tensor
+        # As buffers they keep their names in the graph.
+        self.register_buffer("temperature", torch.tensor(temperature), persistent=False)
+        change = 0.0 if temperature_enrolled is None else temperature_enrolled - temperature
+        self.register_buffer("temperature_change", torch.tensor(change), persistent=False)
 
     def forward(self, signal: Tensor, speaker: Tensor | None = None) -> tuple[Tensor, ...]:
         """Compute probabilities and embeddings.
@@ -49,16 +57,17 @@ class ExportGraph(nn.Module):
             Probabilities (B, E) and embeddings (B, D); for a model that classifies time steps also their probabilities
             (B, K, E).
         """
-        inputs, temperature = self.feature_extractor(signal), torch.as_tensor(self.temperature)
-        if self.temperature_enrolled is not None and speaker is not None:
+        inputs, temperature = self.feature_extractor(signal), self.temperature
+        if self.uses_speaker and speaker is not None:
             enrolled = speaker[:, -1:]
             inputs = (*inputs, speaker[:, :-1], enrolled)
-            temperature = self.temperature + enrolled * (self.temperature_enrolled - self.temperature)
+            temperature = self.temperature + enrolled * self.temperature_change
         if not classifies_time_steps(self.model):
             logits, embedding = self.model(*inputs)
             return torch.softmax(logits / temperature, dim=1), embedding
         logits, embedding, step_logits = self.model.classify_time_steps(*inputs)
-        step_probabilities = torch.softmax(step_logits / temperature.unsqueeze(-1), dim=2)
+        step_temperature = temperature.unsqueeze(-1) if temperature.ndim else temperature
+        step_probabilities = torch.softmax(step_logits / step_temperature, dim=2)
         return torch.softmax(logits / temperature, dim=1), embedding, step_probabilities
 
 
@@ -68,7 +77,12 @@ def classifies_time_steps(model: nn.Module) -> bool:
 
 
 def export_onnx(
-    model: EmotionModel, temperature: float, window: int, temperature_enrolled: float | None = None
+    model: EmotionModel,
+    temperature: float,
+    window: int,
+    temperature_enrolled: float | None = None,
+    *,
+    structure: str = "",
 ) -> bytes:
     """Export a model as a serialized ONNX model.
 
@@ -78,6 +92,8 @@ def export_onnx(
         window: Length of the input in samples.
         temperature_enrolled: Divides the logits where the speaker is enrolled. If given, the graph has the optional
             input ``speaker`` (B or 1, D + 1).
+        structure: Describes everything about the model but its weights. If the previous export had the same
+            description, its graph is used again with the new weights, where this is possible.
 
     Returns:
         A model with the input ``signal`` (B, window) and the outputs ``probabilities`` (B, E), ``embedding`` (B, D).
@@ -91,6 +107,18 @@ def export_onnx(
         inputs["speaker"] = torch.zeros(2, model.speaker_size + 1)
     module = ExportGraph(model, temperature, temperature_enrolled).cpu().float().eval()
     module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    if not structure:
+        return bytes(_export(module, inputs).SerializeToString())
+    structure = f"{structure} {window} {list(inputs)}"
+    graph = graph_template.fill(structure, module)
+    if graph is None:
+        graph_template.keep(structure, _export_with_other_temperatures(module, inputs), module)
+        graph = graph_template.fill(structure, module)
+    return graph or bytes(_export(module, inputs).SerializeToString())
+
+
+def _export(module: ExportGraph, inputs: dict[str, Tensor]) -> onnx.ModelProto:
+    """Export a module with its optional input, and with padding to its unit of length."""
     exported = _run_exporter(module, inputs)
     remove_traces(exported)
     if "speaker" in inputs:
@@ -98,7 +126,18 @@ def export_onnx(
     if classifies_time_steps(module.model):
         pad_length(exported, "signal", LENGTH_UNIT)
     onnx.checker.check_model(exported)
-    return bytes(exported.SerializeToString())
+    return exported
+
+
+def _export_with_other_temperatures(module: ExportGraph, inputs: dict[str, Tensor]) -> onnx.ModelProto:
+    """Export with temperatures that no other constant equals: the exporter merges equal constants."""
+    temperatures = module.temperature.clone(), module.temperature_change.clone()
+    for buffer, value in zip((module.temperature, module.temperature_change), _UNUSUAL_NUMBERS, strict=True):
+        buffer.fill_(value)
+    exported = _export(module, inputs)
+    for buffer, original in zip((module.temperature, module.temperature_change), temperatures, strict=True):
+        buffer.copy_(original)
+    return exported
 
 
 def _run_exporter(module: ExportGraph, inputs: dict[str, Tensor]) -> onnx.ModelProto:
