@@ -6,28 +6,26 @@
 Speakers that the bundle was trained on are left out. Each speaker is enrolled 20 times with other recordings, drawn at
 random; the speaker's other recordings are predicted and pooled. ``mean only`` is a profile whose weight is always 1.
 
-Every recording is decoded once. The predictions with a profile come from the part of the graph behind the embedding.
-For recordings that are longer than a window, this part receives the mean embedding of the windows.
+Every recording is decoded once. The predictions with a profile come from the heads of the bundle. For recordings with
+several segments of speech, the heads receive the mean embedding of the segments. It needs the extra ``train``.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 
 import kanjo
 from kanjo.corpora import find_root, read_corpus
 from kanjo.evaluation.evaluate import ScoredUtterance, evaluate
-from kanjo.inference.onnx_session import create_session
 from kanjo.inference.speaker_profiles import build_profile, speaker_vector
+from kanjo.train.export.onnx_weights import read_onnx_graph
 
 CORPORA = ("ravdess", "nemo", "emotiontts", "emovo")
 CLIP_COUNTS = (1, 2, 5, 10, 20)
@@ -55,12 +53,16 @@ def main() -> None:
 
 
 def load_classifier(recognizer: kanjo.Recognizer) -> Classifier:
-    """The part of the graph from the embedding and the speaker input to the probabilities."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "classifier.onnx"
-        onnx.utils.extract_model(recognizer.bundle.graph, path, ["embedding", "speaker"], ["probabilities"])
-        session = create_session(path, 1)
-    return lambda embeddings, speaker: session.run(None, {"embedding": embeddings, "speaker": speaker[None]})[0]
+    """The heads of a bundle: from embeddings (U, D) and a speaker vector (D + 1,) to logits (U, E)."""
+    constants = read_onnx_graph(recognizer.bundle.graph).constants
+    output, bias, offset = (constants[f"model.{name}"] for name in ("output.weight", "output.bias", "offset.weight"))
+
+    def classify(embeddings: npt.NDArray[np.float32], speaker: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        mean, weight = speaker[:-1], speaker[-1]
+        plain, with_profile = embeddings @ output + bias, (embeddings - mean) @ offset
+        return np.asarray((1 - weight) * plain + weight * with_profile, np.float32)
+
+    return classify
 
 
 def predict_corpus(recognizer: kanjo.Recognizer, name: str, root: Path) -> list[ScoredUtterance]:

@@ -32,7 +32,8 @@ def use_one_core() -> None:
 def find_clips() -> list[Path]:
     """The recordings: evenly spaced ones of RAVDESS, or the example recordings, repeated."""
     corpus = Path(os.environ.get("KANJO_CORPORA", "../shared/corpora")) / "ravdess"
-    paths = sorted(corpus.glob("**/*.wav")) or sorted(EXAMPLES.glob("*.flac"))
+    paths = sorted(path for path in corpus.glob("Actor_*/*") if path.suffix in (".wav", ".flac"))
+    paths = paths or sorted(EXAMPLES.glob("*.flac"))
     step = max(1, len(paths) // N_CLIPS)
     return [paths[i * step % len(paths)] for i in range(N_CLIPS)]
 

@@ -39,6 +39,18 @@ def test_benchmark_prints_a_table_and_names_what_was_left_out(tiny_run: Path, co
     assert result.stderr.splitlines()[-1] == "kanjo: 1 of 2 corpora were not scored: nemo"
 
 
+def test_benchmark_prints_adapted_scores_and_conditions(tiny_run: Path, corpora_root: Path, tmp_path: Path) -> None:
+    arguments = ("benchmark", tiny_run, "--corpus-root", corpora_root, "--corpora", "mine", "--adapt", "--robustness")
+    result = run_kanjo(*arguments, "-o", tmp_path)
+    head, mine, _, conditions_head, *conditions = result.stdout.splitlines()
+    assert head.split()[-1] == "adapted" and mine.split()[-1] == "-"
+    assert conditions_head.split() == ["UAR", "under", "conditions", "mine"]
+    assert len(conditions) == 11 and all("%" in line or line.split()[-1][0].isdigit() for line in conditions)
+    assert "mine: not adapted: " in result.stderr
+    (stored,) = json.loads((tmp_path / "benchmark.json").read_text())["corpora"]
+    assert len(stored["conditions"]) == 11 and stored["adapted"] is None
+
+
 def test_benchmark_csv_and_json_have_the_same_scores(tiny_run: Path, corpora_root: Path, tmp_path: Path) -> None:
     arguments = ("benchmark", tiny_run, "--corpus-root", corpora_root, "--corpora", "ravdess, mine", "-o", tmp_path)
     result = run_kanjo(*arguments, "--format", "csv")

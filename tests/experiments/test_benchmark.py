@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,17 +13,25 @@ from kanjo.bundle import read_bundle
 from kanjo.corpora import read_corpus
 from kanjo.errors import CorpusError
 from kanjo.evaluation.evaluate import evaluate
-from kanjo.experiments.benchmark import BenchmarkResult, CorpusScores, benchmark_corpora, find_corpora
+from kanjo.evaluation.robustness import BABBLE, DEGRADATIONS
+from kanjo.experiments.benchmark import (
+    BenchmarkOptions,
+    BenchmarkResult,
+    CorpusScores,
+    benchmark_corpora,
+    find_corpora,
+)
 from tests.corpora_fixtures import make_esd, make_nemo, write_clip
 from tests.experiments.conftest import RecordingReporter
 
+EXAMPLES = Path(__file__).parents[2] / "examples" / "recordings"
+
 
 def run_benchmark(
-    bundle: str | Path, root: Path, names: list[str] | None = None, *, with_enrollment: bool = True
+    bundle: str | Path, root: Path, names: list[str] | None = None, options: BenchmarkOptions | None = None
 ) -> dict[str, BenchmarkResult]:
-    results = benchmark_corpora(
-        kanjo.load(bundle), find_corpora(root, names), RecordingReporter(), with_enrollment=with_enrollment
-    )
+    corpora = find_corpora(root, names)
+    results = benchmark_corpora(kanjo.load(bundle), corpora, RecordingReporter(), options or BenchmarkOptions())
     return {result.corpus: result for result in results}
 
 
@@ -131,7 +140,7 @@ def test_benchmark_of_one_speaker_has_no_interval_and_enrolls_with_at_most_half_
     assert scores.n_speakers == 1 and scores.among_corpus_labels.scores.uar.low is None
     assert list(scores.enrolled) == [1, 2, 5]
     assert all(item.scores.n == 10 for item in scores.enrolled.values())
-    skipped = scores_of(run_benchmark("default", tmp_path, ["mine"], with_enrollment=False)["mine"])
+    skipped = scores_of(run_benchmark("default", tmp_path, ["mine"], BenchmarkOptions(enrollment=False))["mine"])
     assert skipped.enrolled == {} and skipped.among_corpus_labels.scores == scores.among_corpus_labels.scores
 
 
@@ -171,3 +180,36 @@ def test_benchmark_of_training_speakers_or_foreign_emotions_only_is_an_error(tmp
     assert "the utterances have the emotions boredom" in results["bored"].error
     assert "not found below" in results["emodb"].error
     assert results["nemo"].error
+
+
+def test_benchmark_adapts_to_the_scored_recordings_without_their_labels(tmp_path: Path) -> None:
+    speech = [path for path in sorted(EXAMPLES.glob("*.flac")) if kanjo.load().predict(path).speech_s > 1][:4]
+    for i in range(24):
+        copy = tmp_path / "mine" / ("angry", "neutral")[i % 2] / f"{i}.flac"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(speech[i % len(speech)], copy)
+    options = BenchmarkOptions(enrollment=False, adaptation=True)
+    scores = scores_of(run_benchmark("default", tmp_path, ["mine"], options)["mine"])
+    paths = sorted((tmp_path / "mine").glob("*/*.flac"))
+    recognizer = kanjo.load()
+    profile = recognizer.adapt(paths, emotions=["anger", "neutral"])
+    assert scores.adapted is not None
+    by_path = {utterance.path: utterance.probabilities for utterance in scores.adapted.utterances}
+    for prediction in recognizer.predict_many(paths, emotions=["anger", "neutral"], adaptation=profile):
+        assert by_path[prediction.file] == pytest.approx(tuple(prediction.probabilities.values()), abs=1e-4)
+    assert scores.as_dict()["adapted"]["n"] == 24 and any("24" in note for note in scores.notes)
+
+
+def test_benchmark_of_too_few_recordings_for_adaptation_says_so(tmp_path: Path) -> None:
+    write_own_corpus(tmp_path / "mine")
+    options = BenchmarkOptions(enrollment=False, adaptation=True)
+    scores = scores_of(run_benchmark("default", tmp_path, ["mine"], options)["mine"])
+    assert scores.adapted is None and any(note.startswith("not adapted: ") for note in scores.notes)
+
+
+def test_benchmark_scores_degraded_copies_among_the_emotions_of_the_corpus(tmp_path: Path) -> None:
+    write_own_corpus(tmp_path / "mine")
+    options = BenchmarkOptions(enrollment=False, robustness=True)
+    scores = scores_of(run_benchmark("default", tmp_path, ["mine"], options)["mine"])
+    assert set(scores.conditions) == {*DEGRADATIONS, BABBLE}
+    assert all(item.labels == ("anger", "neutral") and item.n == 6 for item in scores.conditions.values())

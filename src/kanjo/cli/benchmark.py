@@ -33,25 +33,39 @@ _COLUMNS = {
 }
 _ENROLLED_WIDTH = 9
 
+Corpora = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LIST",
+        help="Score these only, as ravdess,emovo; also folders and tables of your own in DIR "
+        "(default: all published corpora in DIR).",
+        show_default=False,
+    ),
+]
+Robustness = Annotated[
+    bool,
+    typer.Option(
+        "--robustness",
+        help="Score also degraded copies of at most 500 recordings of each corpus: noise, telephone, MP3 etc.",
+    ),
+]
+
 
 def benchmark(
     model: Annotated[
         str, typer.Argument(metavar="BUNDLE", help="A built-in bundle, a bundle folder, or a run folder.")
     ],
     corpus_root: CorpusRoot = None,
-    corpora: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST",
-            help="Score these only, as ravdess,emovo; also folders and tables of your own in DIR "
-            "(default: all published corpora in DIR).",
-            show_default=False,
-        ),
-    ] = None,
+    corpora: Corpora = None,
     skip_enrollment: Annotated[
         bool,
         typer.Option("--skip-enrollment", help="Do not score with enrolled speakers: about a quarter of the time."),
     ] = False,
+    adapt: Annotated[
+        bool,
+        typer.Option("--adapt", help="Score also after adaptation to each corpus, without its labels."),
+    ] = False,
+    robustness: Robustness = False,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="Folder of all scores (JSON) and predictions (CSV)."),
@@ -67,7 +81,7 @@ def benchmark(
 
     Example: kanjo benchmark default --corpus-root corpora
     """
-    from kanjo.experiments.benchmark import benchmark_corpora, find_corpora
+    from kanjo.experiments.benchmark import BenchmarkOptions, benchmark_corpora, find_corpora
 
     check_format(form, ("table", "json", "csv"))
     if corpus_root is None:
@@ -77,30 +91,58 @@ def benchmark(
     recognizer = load_on(model, device)
     if not skip_enrollment and not recognizer.metadata.speaker_size:
         print_message(f"no enrollment: the bundle {recognizer.metadata.name} does not support speaker profiles")
-    results: list[BenchmarkResult] = []
     if output:
-        _write_scores(output, recognizer, results)  # report that the folder can't be written before the computation
-    show = {"table": _table_printer([corpus.name for corpus in found]), "csv": _csv_printer()}.get(form)
-    for result in benchmark_corpora(recognizer, found, ConsoleReporter(silent), with_enrollment=not skip_enrollment):
+        _write_scores(output, recognizer, [])  # report that the folder can't be written before the computation
+    show = {"table": _table_printer([corpus.name for corpus in found], adapt), "csv": _csv_printer()}.get(form)
+    options = BenchmarkOptions(not skip_enrollment, adapt, robustness)
+    scored = benchmark_corpora(recognizer, found, ConsoleReporter(silent), options)
+    results = _collect(scored, recognizer, show, output)
+    if form == "json":
+        print(json.dumps(_content(recognizer, results), indent=2, ensure_ascii=False))
+    if form == "table" and robustness:
+        _print_conditions(results)
+    _print_notes(results)
+    if any(result.error or (result.scores and result.scores.among_corpus_labels.failures) for result in results):
+        raise typer.Exit(1)
+
+
+def _collect(
+    scored: Iterable[BenchmarkResult],
+    recognizer: Recognizer,
+    show: Callable[[BenchmarkResult], None] | None,
+    output: Path | None,
+) -> list[BenchmarkResult]:
+    """Print and write each result when it is ready; return all of them."""
+    results: list[BenchmarkResult] = []
+    for result in scored:
         results.append(result)
         if show:
             show(result)
         if output:
             _write_scores(output, recognizer, results)
             _write_predictions(output, result)
-    if form == "json":
-        print(json.dumps(_content(recognizer, results), indent=2, ensure_ascii=False))
-    _print_notes(results)
-    if any(result.error or (result.scores and result.scores.among_corpus_labels.failures) for result in results):
-        raise typer.Exit(1)
+    return results
 
 
-def _table_printer(names: Sequence[str]) -> Callable[[BenchmarkResult], None]:
+def _print_conditions(results: Sequence[BenchmarkResult]) -> None:
+    """Print the UAR under each condition, one column for each corpus."""
+    columns = {result.corpus: result.scores.conditions for result in results if result.scores}
+    names = list(dict.fromkeys(name for scores in columns.values() for name in scores))
+    width = name_width(names, minimum=12)
+    print("\n" + "UAR under conditions".ljust(width) + "".join(f"{corpus:>14}" for corpus in columns))
+    for name in names:
+        cells = [percent(scores[name].uar.value) if name in scores else "-" for scores in columns.values()]
+        print(name.ljust(width) + "".join(f"{cell:>14}" for cell in cells))
+
+
+def _table_printer(names: Sequence[str], adapt: bool) -> Callable[[BenchmarkResult], None]:
     """A function that prints the row of one corpus, and the head of the table before the first."""
     from kanjo.experiments.benchmark import ENROLLMENT_CLIPS
 
     width = name_width(names, minimum=8)
     heads = {**_COLUMNS, **{_clips(n): _ENROLLED_WIDTH for n in ENROLLMENT_CLIPS}}
+    if adapt:
+        heads["adapted"] = _COLUMNS["UAR"]
     head_line = "corpus".ljust(width) + "".join(name.rjust(size) for name, size in heads.items())
     head_is_printed = False
 
@@ -112,7 +154,9 @@ def _table_printer(names: Sequence[str]) -> Callable[[BenchmarkResult], None]:
         if result.scores is None:
             print(f"{result.corpus:<{width}} {result.error}", flush=True)
             return
-        cells = zip(_cells(result.scores), heads.values(), strict=True)
+        adapted = result.scores.adapted
+        values = [*_cells(result.scores), *([str(adapted.scores.uar) if adapted else "-"] if adapt else [])]
+        cells = zip(values, heads.values(), strict=True)
         print(result.corpus.ljust(width) + "".join(cell.rjust(size) for cell, size in cells), flush=True)
 
     return show
@@ -167,6 +211,7 @@ def _csv_row(result: BenchmarkResult) -> dict[str, Any]:
         "uar_all_labels": scores.among_bundle_labels if scores else None,
         "uar": scores.among_corpus_labels if scores else None,
         **{f"uar_enrolled_{n}": scores.enrolled.get(n) if scores else None for n in ENROLLMENT_CLIPS},
+        "uar_adapted": scores.adapted if scores else None,
     }
     row: dict[str, Any] = {
         "corpus": result.corpus,

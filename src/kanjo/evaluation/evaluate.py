@@ -16,6 +16,7 @@ from kanjo import audio
 from kanjo.corpora import Utterance
 from kanjo.errors import AudioError, CorpusError, KanjoError
 from kanjo.evaluation.metrics import Scores, require_scikit_learn, score_predictions
+from kanjo.inference.adaptation import AdaptationProfile
 from kanjo.inference.emotion_selection import select_emotions
 from kanjo.inference.options import InferenceOptions
 from kanjo.inference.prediction import NO_SPEECH, Prediction
@@ -86,6 +87,7 @@ def evaluate(
     progress: Progress | None = None,
     *,
     labels: Sequence[str] | str | None = None,
+    adaptation: AdaptationProfile | None = None,
 ) -> Evaluation:
     """Predict the emotion of every utterance whose true emotion the model can predict, and score the predictions.
 
@@ -96,6 +98,7 @@ def evaluate(
         progress: Called after each utterance.
         labels: The emotions among which the label is chosen (default: all of the bundle). Utterances with another
             true emotion are left out.
+        adaptation: Profile of the source of the recordings, made for the same emotions.
 
     Raises:
         CorpusError: No utterance can be scored.
@@ -106,7 +109,7 @@ def evaluate(
     emotions = reference_emotions(recognizer, rows)
     indices = [i for i, emotion in enumerate(emotions) if emotion in labels]
     excluded = Counter(emotion for emotion in emotions if emotion not in labels)
-    options = InferenceOptions(emotions=labels)
+    options = InferenceOptions(emotions=labels, adaptation=adaptation)
     utterances, failures = _predict_utterances(recognizer, rows, paths, emotions, indices, options, progress)
     if not utterances:
         reason = (

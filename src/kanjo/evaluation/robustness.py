@@ -132,7 +132,12 @@ _N_BABBLE_RECORDINGS = 12
 
 
 def evaluate_robustness(
-    recognizer: Recognizer, rows: Sequence[Utterance], paths: Sequence[Path], progress: Progress | None = None
+    recognizer: Recognizer,
+    rows: Sequence[Utterance],
+    paths: Sequence[Path],
+    progress: Progress | None = None,
+    *,
+    labels: Sequence[str] | None = None,
 ) -> Iterator[tuple[str, Scores]]:
     """Yield the name and the scores of each degradation.
 
@@ -143,18 +148,20 @@ def evaluate_robustness(
         rows: The utterances; those with an emotion that the model does not predict are left out.
         paths: The recording of each utterance.
         progress: Called after each degraded utterance.
+        labels: The emotions among which the label is chosen (default: all of the bundle).
 
     Raises:
         CorpusError: No utterance can be scored.
     """
+    labels = tuple(labels or recognizer.labels)
     emotions = reference_emotions(recognizer, rows)
-    indices = _evenly_spaced([i for i, emotion in enumerate(emotions) if emotion in recognizer.labels], MAX_UTTERANCES)
+    indices = _evenly_spaced([i for i, emotion in enumerate(emotions) if emotion in labels], MAX_UTTERANCES)
     degradations = DEGRADATIONS | _babble(rows, paths)
     n_done = 0
     for name, degradation in degradations.items():
         utterances = []
         for i in indices:
-            utterance = _predict_degraded(recognizer, rows[i], paths[i], emotions[i], degradation)
+            utterance = _predict_degraded(recognizer, rows[i], paths[i], emotions[i], degradation, labels)
             if utterance is not None:
                 utterances.append(utterance)
             n_done += 1
@@ -162,7 +169,7 @@ def evaluate_robustness(
                 progress(n_done, len(indices) * len(degradations))
         if not utterances:
             raise CorpusError("nothing to score: no utterance could be decoded")
-        yield name, compute_scores(recognizer.labels, utterances)
+        yield name, compute_scores(labels, utterances)
 
 
 def _babble(rows: Sequence[Utterance], paths: Sequence[Path]) -> dict[str, Degradation]:
@@ -179,13 +186,19 @@ def _evenly_spaced(indices: Sequence[int], n: int) -> list[int]:
 
 
 def _predict_degraded(
-    recognizer: Recognizer, row: Utterance, path: Path, emotion: str, degradation: Degradation
+    recognizer: Recognizer,
+    row: Utterance,
+    path: Path,
+    emotion: str,
+    degradation: Degradation,
+    labels: Sequence[str],
 ) -> ScoredUtterance | None:
     """The prediction for the degraded utterance; None if it can't be decoded."""
     try:
         signal, rate = read_utterance(row, path)
         generator = np.random.default_rng(zlib.crc32(encode_name(row.file).encode()))
-        prediction = recognizer.predict_signal(*degradation(signal, rate, generator), name=str(path))
+        degraded = degradation(signal, rate, generator)
+        prediction = recognizer.predict_signal(*degraded, name=str(path), emotions=labels)
     except (AudioError, soundfile.LibsndfileError):
         return None
-    return scored_utterance(row, emotion, prediction, recognizer.labels, path)
+    return scored_utterance(row, emotion, prediction, labels, path)

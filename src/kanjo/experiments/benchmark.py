@@ -12,18 +12,37 @@ from kanjo.corpora.identify import identify_corpora
 from kanjo.errors import CorpusError, KanjoError
 from kanjo.evaluation import evaluate as evaluation
 from kanjo.evaluation.metrics import require_scikit_learn
+from kanjo.evaluation.robustness import evaluate_robustness
 from kanjo.experiments.held_out import describe_none_held_out, find_held_out
+from kanjo.inference.adaptation import describe as describe_adaptation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from kanjo.corpora import Utterance
     from kanjo.evaluation.evaluate import Evaluation
+    from kanjo.evaluation.metrics import Scores
     from kanjo.experiments.reporter import Reporter
     from kanjo.inference.recognizer import Recognizer
 
 #: Numbers of clips that each speaker is enrolled with.
 ENROLLMENT_CLIPS = (1, 2, 5, 10)
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """What is scored besides the plain predictions.
+
+    Attributes:
+        enrollment: With enrolled speakers, if the bundle supports it.
+        adaptation: After adaptation to the scored recordings of each corpus, without their labels.
+        robustness: Degraded copies of at most 500 recordings of each corpus: noise, telephone and others.
+    """
+
+    enrollment: bool = True
+    adaptation: bool = False
+    robustness: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,6 +71,8 @@ class CorpusScores:
         among_corpus_labels: Evaluation among those that occur in the corpus.
         enrolled: The second evaluation with each speaker enrolled, by the number of clips of the profiles.
         n_omitted: Utterances left out because the bundle was trained on their speakers.
+        adapted: The second evaluation after adaptation to these recordings, or None.
+        conditions: Scores among the emotions of the corpus on degraded copies, by the name of the condition.
         notes: What the reader of the scores must know.
     """
 
@@ -59,6 +80,8 @@ class CorpusScores:
     among_corpus_labels: Evaluation
     enrolled: Mapping[int, Evaluation]
     n_omitted: int
+    adapted: Evaluation | None = None
+    conditions: Mapping[str, Scores] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -91,6 +114,8 @@ class CorpusScores:
             "among_bundle_labels": self.among_bundle_labels.scores.as_dict(),
             "among_corpus_labels": plain.scores.as_dict(),
             "enrolled": {str(n): scored.scores.as_dict() for n, scored in self.enrolled.items()},
+            "adapted": self.adapted.scores.as_dict() if self.adapted else None,
+            "conditions": {name: scores.as_dict() for name, scores in self.conditions.items()},
         }
 
 
@@ -157,7 +182,7 @@ def _find_named(name: str, corpora_root: Path) -> FoundCorpus:
 
 
 def benchmark_corpora(
-    recognizer: Recognizer, corpora: Sequence[FoundCorpus], reporter: Reporter, *, with_enrollment: bool = True
+    recognizer: Recognizer, corpora: Sequence[FoundCorpus], reporter: Reporter, options: BenchmarkOptions
 ) -> Iterator[BenchmarkResult]:
     """Score a bundle on corpora, one after the other.
 
@@ -165,7 +190,7 @@ def benchmark_corpora(
         recognizer: The recognizer of the bundle.
         corpora: The corpora.
         reporter: Receives the progress.
-        with_enrollment: Whether the corpora are also scored with enrolled speakers, if the bundle supports it.
+        options: What is scored besides the plain predictions.
 
     Yields:
         One result for each corpus. A corpus that can't be read or scored gets a result with its error.
@@ -179,14 +204,14 @@ def benchmark_corpora(
         scores, message = None, corpus.error
         if corpus.path is not None:
             try:
-                scores = _score_corpus(recognizer, corpus, corpus.path, reporter, with_enrollment)
+                scores = _score_corpus(recognizer, corpus, corpus.path, reporter, options)
             except (KanjoError, OSError, UnicodeError) as error:
                 message = str(error).removeprefix(f"{corpus.name}: ")
         yield BenchmarkResult(corpus.name, scores, message, time.monotonic() - started)
 
 
 def _score_corpus(
-    recognizer: Recognizer, corpus: FoundCorpus, path: Path, reporter: Reporter, with_enrollment: bool
+    recognizer: Recognizer, corpus: FoundCorpus, path: Path, reporter: Reporter, options: BenchmarkOptions
 ) -> CorpusScores:
     manifest = identify_corpora(read_corpus(corpus.reader, path))
     held_out = find_held_out(recognizer.metadata, manifest)
@@ -201,15 +226,42 @@ def _score_corpus(
     if labels != recognizer.labels:
         with reporter.progress(f"{corpus.name}, among the corpus's emotions") as progress:
             among_corpus_labels = evaluation.evaluate(recognizer, rows, paths, progress, labels=labels)
-    enrolled = {}
-    if with_enrollment and recognizer.metadata.speaker_size:
+    enrolled, conditions = {}, {}
+    if options.enrollment and recognizer.metadata.speaker_size:
         for n_clips in _possible_clips(among_corpus_labels):
             with reporter.progress(f"{corpus.name}, enrolled with {n_clips}") as progress:
                 enrolled[n_clips] = evaluation.evaluate_with_enrollment(
                     recognizer, rows, paths, among_corpus_labels, max_clips=n_clips, progress=progress
                 )
-    notes = (*_describe_limits(among_corpus_labels), *held_out.notes)
-    return CorpusScores(among_bundle_labels, among_corpus_labels, enrolled, n_omitted, notes)
+    adapted, notes = None, [*_describe_limits(among_corpus_labels), *held_out.notes]
+    if options.adaptation:
+        adapted, note = _score_adapted(recognizer, corpus.name, rows, paths, among_corpus_labels.labels, reporter)
+        notes.append(note)
+    if options.robustness:
+        with reporter.progress(f"{corpus.name}, degraded copies") as progress:
+            scores = evaluate_robustness(recognizer, rows, paths, progress, labels=among_corpus_labels.labels)
+            conditions = dict(scores)
+    return CorpusScores(
+        among_bundle_labels, among_corpus_labels, enrolled, n_omitted, adapted, conditions, tuple(notes)
+    )
+
+
+def _score_adapted(
+    recognizer: Recognizer,
+    name: str,
+    rows: Sequence[Utterance],
+    paths: Sequence[Path],
+    labels: Sequence[str],
+    reporter: Reporter,
+) -> tuple[Evaluation | None, str]:
+    """The evaluation after adaptation to the recordings, and what the adaptation is made of."""
+    try:
+        profile = recognizer.adapt(paths, emotions=labels)
+    except KanjoError as error:  # too few recordings
+        return None, f"not adapted: {error}"
+    with reporter.progress(f"{name}, adapted") as progress:
+        adapted = evaluation.evaluate(recognizer, rows, paths, progress, labels=labels, adaptation=profile)
+    return adapted, describe_adaptation(profile)
 
 
 def _possible_clips(plain: Evaluation) -> list[int]:
