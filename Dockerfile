@@ -5,6 +5,7 @@ RUN useradd --no-create-home --uid 10001 kanjo
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
+COPY examples/recordings examples/recordings
 RUN pip install --no-cache-dir --no-compile ".[serve]" && rm -rf /src/*
 USER kanjo
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1

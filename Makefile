@@ -8,12 +8,8 @@ BENCHES = $(patsubst benchmarks/speed/%.py,bench-%,$(filter-out benchmarks/speed
 
 .PHONY: demo test test-all fuzz node lint docs results bench soak clean $(BENCHES)
 
-demo: $(CORE)/.done  ## Install the core, then recognize emotions in the example recordings
-	$(CORE)/bin/kanjo predict examples/recordings
-	@echo
-	@echo "These recordings are synthetic (espeak-ng). Now yours:"
-	@echo "    $(CORE)/bin/kanjo predict path/to/your.wav"
-	@echo "    $(CORE)/bin/kanjo predict folder/ --format json"
+demo: $(CORE)/.done  ## Install the core, then compare intended and recognized emotions of the example recordings
+	$(CORE)/bin/kanjo demo
 
 test: $(DEV)/.done lint node  ## Lint, types and the quick tests (at most 8 minutes on two cores)
 	$(DEV)/bin/python -m pytest -n 2 --dist loadfile -m "not slow" --durations=15  # loadfile: a file's fixtures are made once

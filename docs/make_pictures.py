@@ -18,8 +18,8 @@ from kanjo.server.run import find_port
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
-RECORDING = ROOT / "examples" / "recordings" / "two-moods.flac"
-WIDTH, HEIGHT = 1000, 640
+RECORDING = ROOT / "examples" / "recordings" / "conversation.flac"
+WIDTH, HEIGHT = 1000, 900
 
 
 def draw_timeline() -> None:
@@ -50,10 +50,11 @@ def draw_page() -> None:
             page = browser.new_page(locale="en-US", viewport={"width": WIDTH, "height": HEIGHT})
             page.goto(f"http://127.0.0.1:{port}/")
             page.wait_for_selector("html[data-ready]")
-            page.set_input_files("input[type=file]", [str(RECORDING.with_name("calm-low.flac")), str(RECORDING)])
+            page.set_input_files("input[type=file]", [str(RECORDING.with_name("sadness-1.flac")), str(RECORDING)])
+            page.wait_for_selector("#tab-1")  # the second recording is predicted
             page.wait_for_selector("table tbody tr")
-            page.wait_for_timeout(1000)  # the player and the second recording appear
-            page.screenshot(path=str(PICTURES / "page.png"), full_page=True)
+            page.wait_for_timeout(1000)  # the player appears
+            page.screenshot(path=str(PICTURES / "page.png"))
             browser.close()
     finally:
         service.terminate()

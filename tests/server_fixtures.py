@@ -20,13 +20,13 @@ import pytest
 import soundfile
 
 import kanjo
+from tests.clips import TWO_TURNS
 
 if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
-EXAMPLE_RECORDINGS = Path(__file__).parent.parent / "examples" / "recordings"
 #: A recording of 9.6 s with several segments.
-CLIP = EXAMPLE_RECORDINGS / "two-moods.flac"
+CLIP = TWO_TURNS
 
 _SERVICE_SCRIPT = """
 import json

@@ -261,7 +261,7 @@ def test_python_examples_run(page: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples" / "recordings", tmp_path / "examples" / "recordings")
     builtin = Path("src", "kanjo", "bundle", "builtin", "default")
     shutil.copytree(ROOT / builtin, tmp_path / builtin)
-    (tmp_path / "mine.csv").write_text("file,emotion,speaker\nexamples/recordings/calm-low.flac,calm,ana\n", "utf-8")
+    (tmp_path / "mine.csv").write_text("file,emotion,speaker\nexamples/recordings/sadness-1.flac,calm,ana\n", "utf-8")
     code = "\n".join(code_blocks(page, "python"))
     result = subprocess.run(
         [sys.executable, "-W", "ignore::ResourceWarning", "-c", code], capture_output=True, text=True, cwd=tmp_path

@@ -31,7 +31,7 @@ import websockets
 from websockets.asyncio.client import connect
 
 CLIPS = sorted((Path(__file__).parents[2] / "examples" / "recordings").glob("*.flac"))
-CLIP = next(path for path in CLIPS if path.stem == "two-moods")
+CLIP = next(path for path in CLIPS if path.stem == "conversation")
 #: Pause between the requests of one client, in seconds; the service is busy, but accepts most requests.
 PAUSE_S = 0.2
 #: Growth of the memory from the second fifth of the time to the last one that counts as drift.

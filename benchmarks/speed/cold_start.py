@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 N_ROUNDS, GOAL_S, GOAL_MB, GOAL_RATIO = 15, 0.5, 150, 2.2
-RECORDING = Path(__file__).parents[2] / "examples" / "recordings" / "calm-low.flac"
+RECORDING = Path(__file__).parents[2] / "examples" / "recordings" / "sadness-1.flac"
 COMMANDS = {
     "import onnxruntime": [sys.executable, "-c", "import onnxruntime"],
     "kanjo predict": [sys.executable, "-m", "kanjo", "predict", str(RECORDING)],

@@ -27,7 +27,7 @@ import soundfile
 N_CLIENTS = 50
 DEFAULT_DURATION_S = 60.0
 CLIP_S = 4
-CLIP = Path(__file__).parents[2] / "examples" / "recordings" / "two-moods.flac"
+CLIP = Path(__file__).parents[2] / "examples" / "recordings" / "conversation.flac"
 
 
 @dataclass(frozen=True)

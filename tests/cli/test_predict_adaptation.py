@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.clips import SENTENCES
 from tests.shell import run_kanjo
-
-CLIPS = sorted((Path(__file__).parents[2] / "examples" / "recordings").glob("*.flac"))
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "in"
     folder.mkdir()
     for n in range(20):
-        shutil.copy(CLIPS[n % len(CLIPS)], folder / f"{n:02}.flac")
+        shutil.copy(SENTENCES[n % len(SENTENCES)], folder / f"{n:02}.flac")
     (folder / "empty.wav").write_bytes(b"")
     return folder
 
@@ -31,8 +30,8 @@ def test_predict_adapt_writes_a_profile_that_gives_the_same_predictions(folder: 
     assert "kanjo: adapted to 20 recordings" in adapted.stderr
     assert f"adaptation profile written to {source}" in adapted.stderr
     assert json.loads(source.read_text())["clips"] == 20
-    again = run_kanjo("predict", CLIPS[0], "-f", "csv", "--adaptation", source)
-    without = run_kanjo("predict", CLIPS[0], "-f", "csv")
+    again = run_kanjo("predict", SENTENCES[0], "-f", "csv", "--adaptation", source)
+    without = run_kanjo("predict", SENTENCES[0], "-f", "csv")
     assert again.returncode == 0 and again.stdout != without.stdout
     assert again.stdout.splitlines()[1].split(",")[1:4] == adapted.stdout.splitlines()[1].split(",")[1:4]
 
@@ -57,12 +56,12 @@ def test_predict_adapt_with_few_recordings_is_refused(folder: Path, tmp_path: Pa
     ],
 )
 def test_predict_with_options_that_exclude_each_other_is_a_usage_error(options: tuple[str, ...], message: str) -> None:
-    result = run_kanjo("predict", CLIPS[0], *options)
+    result = run_kanjo("predict", SENTENCES[0], *options)
     assert result.returncode == 2 and message in " ".join(result.stderr.split())
 
 
 def test_predict_with_a_damaged_profile_says_so_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"kind": "adaptation", "format_version": 1}')
-    result = run_kanjo("predict", CLIPS[0], "--adaptation", tmp_path / "a.json")
+    result = run_kanjo("predict", SENTENCES[0], "--adaptation", tmp_path / "a.json")
     assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
     assert "damaged adaptation profile" in result.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,7 +12,6 @@ from onnx import TensorProto, helper, numpy_helper
 import kanjo
 from kanjo.bundle import Bundle, BundleMetadata, write_bundle
 
-RECORDINGS = Path(__file__).parents[2] / "examples" / "recordings"
 LABELS = ("anger", "calm", "disgust", "fear", "happiness", "neutral", "sadness", "surprise")
 EMBEDDING_SIZE = 16
 SAMPLE_RATE, WINDOW_S, HOP_S = 16_000, 1.0, 0.5

@@ -16,9 +16,9 @@ from kanjo.errors import KanjoError
 from kanjo.inference import adaptation
 from kanjo.inference.adaptation import AdaptationProfile
 from kanjo.inference.options import InferenceOptions, resolve_options
-from tests.inference.conftest import EMBEDDING_SIZE, LABELS, RECORDINGS
+from tests.clips import SENTENCES
+from tests.inference.conftest import EMBEDDING_SIZE, LABELS
 
-CLIPS = sorted(RECORDINGS.glob("*.flac"))
 N_EMOTIONS = len(LABELS)
 
 
@@ -193,10 +193,10 @@ def test_predict_with_adaptation_gives_the_mean_embedding_and_its_weight(
     resolved = resolve_options(InferenceOptions(adaptation=profile), recognizer.metadata)
     assert resolved.speaker is not None and resolved.bias is None
     assert resolved.speaker.tolist() == [*profile.mean, adaptation.WEIGHT]
-    adapted = recognizer.predict(CLIPS[0], adaptation=profile)
-    assert adapted.probabilities != recognizer.predict(CLIPS[0]).probabilities
+    adapted = recognizer.predict(SENTENCES[0], adaptation=profile)
+    assert adapted.probabilities != recognizer.predict(SENTENCES[0]).probabilities
     adaptation.write_adaptation(profile, tmp_path / "source.json")
-    from_file = recognizer.predict(CLIPS[0], adaptation=tmp_path / "source.json")
+    from_file = recognizer.predict(SENTENCES[0], adaptation=tmp_path / "source.json")
     assert from_file.probabilities == pytest.approx(adapted.probabilities, abs=1e-5)
 
 
@@ -204,8 +204,8 @@ def test_predict_with_a_bias_multiplies_the_probabilities(
     random_bundle: Bundle, bias_metadata: BundleMetadata, bias_profile: AdaptationProfile
 ) -> None:
     recognizer = kanjo.Recognizer(replace(random_bundle, metadata=bias_metadata))
-    plain = recognizer.predict(CLIPS[0])
-    adapted = recognizer.predict(CLIPS[0], adaptation=bias_profile)
+    plain = recognizer.predict(SENTENCES[0])
+    adapted = recognizer.predict(SENTENCES[0], adaptation=bias_profile)
     bias = np.array([bias_profile.bias[label] for label in LABELS])
     for before, after in zip(plain.windows, adapted.windows, strict=True):
         expected = adaptation.apply_bias(np.array(list(before.probabilities.values())), bias)
@@ -229,22 +229,22 @@ def test_bias_for_other_emotions_is_refused(bias_metadata: BundleMetadata) -> No
 def test_profile_of_another_bundle_is_refused(recognizer: kanjo.Recognizer, profile: AdaptationProfile) -> None:
     for other in (replace(profile, sha256="0" * 64), replace(profile, mean=profile.mean[:-1])):
         with pytest.raises(KanjoError, match="made with the bundle random .*, but this bundle is random") as caught:
-            recognizer.predict(CLIPS[0], adaptation=other)
+            recognizer.predict(SENTENCES[0], adaptation=other)
         assert len(str(caught.value).splitlines()) == 1
 
 
 def test_adaptation_with_a_speaker_profile_is_refused(recognizer: kanjo.Recognizer, profile: AdaptationProfile) -> None:
     with pytest.raises(KanjoError, match="can't be combined with a speaker profile"):
-        recognizer.predict(CLIPS[0], adaptation=profile, speaker="ana")
+        recognizer.predict(SENTENCES[0], adaptation=profile, speaker="ana")
     with pytest.raises(KanjoError, match="is made without another profile"):
-        recognizer.adapt(CLIPS, adaptation=profile)
+        recognizer.adapt(SENTENCES, adaptation=profile)
 
 
 def test_adapt_counts_the_recordings_with_speech(recognizer: kanjo.Recognizer, tmp_path: Path) -> None:
     (tmp_path / "empty.wav").write_bytes(b"")
-    n = 20 // len(CLIPS) + 1
-    profile = recognizer.adapt([*CLIPS * n, tmp_path / "empty.wav"])
-    assert profile.clips == n * len(CLIPS)
+    n = 20 // len(SENTENCES) + 1
+    profile = recognizer.adapt([*SENTENCES * n, tmp_path / "empty.wav"])
+    assert profile.clips == n * len(SENTENCES)
     assert (profile.bundle, profile.sha256) == ("random", recognizer.metadata.sha256)
     with pytest.raises(KanjoError, match="adaptation needs at least 20 recordings"):
-        recognizer.adapt([CLIPS[0]] * 19)
+        recognizer.adapt([SENTENCES[0]] * 19)

@@ -11,7 +11,7 @@ from kanjo.errors import KanjoError
 from kanjo.inference import onnx_session
 from tests.conftest import run_kanjo
 
-RECORDING = Path(__file__).parents[2] / "examples" / "recordings" / "calm-low.flac"
+RECORDING = Path(__file__).parents[2] / "examples" / "recordings" / "sadness-1.flac"
 HAS_CUDA = "CUDAExecutionProvider" in onnx_session.available_providers()
 
 

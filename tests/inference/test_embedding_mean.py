@@ -15,7 +15,7 @@ from kanjo.inference.onnx_session import WindowOutput
 from kanjo.inference.options import InferenceOptions, resolve_options
 from kanjo.inference.recording import RecordingSession
 from kanjo.inference.windowing import weighted_mean
-from tests.inference.conftest import RECORDINGS
+from tests.clips import RECORDINGS
 
 
 @pytest.mark.parametrize("n_windows", [(), (0,), (1,), (10, 7), (5, 0, 5)])
@@ -51,7 +51,7 @@ def test_is_full_after_accumulate_of_nothing_waits_for_more(monkeypatch: pytest.
 def test_predict_signal_with_few_pending_embeddings_is_the_same(
     default_recognizer: kanjo.Recognizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clip = audio.load(RECORDINGS / "calm-low.flac", 16_000)
+    clip = audio.load(RECORDINGS / "sadness-1.flac", 16_000)
     signal = np.concatenate([clip, np.zeros(24_000, np.float32), clip[: len(clip) // 2], np.zeros(40_000), clip])
     expected = default_recognizer.predict_signal(signal.astype(np.float32), 16_000, window_s=0.6)
     monkeypatch.setattr(embedding_mean, "N_PENDING", 4)

@@ -15,10 +15,10 @@ from kanjo.inference.emotion_selection import restrict_probabilities, select_emo
 from kanjo.inference.onnx_session import WindowOutput
 from kanjo.inference.options import InferenceOptions, resolve_options
 from kanjo.inference.recording import RecordingSession
-from tests.inference.conftest import LABELS, RECORDINGS
+from tests.clips import TWO_TURNS
+from tests.inference.conftest import LABELS
 
 FOUR = ("anger", "happiness", "neutral", "sadness")
-TWO_MOODS = RECORDINGS / "two-moods.flac"
 
 
 @pytest.mark.parametrize(
@@ -83,8 +83,8 @@ def test_restrict_probabilities_returns_probabilities_in_the_same_proportions(
 
 
 def test_predict_with_emotions_renormalizes_windows_segments_and_recording(recognizer: kanjo.Recognizer) -> None:
-    whole = recognizer.predict(TWO_MOODS)
-    prediction = recognizer.predict(TWO_MOODS, emotions=["sad", "anger", "neutral", "happy"])
+    whole = recognizer.predict(TWO_TURNS)
+    prediction = recognizer.predict(TWO_TURNS, emotions=["sad", "anger", "neutral", "happy"])
     assert len(prediction.windows) == len(whole.windows) > 2
     for window, reference in zip(prediction.windows, whole.windows, strict=True):
         total = sum(reference.probabilities[name] for name in FOUR)
@@ -101,18 +101,18 @@ def test_predict_with_emotions_renormalizes_windows_segments_and_recording(recog
 
 
 def test_predict_with_all_emotions_is_identical_to_the_default(recognizer: kanjo.Recognizer) -> None:
-    whole = recognizer.predict(TWO_MOODS)
-    assert recognizer.predict(TWO_MOODS, emotions="all") == whole
-    assert recognizer.predict(TWO_MOODS, emotions=LABELS[::-1]) == whole
+    whole = recognizer.predict(TWO_TURNS)
+    assert recognizer.predict(TWO_TURNS, emotions="all") == whole
+    assert recognizer.predict(TWO_TURNS, emotions=LABELS[::-1]) == whole
 
 
 def test_predict_with_emotions_compares_the_renormalized_confidence(recognizer: kanjo.Recognizer) -> None:
-    whole = recognizer.predict(TWO_MOODS)
-    prediction = recognizer.predict(TWO_MOODS, emotions=FOUR)
+    whole = recognizer.predict(TWO_TURNS)
+    prediction = recognizer.predict(TWO_TURNS, emotions=FOUR)
     threshold = (whole.confidence + prediction.confidence) / 2
     assert whole.confidence < threshold < prediction.confidence
-    assert recognizer.predict(TWO_MOODS, min_confidence=threshold).label == "unsure"
-    assert recognizer.predict(TWO_MOODS, min_confidence=threshold, emotions=FOUR).label == prediction.label
+    assert recognizer.predict(TWO_TURNS, min_confidence=threshold).label == "unsure"
+    assert recognizer.predict(TWO_TURNS, min_confidence=threshold, emotions=FOUR).label == prediction.label
 
 
 def test_predict_of_silence_with_emotions_is_unsure_with_equal_probabilities(recognizer: kanjo.Recognizer) -> None:
@@ -133,9 +133,9 @@ def test_window_whose_emotions_have_no_probability_stays_finite(recognizer: kanj
 
 
 def test_all_ways_to_predict_with_emotions_agree(recognizer: kanjo.Recognizer) -> None:
-    expected = recognizer.predict(TWO_MOODS, emotions=FOUR)
-    (from_many,) = recognizer.predict_many([TWO_MOODS], emotions=FOUR)
-    signal = kanjo.audio.load(TWO_MOODS, 16_000)
+    expected = recognizer.predict(TWO_TURNS, emotions=FOUR)
+    (from_many,) = recognizer.predict_many([TWO_TURNS], emotions=FOUR)
+    signal = kanjo.audio.load(TWO_TURNS, 16_000)
     stream = kanjo.Stream(recognizer, 16_000, emotions=FOUR)
     assert stream.emotions == FOUR
     windows = [window for chunk in np.array_split(signal, 7) for window in stream.feed(chunk)]

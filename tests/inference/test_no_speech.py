@@ -9,10 +9,10 @@ import kanjo
 from kanjo import audio
 from kanjo.corpora import Utterance
 from kanjo.evaluation.evaluate import scored_utterance
+from tests.clips import TWO_TURNS
 from tests.corpora_fixtures import make_tone
-from tests.inference.conftest import RECORDINGS
 
-CLIP = RECORDINGS / "two-moods.flac"
+CLIP = TWO_TURNS
 RATE = 16_000
 
 

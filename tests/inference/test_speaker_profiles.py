@@ -16,9 +16,8 @@ from kanjo.errors import AudioError, KanjoError
 from kanjo.inference import speaker_profiles
 from kanjo.inference.options import InferenceOptions, resolve_options
 from kanjo.inference.speaker_profiles import SpeakerProfile
-from tests.inference.conftest import EMBEDDING_SIZE, RECORDINGS
-
-CLIPS = sorted(RECORDINGS.glob("*.flac"))
+from tests.clips import SENTENCES
+from tests.inference.conftest import EMBEDDING_SIZE
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def profiles_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def profile(recognizer: kanjo.Recognizer) -> SpeakerProfile:
-    return replace(recognizer.enroll("ana", CLIPS), weight=0.75)
+    return replace(recognizer.enroll("ana", SENTENCES), weight=0.75)
 
 
 def test_build_profile_weighs_recordings_by_their_speech(random_bundle: Bundle) -> None:
@@ -59,11 +58,11 @@ def test_build_profile_without_speech_raises(random_bundle: Bundle) -> None:
 
 def test_enroll_unreadable_recording_raises(recognizer: kanjo.Recognizer) -> None:
     with pytest.raises(AudioError, match="missing.wav: no such file"):
-        recognizer.enroll("ana", [CLIPS[0], Path("missing.wav")])
+        recognizer.enroll("ana", [SENTENCES[0], Path("missing.wav")])
 
 
 def test_enroll_uses_the_embeddings_of_the_recordings(recognizer: kanjo.Recognizer, profile: SpeakerProfile) -> None:
-    predictions = list(recognizer.predict_many(CLIPS))
+    predictions = list(recognizer.predict_many(SENTENCES))
     weights = [max(1.0, prediction.speech_s) for prediction in predictions]
     expected = np.average([prediction.embedding for prediction in predictions], axis=0, weights=weights)
     np.testing.assert_allclose(profile.mean, expected, atol=1e-5)
@@ -89,25 +88,25 @@ def test_profile_file_is_small_and_contains_no_audio(recognizer: kanjo.Recognize
 
 
 def test_predict_with_profile_changes_probabilities_only(recognizer: kanjo.Recognizer, profile: SpeakerProfile) -> None:
-    without, with_profile = recognizer.predict(CLIPS[0]), recognizer.predict(CLIPS[0], speaker=profile)
+    without, with_profile = recognizer.predict(SENTENCES[0]), recognizer.predict(SENTENCES[0], speaker=profile)
     assert without.probabilities != with_profile.probabilities
     assert without.ood_score == with_profile.ood_score
     path = speaker_profiles.write_profile(profile)
     for speaker in ("ana", path):
-        prediction = recognizer.predict(CLIPS[0], speaker=speaker)
+        prediction = recognizer.predict(SENTENCES[0], speaker=speaker)
         assert prediction.probabilities == pytest.approx(with_profile.probabilities, abs=1e-5)
 
 
 def test_stream_and_predict_many_with_profile_equal_predict(
     recognizer: kanjo.Recognizer, profile: SpeakerProfile
 ) -> None:
-    signal, rate = soundfile.read(CLIPS[0], dtype="float32")
+    signal, rate = soundfile.read(SENTENCES[0], dtype="float32")
     expected = recognizer.predict_signal(signal, rate, speaker=profile).probabilities
     stream = kanjo.Stream(recognizer, rate, speaker=profile)
     for start in range(0, len(signal), 1000):
         stream.feed(signal[start : start + 1000])
     assert stream.finish().probabilities == pytest.approx(expected, abs=1e-5)
-    predictions = list(recognizer.predict_many(CLIPS, speaker=profile))
+    predictions = list(recognizer.predict_many(SENTENCES, speaker=profile))
     assert predictions[0].probabilities == pytest.approx(expected, abs=1e-5)
 
 
@@ -115,10 +114,10 @@ def test_batch_of_enrolled_and_unknown_speakers_equals_predict(
     recognizer: kanjo.Recognizer, profile: SpeakerProfile
 ) -> None:
     options = [resolve_options(InferenceOptions(speaker=speaker), recognizer.metadata) for speaker in (profile, None)]
-    enrolled, unknown = recognizer._predict_batch([recognizer._prepare(CLIPS[0], item) for item in options])
-    expected = recognizer.predict(CLIPS[0], speaker=profile).probabilities
+    enrolled, unknown = recognizer._predict_batch([recognizer._prepare(SENTENCES[0], item) for item in options])
+    expected = recognizer.predict(SENTENCES[0], speaker=profile).probabilities
     assert enrolled.probabilities == pytest.approx(expected, abs=1e-5)
-    assert unknown.probabilities == pytest.approx(recognizer.predict(CLIPS[0]).probabilities, abs=1e-5)
+    assert unknown.probabilities == pytest.approx(recognizer.predict(SENTENCES[0]).probabilities, abs=1e-5)
 
 
 def test_profile_of_another_bundle_raises(recognizer: kanjo.Recognizer, profile: SpeakerProfile) -> None:
@@ -126,16 +125,16 @@ def test_profile_of_another_bundle_raises(recognizer: kanjo.Recognizer, profile:
         with pytest.raises(
             KanjoError, match="was enrolled with the bundle random .* enroll the speaker again"
         ) as caught:
-            recognizer.predict(CLIPS[0], speaker=other)
+            recognizer.predict(SENTENCES[0], speaker=other)
         assert len(str(caught.value).splitlines()) == 1
 
 
 def test_bundle_without_speaker_input_raises(random_bundle: Bundle, profile: SpeakerProfile) -> None:
     recognizer = kanjo.Recognizer(replace(random_bundle, metadata=replace(random_bundle.metadata, speaker_size=0)))
     with pytest.raises(KanjoError, match="random does not support speaker profiles"):
-        recognizer.enroll("ana", CLIPS)
+        recognizer.enroll("ana", SENTENCES)
     with pytest.raises(KanjoError, match="random does not support speaker profiles"):
-        recognizer.predict(CLIPS[0], speaker=profile)
+        recognizer.predict(SENTENCES[0], speaker=profile)
 
 
 @pytest.mark.parametrize(
@@ -178,29 +177,29 @@ def test_profile_path_invalid_name_raises(name: str) -> None:
 
 
 def test_default_bundle_accepts_profiles(default_recognizer: kanjo.Recognizer) -> None:
-    profile = replace(default_recognizer.enroll("ana", CLIPS), weight=0.5)
+    profile = replace(default_recognizer.enroll("ana", SENTENCES), weight=0.5)
     assert profile.mean.shape == (default_recognizer.metadata.speaker_size,)
     assert profile.mean.size > EMBEDDING_SIZE
     without, with_profile = (
-        default_recognizer.predict(CLIPS[0], speaker=speaker).probabilities for speaker in (None, profile)
+        default_recognizer.predict(SENTENCES[0], speaker=speaker).probabilities for speaker in (None, profile)
     )
     assert without != with_profile
 
 
 def test_profile_of_one_recording_has_no_weight_and_changes_nothing(default_recognizer: kanjo.Recognizer) -> None:
-    clip = next(path for path in CLIPS if path.name == "loud-high.flac")  # shorter than a window
+    clip = next(path for path in SENTENCES if path.name == "anger-1.flac")  # shorter than a window
     profile = default_recognizer.enroll("ana", [clip])
     assert profile.weight == 0
-    without, with_profile = (default_recognizer.predict(CLIPS[0], speaker=speaker) for speaker in (None, profile))
+    without, with_profile = (default_recognizer.predict(SENTENCES[0], speaker=speaker) for speaker in (None, profile))
     assert without == with_profile
     np.testing.assert_array_equal(without.embedding, with_profile.embedding)
 
 
 def test_profile_weight_interpolates_between_both_heads(default_recognizer: kanjo.Recognizer) -> None:
-    full = replace(default_recognizer.enroll("ana", CLIPS), weight=1.0)
+    full = replace(default_recognizer.enroll("ana", SENTENCES), weight=1.0)
     speakers = (None, replace(full, weight=0.5), full)
     without, half, with_profile = (
-        np.log(list(default_recognizer.predict(CLIPS[1], speaker=speaker).probabilities.values()))
+        np.log(list(default_recognizer.predict(SENTENCES[1], speaker=speaker).probabilities.values()))
         for speaker in speakers
     )
     centered = [logits - logits.mean() for logits in (without, half, with_profile)]
@@ -244,8 +243,8 @@ def test_describe_shortcomings_says_what_to_add(random_bundle: Bundle) -> None:
 
 def test_profile_does_not_depend_on_the_requested_emotions(recognizer: kanjo.Recognizer) -> None:
     some = recognizer.labels[:2]
-    expected = speaker_profiles.build_profile("ana", recognizer.metadata, list(recognizer.predict_many(CLIPS)))
-    predictions = list(recognizer.predict_many(CLIPS, emotions=some))
+    expected = speaker_profiles.build_profile("ana", recognizer.metadata, list(recognizer.predict_many(SENTENCES)))
+    predictions = list(recognizer.predict_many(SENTENCES, emotions=some))
     profile = speaker_profiles.build_profile("ana", recognizer.metadata, predictions)
     assert (profile.weight, profile.variety) == pytest.approx((expected.weight, expected.variety))
     assert profile.emotions == pytest.approx(expected.emotions)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import kanjo
 from kanjo.errors import AudioError, KanjoError
-from tests.inference.conftest import RECORDINGS
+from tests.clips import RECORDINGS, TWO_TURNS
 
 
 def _assert_close(actual: kanjo.Prediction, expected: kanjo.Prediction) -> None:
@@ -33,7 +33,7 @@ def _assert_close(actual: kanjo.Prediction, expected: kanjo.Prediction) -> None:
 def test_stream_any_chunks_and_rate_equals_predict(
     default_recognizer: kanjo.Recognizer, sizes: list[int], rate: int
 ) -> None:
-    signal = kanjo.audio.load(RECORDINGS / "two-moods.flac", rate)
+    signal = kanjo.audio.load(TWO_TURNS, rate)
     expected = default_recognizer.predict_signal(signal, rate, name="<stream>")
     stream = kanjo.Stream(default_recognizer, rate)
     position, n_chunks, windows = 0, 0, []
@@ -49,7 +49,7 @@ def test_stream_any_chunks_and_rate_equals_predict(
 
 
 def test_stream_with_options_equals_predict_of_the_file(default_recognizer: kanjo.Recognizer) -> None:
-    path = RECORDINGS / "slow-quiet.flac"
+    path = RECORDINGS / "sadness-2.flac"
     samples, rate = soundfile.read(path, dtype="int16")
     stream = kanjo.Stream(default_recognizer, rate, name=str(path), min_confidence=0.7, language="ja")
     for chunk in np.array_split(np.stack([samples, samples], 1), 37):
@@ -62,7 +62,7 @@ def test_stream_with_options_equals_predict_of_the_file(default_recognizer: kanj
 
 def test_stream_gives_early_results_and_final_ones_after_the_pause(default_recognizer: kanjo.Recognizer) -> None:
     """Early results come after 1, 2 and 4 s of a segment, the final one when the pause is too long to be in it."""
-    samples, rate = soundfile.read(RECORDINGS / "two-moods.flac", dtype="float32")
+    samples, rate = soundfile.read(TWO_TURNS, dtype="float32")
     stream, results = kanjo.Stream(default_recognizer, rate), []
     chunk_length = rate // 10
     for start in range(0, len(samples), chunk_length):
@@ -82,7 +82,7 @@ def test_stream_gives_early_results_and_final_ones_after_the_pause(default_recog
 
 
 def test_stream_invalid_chunk_raises_and_the_stream_continues(default_recognizer: kanjo.Recognizer) -> None:
-    samples, rate = soundfile.read(RECORDINGS / "calm-low.flac", dtype="float32")
+    samples, rate = soundfile.read(RECORDINGS / "sadness-1.flac", dtype="float32")
     stream = kanjo.Stream(default_recognizer, rate)
     stream.feed(samples[:1000])
     for chunk, message in (
@@ -121,7 +121,7 @@ def test_stream_invalid_arguments_raise(recognizer: kanjo.Recognizer) -> None:
 
 def test_stream_processing_time_is_a_fraction_of_the_audio(default_recognizer: kanjo.Recognizer) -> None:
     """With early results, each second of speech is encoded at most twice; the limit allows for a shared machine."""
-    samples, rate = soundfile.read(RECORDINGS / "two-moods.flac", dtype="float32")
+    samples, rate = soundfile.read(TWO_TURNS, dtype="float32")
     stream = kanjo.Stream(default_recognizer, rate)
     stream.feed(samples)
     start_s, start = time.process_time(), stream.seconds

@@ -7,7 +7,7 @@ import numpy as np
 import kanjo
 from kanjo import audio
 from kanjo.inference.timeline import Timeline
-from tests.inference.conftest import RECORDINGS
+from tests.clips import TWO_TURNS
 
 SPANS = np.array([[0.0, 1.0], [2.0, 2.6]])
 ROWS = np.array([[0.6, 0.4], [0.3, 0.7]])
@@ -32,7 +32,7 @@ def test_timeline_of_speech_segments_has_their_time_steps_and_nan_between_them()
 
 
 def test_predict_time_steps_cover_the_recording(default_recognizer: kanjo.Recognizer) -> None:
-    clip = audio.load(RECORDINGS / "two-moods.flac", 16_000)
+    clip = audio.load(TWO_TURNS, 16_000)
     prediction = default_recognizer.predict_signal(clip, 16_000, emotions=("anger", "sadness"))
     assert prediction.time_steps is not None
     edges, probabilities = prediction.time_steps.edges_s, prediction.time_steps.probabilities

@@ -13,7 +13,7 @@ import kanjo
 from kanjo import audio
 from kanjo.audio.levels import LevelMeter
 from kanjo.inference import vad
-from tests.inference.conftest import RECORDINGS
+from tests.clips import RECORDINGS
 
 
 def _detect(signal: np.ndarray, rate: int = vad.SAMPLE_RATE, sizes: tuple[int, ...] = (10**9,)) -> np.ndarray:
@@ -29,7 +29,7 @@ def _detect(signal: np.ndarray, rate: int = vad.SAMPLE_RATE, sizes: tuple[int, .
 
 
 def test_detector_finds_speech_between_silence_and_noise() -> None:
-    speech = audio.load(RECORDINGS / "calm-low.flac", vad.SAMPLE_RATE)
+    speech = audio.load(RECORDINGS / "sadness-1.flac", vad.SAMPLE_RATE)
     noise = np.random.default_rng(0).normal(0, 0.05, 3 * vad.SAMPLE_RATE).astype(np.float32)
     signal = np.concatenate([np.zeros(2 * vad.SAMPLE_RATE, np.float32), speech, noise])
     ((start_s, end_s),) = vad.speech_segments(_detect(signal), len(signal) / vad.SAMPLE_RATE)
@@ -46,13 +46,13 @@ def test_detector_tone_is_not_speech(hz: int) -> None:
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.integers(1, 40_000), min_size=1, max_size=6))
 def test_detector_result_does_not_depend_on_the_blocks(sizes: list[int]) -> None:
-    speech = audio.load(RECORDINGS / "german-plain.flac", vad.SAMPLE_RATE)
+    speech = audio.load(RECORDINGS / "german.flac", vad.SAMPLE_RATE)
     np.testing.assert_allclose(_detect(speech, sizes=tuple(sizes)), _detect(speech), atol=1e-5)
 
 
 def test_detector_resamples_other_rates() -> None:
-    expected = _detect(audio.load(RECORDINGS / "calm-low.flac", vad.SAMPLE_RATE)) > vad.ONSET
-    actual = _detect(audio.load(RECORDINGS / "calm-low.flac", 32_000), 32_000) > vad.ONSET
+    expected = _detect(audio.load(RECORDINGS / "sadness-1.flac", vad.SAMPLE_RATE)) > vad.ONSET
+    actual = _detect(audio.load(RECORDINGS / "sadness-1.flac", 32_000), 32_000) > vad.ONSET
     assert np.mean(actual[: len(expected)] == expected) > 0.95
 
 
@@ -103,7 +103,7 @@ def test_speech_seconds_measures_the_overlap_with_windows() -> None:
 
 def test_predict_windows_without_speech_have_little_weight(default_recognizer: kanjo.Recognizer) -> None:
     """Noise that follows the speech, and is too loud to be silence, hardly changes the prediction."""
-    speech = audio.load(RECORDINGS / "calm-low.flac", 16_000)[: 4 * 16_000]
+    speech = audio.load(RECORDINGS / "sadness-1.flac", 16_000)[: 4 * 16_000]
     noise = np.random.default_rng(1).normal(0, 0.02, 20 * 16_000).astype(np.float32)
     levels = LevelMeter()
     levels.feed(noise)

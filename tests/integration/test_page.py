@@ -18,13 +18,14 @@ import soundfile
 import kanjo
 from kanjo.corpora import read_corpus
 from kanjo.labels import EMOTIONS, SILENCE, UNSURE
-from tests.server_fixtures import CLIP, EXAMPLE_RECORDINGS, ServiceProcess, start_service
+from tests.clips import RECORDINGS
+from tests.server_fixtures import CLIP, ServiceProcess, start_service
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PAGE_FOLDER = Path(kanjo.__file__).parent / "server" / "page"
-OTHER_CLIP = EXAMPLE_RECORDINGS / "calm-low.flac"
+OTHER_CLIP = RECORDINGS / "sadness-1.flac"
 BROWSER_FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -116,12 +117,12 @@ def test_page_loads_fast_and_is_small(browser: Browser, service: ServiceProcess)
 
 def test_page_with_files_shows_waveform_timeline_and_table(page: Page) -> None:
     choose_files(page, CLIP, OTHER_CLIP)
-    assert page.inner_text("#status").startswith("calm-low.flac: sadness, ")
+    assert page.inner_text("#status").startswith("sadness-1.flac: sadness, ")
     page.click("#tab-0")
     segments = kanjo.load().predict(CLIP).segments
     texts = page.locator(".timeline button").all_inner_texts()
     assert [re.sub(r" \d+\s%", "", text) for text in texts] == [segment.label for segment in segments]
-    assert re.fullmatch(r"sadness \d\d\s%", texts[0])
+    assert re.fullmatch(r"fear \d\d\s%", texts[1])
     assert page.locator("tbody tr").count() == len(segments)
     page.click("#tab-0")
     painted_fraction = """(() => {

@@ -24,6 +24,7 @@ from kanjo.train.export.onnx import ExportGraph
 from kanjo.train.fit import build_training_run, fit
 from kanjo.train.models.emotion_model import build_emotion_model
 from kanjo.train.tasks.end_to_end import EndToEndModule
+from tests.clips import SENTENCES
 from tests.conftest import train_arguments
 from tests.shell import run_kanjo
 
@@ -126,8 +127,7 @@ def test_profile_of_the_trained_model_changes_predictions(run: RunFolder, tiny_c
     clips = sorted((tiny_corpora / "ravdess" / "Actor_01").glob("*"))
     with pytest.raises(KanjoError, match="no speech detected"):  # the clips are tones
         recognizer.enroll("tone", clips)
-    recordings = sorted((Path(__file__).parents[2] / "examples" / "recordings").glob("*.flac"))
-    profile = replace(recognizer.enroll("ana", recordings), weight=1.0)
+    profile = replace(recognizer.enroll("ana", SENTENCES), weight=1.0)
     without, with_profile = recognizer.predict(clips[0]), recognizer.predict(clips[0], speaker=profile)
     assert without.probabilities != with_profile.probabilities
     assert without.ood_score == with_profile.ood_score

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 import kanjo
+from tests.clips import SENTENCES
 from tests.server_fixtures import (
     CLIP,
-    EXAMPLE_RECORDINGS,
     ServiceProcess,
     assert_same_prediction,
     open_stream,
@@ -36,7 +36,7 @@ PROFILE_OF_OTHER_BUNDLE = {
 
 def test_enroll_profile_matches_recognizer_in_predict_and_stream(service: ServiceProcess, client: httpx.Client) -> None:
     recognizer = kanjo.load()
-    clips = sorted(EXAMPLE_RECORDINGS.glob("*.flac"))
+    clips = SENTENCES
     reference = recognizer.enroll("ana", clips)
     response = client.post(
         "/v1/enroll", files=[("files", (path.name, path.read_bytes())) for path in clips], params={"name": "ana"}
@@ -47,7 +47,7 @@ def test_enroll_profile_matches_recognizer_in_predict_and_stream(service: Servic
     assert profile["mean"] == pytest.approx(reference.mean.tolist(), abs=1e-4)
     assert profile["emotions"] == pytest.approx(reference.emotions, abs=1e-3)
     assert profile["weight"] == pytest.approx(reference.weight, abs=1e-3)
-    profile["weight"] = 0.5  # the synthetic recordings differ too little for a weight
+    profile["weight"] = 0.5  # a weight that changes predictions clearly
     reference = replace(reference, weight=0.5)
 
     expected = recognizer.predict(CLIP, speaker=reference)

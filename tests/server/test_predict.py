@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import kanjo
-from tests.server_fixtures import CLIP, EXAMPLE_RECORDINGS, assert_same_prediction, pcm_params, read_pcm
+from tests.clips import RECORDINGS, SENTENCES
+from tests.server_fixtures import CLIP, assert_same_prediction, pcm_params, read_pcm
 
 PCM_16_KHZ = pcm_params(16000)
 
@@ -27,7 +28,7 @@ def first_prediction(response: httpx.Response) -> dict[str, Any]:
 
 
 def test_predict_with_files_matches_recognizer(client: httpx.Client) -> None:
-    paths = [CLIP, EXAMPLE_RECORDINGS / "calm-low.flac"]
+    paths = [CLIP, RECORDINGS / "sadness-1.flac"]
     files = upload(*((path.name, path.read_bytes()) for path in paths))
     response = client.post("/v1/predict", files=files, headers={"x-request-id": "request-1"})
     assert response.json()["request_id"] == response.headers["x-request-id"] == "request-1"
@@ -102,7 +103,7 @@ def test_predict_with_bad_body_returns_error(
         ({"other": b"RIFF"}, "no_files", '"files\\"'),
         ({"files": ("empty.wav", b"")}, "undecodable_audio", "empty.wav: the file is empty"),
         ({"files": ("../../etc/pass\nwd", b"x")}, "undecodable_audio", "wd: "),
-        ({"files": ("cut.flac", CLIP.read_bytes()[:3000])}, "undecodable_audio", "cut.flac: "),
+        ({"files": ("cut.flac", SENTENCES[0].read_bytes()[:3000])}, "undecodable_audio", "cut.flac: "),
     ],
 )
 def test_predict_with_bad_file_returns_error(client: httpx.Client, files: Any, code: str, words: str) -> None:

@@ -18,6 +18,7 @@ from kanjo.cli.help_groups import CORPORA, PREDICT, TOOLS, TRAIN, GroupedCommand
 
 #: Command -> its section in ``kanjo --help``; the module in ``kanjo.cli`` that has it, and its name there.
 COMMANDS = {
+    "demo": (PREDICT, "demo", "demo"),
     "predict": (PREDICT, "predict", "predict"),
     "listen": (PREDICT, "listen", "listen"),
     "embed": (PREDICT, "embed", "embed"),

@@ -17,7 +17,7 @@ from kanjo.train.export.onnx import export_onnx
 from kanjo.train.export.onnx_surgery import add_ood_output
 from kanjo.train.export.quantize import MAX_PAIR_SUM, quantize_linear_int8, store_weights_fp16
 from kanjo.train.models.emotion_model import EmotionModel, build_emotion_model
-from tests.conftest import HERE
+from tests.clips import TWO_TURNS
 from tests.graph_fixtures import max_pair_sum, run_graph
 
 SHORT = ["audio.window_s=1", "audio.hop_s=0.5"]
@@ -41,8 +41,7 @@ def graph(whisper: EmotionModel) -> bytes:
 
 def _max_difference(graph: bytes, other: bytes, speaker_size: int, sample_rate: int) -> float:
     """Return the largest difference of the probabilities, with and without a speaker."""
-    recording = HERE.parent / "examples" / "recordings" / "two-moods.flac"
-    signal = audio.load(recording, sample_rate)[None, :sample_rate]
+    signal = audio.load(TWO_TURNS, sample_rate)[None, :sample_rate]
     speaker = np.append(np.random.default_rng(0).normal(size=speaker_size), 1)[None].astype(np.float32)
     differences = []
     for inputs in ({"signal": signal}, {"signal": signal, "speaker": speaker}):

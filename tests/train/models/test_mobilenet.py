@@ -13,8 +13,7 @@ from kanjo.train.config.loading import load_recipe
 from kanjo.train.models.emotion_model import EmotionModel, build_emotion_model
 from kanjo.train.models.mobilenet import MobileNet, Pooling, make_divisible
 from kanjo.train.models.pretrained_weights import AUDIOSET, read_weights
-
-RECORDINGS = Path(__file__).parents[3] / "examples" / "recordings"
+from tests.clips import TWO_TURNS
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +33,7 @@ def test_mobilenet_with_published_classifier_recognizes_synthetic_speech(
     pretrained: EmotionModel, audioset_file: Path
 ) -> None:
     weights = torch.load(audioset_file, weights_only=True)
-    signal = torch.tensor(audio.load(RECORDINGS / "two-moods.flac", 32_000))[None]
+    signal = torch.tensor(audio.load(TWO_TURNS, 32_000))[None]
     with torch.inference_mode():
         pooled = pretrained.model.features(pretrained.features(signal)[0]).mean((2, 3))
         hidden = torch.nn.functional.hardswish(pooled @ weights["classifier.2.weight"].T + weights["classifier.2.bias"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import librosa
 import numpy as np
 import pytest
@@ -18,8 +16,7 @@ from kanjo.train.models.emotion_model import EmotionModel, build_emotion_model
 from kanjo.train.models.encoder import Standardizer
 from kanjo.train.models.layers.statistics import block_statistics, mean_and_std, sliding_mean_and_std
 from kanjo.train.models.whisper import sinusoids
-
-RECORDING = Path(__file__).parents[3] / "examples" / "recordings" / "two-moods.flac"
+from tests.clips import TWO_TURNS
 
 
 @pytest.fixture
@@ -30,7 +27,7 @@ def emotion_model() -> EmotionModel:
 
 
 def _speech(n_samples: int) -> torch.Tensor:
-    return torch.tensor(audio.load(RECORDING, 16_000)[None, :n_samples])
+    return torch.tensor(audio.load(TWO_TURNS, 16_000)[None, :n_samples])
 
 
 def test_whisper_features_equal_librosas_log_mel() -> None:
@@ -159,7 +156,7 @@ def test_whisper_exported_to_onnx_equals_torch(emotion_model: EmotionModel, n_sa
     """Inputs of any length are padded to half a second inside the graph."""
     session = onnx_session.create_session(export_onnx(emotion_model, 1.0, 128_000, 1.0), 1)
     signal = np.zeros((2, n_samples), np.float32)
-    signal[0] = np.resize(audio.load(RECORDING, 16_000), n_samples)
+    signal[0] = np.resize(audio.load(TWO_TURNS, 16_000), n_samples)
     names = ["probabilities", "embedding", "time_step_probabilities"]
     probabilities, embedding, steps = session.run(names, {"signal": signal})
     padded = np.pad(signal, ((0, 0), (0, -n_samples % 8_000)))
