@@ -16,6 +16,11 @@ HERE = Path(__file__).parent
 _SHARED = HERE.parent.parent / "shared"
 #: Removed from the environment of the tests, so that commands without --corpus-root find no corpora.
 _CORPORA = Path(os.environ.pop("KANJO_CORPORA", "") or _SHARED / "corpora")
+#: Removed as well: they change what tables look like. The module readline, which pytest imports, sets COLUMNS for
+#: subprocesses, but not in ``os.environ``.
+for _name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
+    os.environ.pop(_name, None)
+    os.unsetenv(_name)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -15,7 +15,7 @@ FILES = sorted(SRC.rglob("*.py"))
 
 #: Layers from the lowest to the highest. A package may import packages of lower layers, and the pairs of SAME_LAYER.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "file_names", "locks"),
+    ("errors", "file_names", "locks", "palette"),
     ("temporary_files",),
     ("files", "folders", "labels", "parsing"),
     ("array_files", "languages"),

@@ -51,6 +51,14 @@ def test_benchmark_prints_adapted_scores_and_conditions(tiny_run: Path, corpora_
     assert len(stored["conditions"]) == 11 and stored["adapted"] is None
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_benchmark_on_a_narrow_terminal_leaves_columns_out(tiny_run: Path, corpora_root: Path, width: int) -> None:
+    result = run_kanjo("benchmark", tiny_run, "--corpus-root", corpora_root, COLUMNS=str(width))
+    head, ravdess, *nemo = result.stdout.splitlines()
+    assert max(len(head), len(ravdess)) <= width and "UAR" in head.split() and nemo[0].startswith("nemo")
+    assert "the terminal is too narrow for: " in result.stderr and "--format csv" in result.stderr
+
+
 def test_benchmark_csv_and_json_have_the_same_scores(tiny_run: Path, corpora_root: Path, tmp_path: Path) -> None:
     arguments = ("benchmark", tiny_run, "--corpus-root", corpora_root, "--corpora", "ravdess, mine", "-o", tmp_path)
     result = run_kanjo(*arguments, "--format", "csv")

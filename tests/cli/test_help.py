@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -35,8 +36,21 @@ def test_help_lists_commands_in_groups() -> None:
     text = run_kanjo("--help").stdout
     titles = re.findall(r"^(\w+):$", text, re.M)
     assert titles == ["Options", "Predict", "Train", "Corpora", "Tools"]
-    assert re.search(r"^Train:\n  finetune .*\n  train .*\n  crossval ", text, re.M)
+    assert re.search(r"^Train:\n  finetune .*\n(?:   .*\n)*  train .*\n(?:   .*\n)*  crossval ", text, re.M)
     assert re.search(r"^Corpora:\n  corpus ", text, re.M)
+
+
+@pytest.mark.parametrize("command", [(), ("corpus",), ("tools",), ("plot",)])
+def test_help_contains_the_whole_description_of_each_command(command: tuple[str, ...]) -> None:
+    text = run_kanjo(*command, "--help").stdout
+    assert "..." not in text.replace("[ARGS]...", "") and max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_help_fits_into_the_terminal(width: int) -> None:
+    command = [sys.executable, "-m", "kanjo", "--help"]
+    text = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": str(width)}).stdout
+    assert "..." not in text.replace("[ARGS]...", "") and max(map(len, text.splitlines())) <= min(width, 110)
 
 
 def test_version_option_prints_the_version() -> None:

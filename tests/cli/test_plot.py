@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +61,52 @@ def test_plot_that_is_not_possible_is_one_line(arguments: tuple[str, ...], messa
     clip = write_clip(tmp_path / "a.wav")
     result = run_kanjo("plot", kind, clip, "-o", tmp_path / output, *options)
     assert result.returncode == 1 and message in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def _run_without_matplotlib(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    code = "import sys; sys.modules['matplotlib'] = None\nfrom kanjo.cli import main\nmain()"
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "missing.wav", "--plot", "a.png"),
+        ("plot", "wave", "missing.wav"),
+        ("plot", "mel", "missing.wav"),
+        ("plot", "segments", "missing.wav"),
+        ("corpus", "check", "ravdess", "missing", "--plot", "a.png"),
+    ],
+)
+def test_plot_without_matplotlib_says_so_before_any_work(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    result = _run_without_matplotlib(*arguments, cwd=tmp_path)
+    assert result.returncode == 1 and result.stdout == ""
+    assert result.stderr == "kanjo: figures need matplotlib: pip install 'kanjo[plot]'\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("predict", "missing.wav", "--plot", "a.gif"),
+        ("plot", "wave", "missing.wav", "-o", "a.gif"),
+        ("plot", "mel", "missing.wav", "-o", "a"),
+        ("corpus", "check", "ravdess", "missing", "--plot", "a.jpg"),
+    ],
+)
+def test_plot_with_another_suffix_says_so_before_any_work(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    result = run_kanjo(*arguments, cwd=tmp_path)
+    assert result.returncode == 1 and result.stdout == "" and not list(tmp_path.iterdir())
+    assert "expected a file name that ends in .png or .svg" in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_predict_plot_needs_only_the_extra_plot(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.wav", seconds=1.0)
+    code = (
+        "import sys\nfor name in ('sklearn', 'jinja2', 'torch', 'yaml', 'scipy'): sys.modules[name] = None\n"
+        "from kanjo.cli import main\nmain()"
+    )
+    command = [sys.executable, "-c", code, "predict", str(clip), "--plot", str(tmp_path / "a.png")]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

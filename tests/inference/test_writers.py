@@ -100,15 +100,6 @@ def test_csv_is_a_segmented_audformat_table(tmp_path: Path) -> None:
     assert segments["emotion"].tolist() == ["anger", "silence", "unsure"]
 
 
-def test_table_shows_labels_durations_warnings_and_errors() -> None:
-    lines = _render("table", SHORT, LONG, FAILED).splitlines()
-    for text in ("anger", "75%", "neutral 25%", "1.20 s"):
-        assert text in lines[1]
-    assert "1:01:01.5" in lines[2]
-    assert any("warning: clipped" in line for line in lines)
-    assert any("error: not audio" in line for line in lines)
-
-
 def test_srt_has_a_subtitle_for_each_segment_with_speech() -> None:
     assert _render("srt", LONG) == (
         "1\n00:00:00,000 --> 00:00:02,000\nanger 75%\n\n2\n00:00:02,250 --> 01:01:01,500\nunsure 50%\n\n"

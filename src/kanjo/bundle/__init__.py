@@ -11,8 +11,10 @@ from kanjo.bundle.storage import (
     METADATA_FILE,
     WEIGHTS_FILE,
     Bundle,
+    builtin_bundles,
     find_bundle_folder,
     read_bundle,
+    read_metadata,
     update_metadata,
     write_bundle,
 )
@@ -28,9 +30,11 @@ __all__ = [
     "WEIGHTS_FILE",
     "Bundle",
     "BundleMetadata",
+    "builtin_bundles",
     "find_bundle_folder",
     "model_card",
     "read_bundle",
+    "read_metadata",
     "update_metadata",
     "write_bundle",
 ]

@@ -74,8 +74,14 @@ def find_bundle_folder(name: str | Path) -> Path:
         problem = f"the folder contains no {METADATA_FILE}"
     else:
         problem = "this is a file; expected the folder of a bundle"
-    names = ", ".join(sorted(entry.parent.name for entry in BUILTIN_FOLDER.glob(f"*/{METADATA_FILE}"))) or "none"
+    names = ", ".join(folder.name for folder in builtin_bundles()) or "none"
     raise BundleError(f"{name}: not a bundle ({problem}); built-in bundles: {names}")
+
+
+def builtin_bundles() -> list[Path]:
+    """Return the folders of the built-in bundles, the default bundle first."""
+    found = (path.parent for path in BUILTIN_FOLDER.glob(f"*/{METADATA_FILE}"))
+    return sorted(found, key=lambda folder: (folder.name != DEFAULT_BUNDLE, folder.name))
 
 
 def read_bundle(name: str | Path) -> Bundle:
@@ -88,16 +94,7 @@ def read_bundle(name: str | Path) -> Bundle:
         BundleError: There is no such bundle, it has another format, or its files were changed or damaged.
     """
     folder = find_bundle_folder(name)
-    path = folder / METADATA_FILE
-    for name in (METADATA_FILE, GRAPH_FILE, WEIGHTS_FILE):
-        _refuse_link(folder, name)
-    try:
-        text = files.read_bytes(path, _MAX_METADATA_BYTES).decode("utf-8")
-    except OSError as error:
-        raise BundleError(f"can't read {path}: {files.os_error_message(error)}") from error
-    except UnicodeDecodeError as error:
-        raise BundleError(f"{path}: not UTF-8 text ({error.reason})") from error
-    metadata = parse_metadata(text, str(path))
+    metadata = read_metadata(folder)
     try:
         digest, has_external_data = _scan_graph(folder / GRAPH_FILE)
     except OSError as error:
@@ -113,6 +110,24 @@ def read_bundle(name: str | Path) -> Bundle:
             f"{metadata.sha256[:12]}...); copy the bundle again"
         )
     return Bundle(folder, metadata)
+
+
+def read_metadata(folder: Path) -> BundleMetadata:
+    """Read the metadata of a bundle; its graph is not checked.
+
+    Raises:
+        BundleError: The folder contains no bundle, one of another format, or a link out of it.
+    """
+    path = folder / METADATA_FILE
+    for name in (METADATA_FILE, GRAPH_FILE, WEIGHTS_FILE):
+        _refuse_link(folder, name)
+    try:
+        text = files.read_bytes(path, _MAX_METADATA_BYTES).decode("utf-8")
+    except OSError as error:
+        raise BundleError(f"can't read {path}: {files.os_error_message(error)}") from error
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{path}: not UTF-8 text ({error.reason})") from error
+    return parse_metadata(text, str(path))
 
 
 def _refuse_link(folder: Path, name: str) -> None:

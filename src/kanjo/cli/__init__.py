@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from kanjo.cli.common import print_message
+from kanjo.cli.completion import show_completion
 from kanjo.cli.console import abandon_output, flush_output, prepare_console
 from kanjo.cli.lazy_commands import LazyGroup
 from kanjo.cli.renamed import RenamedError, check_renamed
@@ -45,6 +46,16 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
+    completion: Annotated[
+        str | None,
+        typer.Option(
+            "--show-completion",
+            metavar="SHELL",
+            help="Print the completion script for bash, zsh, fish or powershell, and exit.",
+            callback=show_completion,
+            is_eager=True,
+        ),
+    ] = None,
 ) -> None:
     """Recognize emotion in speech.
 

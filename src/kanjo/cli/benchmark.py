@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,10 +13,11 @@ import typer
 
 from kanjo.cli.common import ConsoleReporter, CorpusRoot, Device, Silent, check_format, load_on, print_message
 from kanjo.cli.results import name_width, percent
+from kanjo.cli.terminal import detect_terminal
 from kanjo.errors import CorpusError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from kanjo.experiments.benchmark import BenchmarkResult, CorpusScores
     from kanjo.inference.recognizer import Recognizer
@@ -32,6 +34,8 @@ _COLUMNS = {
     "ECE": 7,
 }
 _ENROLLED_WIDTH = 9
+#: Columns in the order in which a narrow terminal leaves them out; those for enrollment follow after the second.
+_LEAST_IMPORTANT = ("classes", "UAR, all labels", "utterances", "accuracy", "chance", "ECE", "speakers")
 
 Corpora = Annotated[
     str | None,
@@ -139,27 +143,43 @@ def _table_printer(names: Sequence[str], adapt: bool) -> Callable[[BenchmarkResu
     """A function that prints the row of one corpus, and the head of the table before the first."""
     from kanjo.experiments.benchmark import ENROLLMENT_CLIPS
 
+    terminal = detect_terminal(sys.stdout)
     width = name_width(names, minimum=8)
     heads = {**_COLUMNS, **{_clips(n): _ENROLLED_WIDTH for n in ENROLLMENT_CLIPS}}
     if adapt:
         heads["adapted"] = _COLUMNS["UAR"]
-    head_line = "corpus".ljust(width) + "".join(name.rjust(size) for name, size in heads.items())
+    shown = _fitting_columns(heads, width, terminal.width)
+    head_line = "corpus".ljust(width) + "".join(name.rjust(heads[name]) for name in shown)
     head_is_printed = False
 
     def show(result: BenchmarkResult) -> None:
         nonlocal head_is_printed
         if not head_is_printed:
-            print(head_line)
+            print(terminal.bold(head_line))
             head_is_printed = True
         if result.scores is None:
-            print(f"{result.corpus:<{width}} {result.error}", flush=True)
+            print("\n".join(terminal.wrap(result.error, width + 1, f"{result.corpus:<{width}} ")), flush=True)
             return
         adapted = result.scores.adapted
         values = [*_cells(result.scores), *([str(adapted.scores.uar) if adapted else "-"] if adapt else [])]
-        cells = zip(values, heads.values(), strict=True)
-        print(result.corpus.ljust(width) + "".join(cell.rjust(size) for cell, size in cells), flush=True)
+        cells = dict(zip(heads, values, strict=True))
+        print(result.corpus.ljust(width) + "".join(cells[name].rjust(heads[name]) for name in shown), flush=True)
 
     return show
+
+
+def _fitting_columns(heads: Mapping[str, int], name_width: int, width: int | None) -> list[str]:
+    """The columns that fit into a terminal; a message names those that are left out."""
+    clips = [name for name in heads if name not in _COLUMNS]
+    shown = list(heads)
+    for name in [*_LEAST_IMPORTANT[:2], *clips, *_LEAST_IMPORTANT[2:]]:
+        if width is None or name_width + sum(heads[column] for column in shown) <= width:
+            break
+        shown.remove(name)
+    if len(shown) < len(heads):
+        omitted = ", ".join(name for name in heads if name not in shown)
+        print_message(f"the terminal is too narrow for: {omitted}; --format csv prints all columns")
+    return shown
 
 
 def _clips(n: int) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kanjo.cli.completion import complete_model, complete_recipe
 from kanjo.errors import KanjoError, requires_extra
 from kanjo.file_names import escape_text
 
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
     from kanjo.inference.recognizer import Recognizer
     from kanjo.train.config.schema import Recipe
 
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A built-in recipe, or a YAML or JSON file.")]
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A built-in recipe (see 'kanjo recipes'), or a YAML or JSON file.",
+        autocompletion=complete_recipe,
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a value, as training.learning_rate=1e-4; repeatable."),
@@ -35,15 +43,26 @@ Output = Annotated[
     Path | None, typer.Option("-o", "--output", metavar="DIR", help="Run folder (default: a new one below runs/).")
 ]
 Fold = Annotated[
-    int | None, typer.Option(min=1, help="Fold whose speakers are the test speakers (default: the recipe's).")
+    int | None,
+    typer.Option(min=1, metavar="N", help="Fold whose speakers are the test speakers (default: the recipe's)."),
 ]
 Silent = Annotated[bool, typer.Option("-s", "--silent", help="Print results only, no progress.")]
-Threads = Annotated[int, typer.Option(min=0, help="CPU cores to use; 0: all.")]
-Jobs = Annotated[int, typer.Option("--jobs", "-j", min=0, help="Processes that run at the same time; 0: one per core.")]
-Format = Annotated[str, typer.Option("--format", "-f", help="table or json.")]
+Threads = Annotated[int, typer.Option(min=0, metavar="N", help="CPU cores to use; 0: all.")]
+Jobs = Annotated[
+    int,
+    typer.Option("--jobs", "-j", min=0, metavar="N", help="Processes that run at the same time; 0: one per core."),
+]
+Format = Annotated[str, typer.Option("--format", "-f", metavar="FORMAT", help="table or json.")]
 
 Model = Annotated[
-    str, typer.Option("--model", "-m", metavar="BUNDLE", help="A built-in bundle, a bundle folder, or a run folder.")
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="BUNDLE",
+        help="A built-in bundle (see 'kanjo models'), a bundle folder, or a run folder.",
+        autocompletion=complete_model,
+    ),
 ]
 Device = Annotated[
     str,
@@ -79,7 +98,9 @@ Emotions = Annotated[
 ]
 Speaker = Annotated[
     str | None,
-    typer.Option(help="Name of an enrolled speaker (see 'kanjo enroll'), or a profile file.", show_default=False),
+    typer.Option(
+        metavar="NAME", help="Name of an enrolled speaker (see 'kanjo enroll'), or a profile file.", show_default=False
+    ),
 ]
 
 _BAR_WIDTH = 28

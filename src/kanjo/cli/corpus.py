@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,8 +13,10 @@ import typer
 
 from kanjo.cli import corpus_tables
 from kanjo.cli.common import Format, LabelMap, check_format, print_line, print_message, progress_bar
+from kanjo.cli.terminal import detect_terminal
 from kanjo.corpora import CORPORA, OWN_CORPUS, get_corpus
 from kanjo.errors import CorpusError
+from kanjo.file_names import escape_text
 from kanjo.labels import parse_label_map
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 #: How many items of each kind the report of a check prints.
 _MAX_UNUSABLE, _MAX_OTHERS = 20, 5
+#: How the report marks the result of each comparison.
+_MARKS = {"ok": "ok", "note": "note", "differs": "DIFFERS"}
 
 app = typer.Typer(
     help="List, describe, download, check and convert corpora.", no_args_is_help=True, rich_markup_mode=None
@@ -110,7 +115,7 @@ def check(
     form: Format = "table",
     plot: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Draw durations, emotions per speaker and levels into this PNG."),
+        typer.Option(metavar="FILE", help="Draw durations, emotions per speaker and levels: PNG or SVG (kanjo[plot])."),
     ] = None,
     label_map: LabelMap = None,
     silent: Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")] = False,
@@ -122,14 +127,17 @@ def check(
     from kanjo.corpora.check import check_corpus
 
     check_format(form)
+    if plot:
+        from kanjo.evaluation.reports.rendering import check_figure
+
+        check_figure(plot)
     with progress_bar("reading", silent) as progress:
         report = check_corpus(name, folder, not headers, progress, parse_label_map(label_map or []))
     if plot:
         from kanjo.evaluation.reports.figures import plot_corpus
-        from kanjo.files import atomic_write
+        from kanjo.evaluation.reports.rendering import save_figure
 
-        with atomic_write(plot) as temporary:
-            temporary.write_bytes(plot_corpus(report.files, report.utterances).png)
+        save_figure(plot_corpus(report.files, report.utterances), plot)
     if form == "json":
         print(json.dumps(report.as_dict(), indent=2, ensure_ascii=False))
     else:
@@ -209,11 +217,13 @@ def _exit_if_different(name: str, report: CheckReport) -> None:
 
 
 def _print_report(report: CheckReport) -> None:
+    terminal = detect_terminal(sys.stdout)
     print_line(f"{report.corpus} in {report.root}: {report.duration_s / 3600:.2f} h")
     for line in report.lines:
-        mark = {"ok": "ok", "note": "note", "differs": "DIFFERS"}[line.status]
+        mark = f"{_MARKS[line.status]:<8}"
+        mark = terminal.bold(mark) if line.status == "differs" else mark
         expected = f"   expected {line.expected}" if line.expected and line.status != "ok" else ""
-        print_line(f"  {mark:<8}{line.name:<32}{line.value:>8}{expected}")
+        print("  " + mark + escape_text(f"{line.name:<32}{line.value:>8}{expected}"))
     for file, problem in report.unusable[:_MAX_UNUSABLE]:
         print_line(f"  unusable {file}: {problem}")
     if len(report.unusable) > _MAX_UNUSABLE:

@@ -9,6 +9,7 @@ import typer
 
 from kanjo.cli.common import Jobs, Model, Silent, print_message, progress_bar
 from kanjo.cli.inputs import find_inputs, predict_inputs
+from kanjo.cli.terminal import pad
 from kanjo.errors import AudioError, KanjoError
 from kanjo.inference import speaker_profiles
 from kanjo.inference.options import InferenceOptions
@@ -74,7 +75,7 @@ def _print_speakers() -> None:
     for name in names:
         profile = speaker_profiles.read_profile(name)
         amount = f"{profile.clips:>5} recordings{profile.speech_s:>8.0f} s of speech   weight {profile.weight:.2f}"
-        print(f"{name:<24}{amount}   {profile.bundle}")
+        print(f"{pad(name, 24)}{amount}   {profile.bundle}")
 
 
 def _remove(name: str) -> None:

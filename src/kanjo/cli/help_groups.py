@@ -11,6 +11,8 @@ from kanjo.cli.console import abandon_output
 
 PREDICT, TRAIN, CORPORA, TOOLS = "Predict", "Train", "Corpora", "Tools"
 _OTHERS = "Commands"
+#: Length of a short help text that is not shortened; long ones continue in the next line.
+_WHOLE = 1000
 
 
 class GroupedCommands(TyperGroup):
@@ -33,9 +35,8 @@ class GroupedCommands(TyperGroup):
             if command is not None and not command.hidden:
                 panel = getattr(command, "rich_help_panel", None)
                 groups[panel if panel in groups else _OTHERS].append((name, command))
-        width = formatter.width - 6 - max(len(name) for group in groups.values() for name, _ in group)
         for title, commands in groups.items():
             if not commands:
                 continue
             with formatter.section(title):
-                formatter.write_dl([(name, command.get_short_help_str(width)) for name, command in commands])
+                formatter.write_dl([(name, command.get_short_help_str(_WHOLE)) for name, command in commands])

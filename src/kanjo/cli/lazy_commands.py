@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 from typer.main import get_group
 
+from kanjo.cli.completion import complete_if_requested
 from kanjo.cli.help_groups import CORPORA, PREDICT, TOOLS, TRAIN, GroupedCommands
 
 #: Command -> its section in ``kanjo --help``; the module in ``kanjo.cli`` that has it, and its name there.
@@ -24,6 +25,7 @@ COMMANDS = {
     "embed": (PREDICT, "embed", "embed"),
     "enroll": (PREDICT, "enroll", "enroll"),
     "serve": (PREDICT, "serve", "serve"),
+    "models": (PREDICT, "models", "models"),
     "finetune": (TRAIN, "finetune", "finetune"),
     "train": (TRAIN, "train", "train"),
     "crossval": (TRAIN, "train", "crossval"),
@@ -35,6 +37,7 @@ COMMANDS = {
     "benchmark": (TRAIN, "benchmark", "benchmark"),
     "export": (TRAIN, "evaluate", "export"),
     "baseline": (TRAIN, "baseline", "baseline"),
+    "recipes": (TRAIN, "models", "recipes"),
     "info": (TOOLS, "info", "info"),
     "corpus": (CORPORA, "corpus", "app"),
     "tools": (TOOLS, "tools", "app"),
@@ -52,6 +55,10 @@ class LazyGroup(GroupedCommands):
         """Parse the options before the name of the subcommand."""
         _convert_only_if_needed(self.get_params(ctx))
         return super().parse_args(ctx, args)
+
+    def _main_shell_completion(self, ctx_args: Any, prog_name: str, complete_var: str | None = None) -> None:
+        """Print completions if the shell requests them. Click and Typer call this before they parse the command."""
+        complete_if_requested(self, ctx_args, prog_name)
 
 
 class _Command(TyperCommand):
@@ -80,7 +87,7 @@ def _import_command(name: str) -> Any:
     source = getattr(import_module(f"kanjo.cli.{module}"), attribute)
     parent = typer.Typer(rich_markup_mode=None)
     if isinstance(source, typer.Typer):
-        parent.add_typer(source, name=name, rich_help_panel=section)
+        parent.add_typer(source, name=name, cls=GroupedCommands, rich_help_panel=section)
     else:
         parent.command(name, cls=_Command, rich_help_panel=section)(source)
     return get_group(parent).commands[name]

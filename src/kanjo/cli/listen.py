@@ -17,8 +17,11 @@ import typer
 from kanjo import audio
 from kanjo.bundle import BundleMetadata
 from kanjo.cli.common import Emotions, Hop, MinConfidence, Model, Speaker, check_format, load_on, print_message
+from kanjo.cli.prediction_output import PredictionOutput
+from kanjo.cli.prediction_table import by_probability, percent
+from kanjo.cli.terminal import Terminal, detect_terminal, display_width, pad
+from kanjo.cli.timeline_strip import format_time, paint_label
 from kanjo.errors import KanjoError
-from kanjo.inference import writers
 from kanjo.inference.options import InferenceOptions, resolve_options
 from kanjo.inference.prediction import Segment
 from kanjo.inference.recording import EARLY_RESULTS_S
@@ -26,7 +29,8 @@ from kanjo.inference.streaming import Stream
 
 #: Duration of the blocks that the microphone delivers.
 _CHUNK_S = 0.1
-_LINE_WIDTH = 78
+#: Width of the status line on a terminal of any width, and of the bar in it.
+_MAX_LINE_WIDTH, _BAR_WIDTH = 78, 10
 Samples = npt.NDArray[np.float32]
 
 
@@ -65,9 +69,8 @@ def listen(
         with suppress(KeyboardInterrupt):  # the usual end
             _feed(stream, chunks, form, seconds)
     if sys.stderr.isatty():
-        sys.stderr.write("\r" + " " * _LINE_WIDTH + "\r")
-    for text in writers.render(form, [stream.finish()], labels):
-        sys.stdout.write(text)
+        sys.stderr.write("\r" + " " * _line_width(detect_terminal(sys.stderr)) + "\r")
+    PredictionOutput(form, labels, [name]).write([stream.finish()])
 
 
 def _first_result(metadata: BundleMetadata) -> str:
@@ -78,25 +81,41 @@ def _first_result(metadata: BundleMetadata) -> str:
 def _feed(stream: Stream, chunks: Iterator[Samples], form: str, seconds: float) -> None:
     """Feed chunks into the stream and show its predictions, for at most ``seconds`` (0: no limit)."""
     latest: Segment | None = None
+    terminal = detect_terminal(sys.stderr)
     for chunk in chunks:
         for latest in stream.feed(chunk):
             if form == "jsonl":
                 print(json.dumps(latest.as_dict(), ensure_ascii=False), flush=True)
         if sys.stderr.isatty():
-            sys.stderr.write("\r" + _status_line(stream, latest).ljust(_LINE_WIDTH)[:_LINE_WIDTH])
+            sys.stderr.write("\r" + _status_line(stream, latest, terminal))
             sys.stderr.flush()
         if seconds and stream.seconds >= seconds:
             return
 
 
-def _status_line(stream: Stream, latest: Segment | None) -> str:
-    """Elapsed time, whether there is speech, and the three most probable emotions."""
-    emotions = ""
+def _status_line(stream: Stream, latest: Segment | None, terminal: Terminal) -> str:
+    """Elapsed time, whether there is speech, the label with its confidence, and the next most probable emotions."""
+    speech = "speech" if stream.speech > 0.5 else "      "
+    pieces = [f"{format_time(stream.seconds):>7}  {speech}"]
     if latest is not None:
-        best = sorted(latest.probabilities.items(), key=lambda pair: -pair[1])[:3]
-        label = latest.label if latest.label != best[0][0] else ""
-        emotions = f"{label:<6} " + "   ".join(f"{name} {probability:.0%}" for name, probability in best)
-    return f"{stream.seconds:6.1f} s  {'speech ' if stream.speech > 0.5 else '       '} {emotions}"
+        bar = terminal.bar(latest.confidence, _BAR_WIDTH)
+        others = [(name, p) for name, p in by_probability(latest.probabilities) if name != latest.label]
+        pieces += [f"  {latest.label:<9}", f" {percent(latest.confidence):>5} {bar}"]
+        pieces += [f"  {name} {percent(p)}" for name, p in others[:2]]
+    width, line = _line_width(terminal), ""
+    for piece in pieces:
+        if display_width(line + piece) > width:
+            break
+        line += piece
+    padded = pad(line, width)
+    if latest is None or latest.label not in padded:
+        return padded
+    return padded.replace(latest.label, paint_label(latest.label, latest.label, terminal), 1)
+
+
+def _line_width(terminal: Terminal) -> int:
+    """Columns of the status line; a character in the last column would start a new line."""
+    return min(_MAX_LINE_WIDTH, (terminal.width or _MAX_LINE_WIDTH + 1) - 1)
 
 
 @contextmanager

@@ -38,9 +38,10 @@ def wave(file: Recording, output: OutputFile = None) -> None:
     from kanjo import audio
     from kanjo.evaluation.reports.signal_plots import plot_waveform
 
+    path = _output_path(file, output, "wave")
     with audio.open_audio(file) as source:
         signal, rate = source.signal(), source.native_rate
-    _save(plot_waveform(signal, rate, file.name), file, output, "wave")
+    _save(plot_waveform(signal, rate, file.name), path)
 
 
 @app.command()
@@ -52,6 +53,7 @@ def mel(file: Recording, output: OutputFile = None, recipe: RecipeOption = "cnn-
     from kanjo import audio
     from kanjo.evaluation.reports.signal_plots import plot_log_mels
 
+    path = _output_path(file, output, "mel")
     loaded, feature_extractor = _load_feature_extractor(recipe)
     from kanjo.train.features.spectrogram_images import decibel_images
 
@@ -60,7 +62,7 @@ def mel(file: Recording, output: OutputFile = None, recipe: RecipeOption = "cnn-
     size = f"{image.shape[0]} mels x {image.shape[1]} frames"
     hop_s = feature_extractor.power.hop_length / loaded.audio.sample_rate
     figure = plot_log_mels([image], [f"{file.name}, {size}"], hop_s, feature_extractor.center_hz)
-    _save(figure, file, output, "mel")
+    _save(figure, path)
     print_message(size)
 
 
@@ -73,6 +75,7 @@ def segments(file: Recording, output: OutputFile = None, recipe: RecipeOption = 
     from kanjo import audio
     from kanjo.evaluation.reports.signal_plots import plot_segments
 
+    path = _output_path(file, output, "segments")
     loaded, feature_extractor = _load_feature_extractor(recipe)
     from kanjo.train.features.spectrogram_images import segment_images
 
@@ -81,7 +84,7 @@ def segments(file: Recording, output: OutputFile = None, recipe: RecipeOption = 
         raise RecipeError(f"{recipe}: its model does not use segments; the model of dcnn-blstm-attention does")
     signal = audio.load(file, loaded.audio.sample_rate)
     images = segment_images(feature_extractor, signal, segment.frames, segment.hop)
-    _save(plot_segments(images), file, output, "segments")
+    _save(plot_segments(images), path)
     print_message(f"{len(images)} segments of {' x '.join(map(str, images[0].shape))}")
 
 
@@ -98,9 +101,17 @@ def _load_feature_extractor(name: str) -> tuple[Recipe, LogMel]:
     return loaded, feature_extractor
 
 
-def _save(figure: RenderedFigure, file: Path, output: Path | None, kind: str) -> None:
-    from kanjo.evaluation.reports.rendering import save_figure
+def _output_path(file: Path, output: Path | None, kind: str) -> Path:
+    """The file of the figure. Raises KanjoError if it can't be drawn or written."""
+    from kanjo.evaluation.reports.rendering import check_figure
 
     path = output or Path(f"{file.stem}-{kind}.png")
+    check_figure(path)
+    return path
+
+
+def _save(figure: RenderedFigure, path: Path) -> None:
+    from kanjo.evaluation.reports.rendering import save_figure
+
     save_figure(figure, path)
     print(path)

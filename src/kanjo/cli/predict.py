@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,6 @@ from kanjo.cli.common import (
 )
 from kanjo.cli.inputs import (
     STDIN,
-    STDIN_NAME,
     Input,
     find_cluster_inputs,
     find_inputs,
@@ -33,18 +33,17 @@ from kanjo.cli.inputs import (
     predict_on_cluster,
 )
 from kanjo.cli.path_lists import read_piped_paths
+from kanjo.cli.prediction_output import TABLE, PredictionOutput, resolve_format
+from kanjo.cli.prediction_table import PredictionTable
 from kanjo.cli.resumable import RESUMABLE_FORMATS, ResumableWriter
+from kanjo.cli.terminal import detect_terminal
 from kanjo.errors import KanjoError
 from kanjo.file_names import encode_name
-from kanjo.files import atomic_text
 from kanjo.inference import adaptation as adaptation_profiles
 from kanjo.inference import parquet_file, speaker_profiles, writers
 from kanjo.inference.options import InferenceOptions, resolve_options
 from kanjo.inference.prediction import Prediction
 from kanjo.inference.recognizer import Recognizer
-
-#: Suffixes of files that get the table for people, besides none at all.
-_TABLE_SUFFIXES = ("", ".txt", ".log")
 
 Paths = Annotated[
     list[str] | None,
@@ -56,7 +55,10 @@ Paths = Annotated[
 PredictionFormat = Annotated[
     str,
     typer.Option(
-        "--format", "-f", help="table, csv, json, jsonl, srt, vtt or parquet (default: the suffix of -o, else table)."
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        help="table, csv, json, jsonl, srt, vtt or parquet (default: the suffix of -o, else table).",
     ),
 ]
 OutputFile = Annotated[
@@ -78,18 +80,26 @@ Language = Annotated[
 Plot = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", help="Draw the timeline of one recording as PNG or SVG (kanjo[evaluation]).", show_default=False
+        metavar="FILE", help="Draw the timeline of one recording as PNG or SVG (kanjo[plot]).", show_default=False
     ),
 ]
 DecodeJobs = Annotated[
-    int, typer.Option("--jobs", "-j", min=0, help="Recordings decoded at the same time; 0: one per core.")
+    int, typer.Option("--jobs", "-j", min=0, metavar="N", help="Recordings decoded at the same time; 0: one per core.")
 ]
 Engine = Annotated[
-    str, typer.Option(help="local, or ray: a cluster; paths may be URLs such as s3://... (kanjo[cluster]).")
+    str,
+    typer.Option(
+        metavar="ENGINE", help="local, or ray: a cluster; paths may be URLs such as s3://... (kanjo[cluster])."
+    ),
 ]
 Address = Annotated[
     str,
-    typer.Option(envvar="RAY_ADDRESS", help="Address of the Ray cluster (default: this machine).", show_default=False),
+    typer.Option(
+        metavar="ADDRESS",
+        envvar="RAY_ADDRESS",
+        help="Address of the Ray cluster (default: this machine).",
+        show_default=False,
+    ),
 ]
 Adapt = Annotated[
     bool, typer.Option("--adapt", help="Adapt to these recordings: at least 20, all of one source, without labels.")
@@ -99,6 +109,10 @@ Adaptation = Annotated[
 ]
 SaveAdaptation = Annotated[
     Path | None, typer.Option(metavar="FILE", help="With --adapt: write the adaptation profile into this .json file.")
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("-v", "--verbose", help="Table with all probabilities, segments and warnings; durations on stderr."),
 ]
 NoProgress = Annotated[bool, typer.Option("-s", "--silent", help="No progress bar.")]
 
@@ -123,29 +137,31 @@ def predict(
     jobs: DecodeJobs = 0,
     engine: Engine = "local",
     address: Address = "",
+    verbose: Verbose = False,
     silent: NoProgress = False,
     device: Device = "auto",
 ) -> None:
     """Predict the emotions of recordings.
 
-    A recording with several segments of speech, or changes of emotion, gets a timeline: segments with one emotion
-    each. Without a path, the command reads one path per line from standard input; on a terminal it asks for them, and q
+    A recording with several segments of speech, or changes of emotion, gets a timeline with one block per time step; a
+    single recording, or -v, also lists the segments. "!" marks recordings with warnings, which follow at the end.
+    Without a path, the command reads one path per line from standard input; on a terminal it asks for them, and q
     quits.
 
     Example: kanjo predict talk.wav recordings/ --format json
     """
-    form = _resolve_format(form, output)
-    _check_usage(form, output, resume, engine)
+    form = resolve_format(form, output)
+    _check_usage(form, output, resume, engine, plot)
     _check_adaptation(adapt, adaptation, save_adaptation, speaker, engine)
     paths = paths or ([] if sys.stdin is not None and sys.stdin.isatty() else read_piped_paths())
     profile = speaker_profiles.read_profile(speaker) if speaker else None
     options = InferenceOptions(window, hop, min_confidence, language, profile, emotions, _read_adaptation(adaptation))
+    started = time.monotonic()
     recognizer = load_on(model, device)
+    load_s = time.monotonic() - started
     labels = resolve_options(options, recognizer.metadata).emotions  # fails before a file is opened
-    if not paths and (adapt or form == parquet_file.PARQUET):
-        raise typer.BadParameter(f"{'--adapt' if adapt else 'parquet'} needs the paths of the recordings")
     if not paths:
-        _prompt(recognizer, form, options, labels)
+        _prompt(recognizer, form, options, labels, adapt)
         return
     inputs = find_inputs(paths, root) if engine == "local" else find_cluster_inputs(paths)
     _check_count(inputs, form, plot)
@@ -159,14 +175,37 @@ def predict(
         predictions = predict_inputs(recognizer, inputs, options, jobs)
     else:
         predictions = predict_on_cluster(inputs, model, options, address, jobs)
-    with progress_bar("predicting", silent) as progress:
-        failed: list[str] = []
-        _write(form, _watch(predictions, len(inputs), plot, progress, failed), labels, output, writer)
-    _report_failed(failed, len(inputs), writer)
+    results = PredictionOutput(form, labels, [input_name(item) for item in inputs], output, verbose)
+    _write(results, predictions, plot, writer, silent, load_s)
+
+
+class _Totals:
+    """What a command processed.
+
+    Attributes:
+        n_recordings: Recordings with a prediction.
+        duration_s: Their duration in seconds.
+        failed: The other recordings.
+    """
+
+    def __init__(self) -> None:
+        self.n_recordings, self.duration_s = 0, 0.0
+        self.failed: list[str] = []
+
+    def describe(self, load_s: float, predict_s: float) -> str:
+        """Return the numbers and the durations of the command as a sentence."""
+        factor = self.duration_s / max(predict_s, 1e-6)
+        return (
+            f"kanjo: {self.n_recordings} recording{'' if self.n_recordings == 1 else 's'}, {self.duration_s:.1f} s of "
+            f"audio, predicted in {predict_s:.2f} s ({factor:.0f} times faster than real time); "
+            f"the model was loaded in {load_s:.2f} s"
+        )
 
 
 def _check_count(inputs: list[Input], form: str, plot: Path | None) -> None:
     """Refuse several recordings where only one is possible."""
+    if plot and STDIN in inputs:
+        raise typer.BadParameter("--plot reads the recording a second time: give a file instead of -")
     if len(inputs) != 1 and (plot or form in writers.SUBTITLE_FORMATS):
         raise typer.BadParameter(f"{len(inputs)} recordings; {'--plot' if plot else form} needs exactly one")
 
@@ -211,15 +250,6 @@ def _adapt(
     return profile
 
 
-def _refuse_failed(predictions: Iterable[Prediction]) -> list[Prediction]:
-    """Predict before a file is opened: subtitles can't contain the error of a recording."""
-    complete = list(predictions)
-    for prediction in complete:
-        if prediction.error:
-            raise KanjoError(f"{encode_name(prediction.file)}: {prediction.error}")
-    return complete
-
-
 def _report_failed(failed: list[str], n_inputs: int, writer: ResumableWriter | None) -> None:
     """End with exit code 1 if recordings failed, or if the file still has errors of recordings that failed earlier."""
     if failed:
@@ -238,33 +268,18 @@ def _count(n: int) -> str:
     return "1 recording that is" if n == 1 else f"{n} recordings that are"
 
 
-def _check_usage(form: str, output: Path | None, resume: bool, engine: str) -> None:
-    """Refuse arguments that can't be combined, and a format without its package."""
+def _check_usage(form: str, output: Path | None, resume: bool, engine: str, plot: Path | None) -> None:
+    """Refuse arguments that can't be combined, and a format or a figure without its package."""
     if form == parquet_file.PARQUET:
         parquet_file.require_pyarrow()
     if resume and (output is None or form not in RESUMABLE_FORMATS):
         raise typer.BadParameter("--resume continues a csv or jsonl file; give it with -o")
     if engine not in ("local", "ray"):
         raise typer.BadParameter(f"engine {engine!r}: expected local or ray")
+    if plot:
+        from kanjo.evaluation.reports.rendering import check_figure
 
-
-def _resolve_format(form: str, output: Path | None) -> str:
-    """The output format: as requested, else by the suffix of the output file, else a table."""
-    formats = [*writers.FORMATS, parquet_file.PARQUET]
-    if not form:
-        suffix = output.suffix.lower() if output else ""
-        form = "table" if suffix in _TABLE_SUFFIXES else suffix.lstrip(".")
-        if form not in formats:
-            endings = ", ".join(f".{name}" for name in formats if name != "table")
-            raise typer.BadParameter(
-                f"{output}: kanjo does not write {suffix} files; expected a name that ends in {endings} or .txt, "
-                "or give --format"
-            )
-    if form not in formats:
-        raise typer.BadParameter(f"format {form!r}: expected one of {', '.join(formats)}")
-    if form == parquet_file.PARQUET and output is None:
-        raise typer.BadParameter("parquet is not text; give a file with -o")
-    return form
+        check_figure(plot)
 
 
 def _skip_finished(inputs: list[Input], writer: ResumableWriter) -> list[Input]:
@@ -275,19 +290,39 @@ def _skip_finished(inputs: list[Input], writer: ResumableWriter) -> list[Input]:
     return remaining
 
 
+def _write(
+    results: PredictionOutput,
+    predictions: Iterable[Prediction],
+    plot: Path | None,
+    writer: ResumableWriter | None,
+    silent: bool,
+    load_s: float,
+) -> None:
+    """Write the predictions with a progress bar, and report durations and failed recordings."""
+    n_inputs, started, totals = len(results.names), time.monotonic(), _Totals()
+    with progress_bar("predicting", silent or results.prints_rows) as progress:
+        results.write(_watch(predictions, n_inputs, plot, progress, totals), writer)
+    if results.verbose:
+        print_message(totals.describe(load_s, time.monotonic() - started))
+    _report_failed(totals.failed, n_inputs, writer)
+
+
 def _watch(
     predictions: Iterable[Prediction],
     n: int,
     plot: Path | None,
     progress: Callable[[int, int], None],
-    failed: list[str],
+    totals: _Totals,
 ) -> Iterator[Prediction]:
-    """Pass predictions on; update the progress bar, collect failed recordings, and draw timelines."""
+    """Pass predictions on; update the progress bar and the totals, and draw timelines."""
     for done, prediction in enumerate(predictions, 1):
         if prediction.error:
-            failed.append(prediction.file)
-        elif plot:
-            _draw_timeline(prediction, plot)
+            totals.failed.append(prediction.file)
+        else:
+            totals.n_recordings += 1
+            totals.duration_s += prediction.duration_s
+            if plot:
+                _draw_timeline(prediction, plot)
         progress(done, n)
         yield prediction
 
@@ -296,38 +331,13 @@ def _draw_timeline(prediction: Prediction, path: Path) -> None:
     from kanjo.evaluation.reports.rendering import save_figure
     from kanjo.evaluation.reports.signal_plots import plot_timeline
 
-    if prediction.file == STDIN_NAME:
-        raise KanjoError("--plot reads the recording a second time: give a file instead of -")
     save_figure(plot_timeline(prediction, Path(prediction.file)), path)
 
 
-def _write(
-    form: str,
-    predictions: Iterable[Prediction],
-    labels: tuple[str, ...],
-    output: Path | None,
-    writer: ResumableWriter | None,
-) -> None:
-    if form in writers.SUBTITLE_FORMATS:
-        predictions = _refuse_failed(predictions)
-    if writer:
-        writer.write_all(predictions)
-        return
-    if output is None:
-        for chunk in writers.render(form, predictions, labels):
-            sys.stdout.write(chunk)
-            sys.stdout.flush()
-        return
-    if form == parquet_file.PARQUET:
-        parquet_file.write_parquet(output, predictions, labels)
-        return
-    with atomic_text(output) as stream:
-        for chunk in writers.render(form, predictions, labels):
-            stream.write(chunk)
-
-
-def _prompt(recognizer: Recognizer, form: str, options: InferenceOptions, labels: tuple[str, ...]) -> None:
+def _prompt(recognizer: Recognizer, form: str, options: InferenceOptions, labels: tuple[str, ...], adapt: bool) -> None:
     """Ask for paths on the terminal, and print the prediction of each."""
+    if adapt or form == parquet_file.PARQUET:
+        raise typer.BadParameter(f"{'--adapt' if adapt else 'parquet'} needs the paths of the recordings")
     print_message(f"{recognizer.metadata.name}: {', '.join(labels)}. One path per line; q quits.")
     while True:
         try:
@@ -343,8 +353,11 @@ def _prompt(recognizer: Recognizer, form: str, options: InferenceOptions, labels
         except KanjoError as error:
             print_message(f"kanjo: {error}")
             continue
-        lines = list(writers.FORMATS[form]([prediction], labels))
-        print("\n".join(lines[1:] if form == "table" else lines))
+        if form == TABLE:
+            table = PredictionTable([prediction.file], labels, detect_terminal(sys.stdout))
+            print("\n".join([*table.rows(prediction), *table.footer()]))
+        else:
+            print("\n".join(writers.FORMATS[form]([prediction], labels)))
 
 
 def _expand_home(path: str) -> Path:

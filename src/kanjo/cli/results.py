@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
+
+from kanjo.cli.terminal import NO_BREAK, detect_terminal
+from kanjo.cli.timeline_strip import paint_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -11,10 +15,17 @@ if TYPE_CHECKING:
 
 
 def print_scores(plain: Evaluation, enrolled: Evaluation | None) -> None:
-    """Print the scores of an evaluation, and those with enrolled speakers."""
-    from kanjo.evaluation.reports.run_report import summarize
+    """Print the scores of an evaluation, and those with enrolled speakers, in the width of the terminal."""
+    from kanjo.evaluation.reports.run_report import RECALL, summarize
 
-    print("\n".join(summarize(plain.scores, enrolled.scores if enrolled else None)))
+    terminal = detect_terminal(sys.stdout)
+    for line in summarize(plain.scores, enrolled.scores if enrolled else None):
+        text = line.replace(" %", f"{NO_BREAK}%").replace(" [", f"{NO_BREAK}[")
+        if line.startswith(RECALL):
+            for name in plain.labels:  # a label is followed by its recall
+                text = text.replace(f" {name} ", f" {paint_label(name, name, terminal)} ", 1)
+        for part in terminal.wrap(text, 2):
+            print(part)
 
 
 def percent(value: float | None, sign: bool = False) -> str:

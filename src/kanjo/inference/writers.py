@@ -1,4 +1,4 @@
-"""Format predictions as a table for the terminal, CSV, JSON, JSON Lines, SRT or WebVTT."""
+"""Format predictions as CSV, JSON, JSON Lines, SRT or WebVTT."""
 
 from __future__ import annotations
 
@@ -15,27 +15,7 @@ from kanjo.labels import SILENCE
 #: Turns predictions and their emotions into pieces of text.
 Formatter = Callable[[Iterable[Prediction], Sequence[str]], Iterator[str]]
 
-_FILE_WIDTH = 40
 _TOKENS_PER_PIECE = 10_000
-
-
-def table(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
-    """Yield the lines of a table: each recording, its segments (if it has a timeline) and its warnings."""
-    yield f"{'file':<{_FILE_WIDTH}}  {'emotion':<10}  {'conf.':>5}  {'next':<16}  {'length':>8}"
-    for prediction in predictions:
-        file = f"{_shorten(encode_name(prediction.file)):<{_FILE_WIDTH}}"
-        if prediction.error:
-            yield f"{file}  {'-':<10}  {'-':>5}  error: {escape_text(prediction.error)}"
-            continue
-        columns = _label_columns(prediction.label, prediction.confidence, prediction.probabilities)
-        yield f"{file}  {columns}  {_format_duration(prediction.duration_s):>8}"
-        if prediction.has_timeline:
-            for segment in prediction.segments:
-                span = f"{_format_duration(segment.start_s)} - {_format_duration(segment.end_s)}"
-                columns = _label_columns(segment.label, segment.confidence, segment.probabilities)
-                yield f"{span:>{_FILE_WIDTH}}  {columns}".rstrip()
-        for warning in prediction.warnings:
-            yield f"{'':<{_FILE_WIDTH}}  warning: {escape_text(warning)}"
 
 
 def csv_lines(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[str]:
@@ -134,7 +114,6 @@ def vtt(predictions: Iterable[Prediction], labels: Sequence[str]) -> Iterator[st
 
 #: All formats by name.
 FORMATS: dict[str, Formatter] = {
-    "table": table,
     "csv": csv_lines,
     "json": json_array,
     "jsonl": jsonl,
@@ -168,25 +147,3 @@ def _subtitle_time(seconds: float, decimal_mark: str) -> str:
     """Format a time as 00:00:01,250."""
     ms = round(1000 * seconds)
     return f"{ms // 3_600_000:02d}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}{decimal_mark}{ms % 1000:03d}"
-
-
-def _label_columns(label: str, confidence: float, probabilities: dict[str, float]) -> str:
-    """Format a label, its confidence and the most probable other label."""
-    if not probabilities:
-        return label
-    others = sorted(((p, name) for name, p in probabilities.items() if name != label), reverse=True)
-    probability, other = others[0]
-    return f"{label:<10}  {confidence:>4.0%}   {f'{other} {probability:.0%}':<16}"
-
-
-def _format_duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.2f} s"
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
-
-
-def _shorten(file: str) -> str:
-    """Keep the end of a long file name."""
-    return file if len(file) <= _FILE_WIDTH else "..." + file[-(_FILE_WIDTH - 3) :]

@@ -54,7 +54,7 @@ class _ConfidentError:
 
 def require_report_packages() -> None:
     """Raise KanjoError if reports can't be written; call this before a long computation that ends in a report."""
-    require_matplotlib()
+    require_matplotlib("evaluation")
     with requires_extra("evaluation", "reports need Jinja"):
         import jinja2  # noqa: F401
 

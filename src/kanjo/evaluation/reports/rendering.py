@@ -1,4 +1,4 @@
-"""Create matplotlib figures and write them as PNG and SVG. Needs the extra ``evaluation``."""
+"""Create matplotlib figures and write them as PNG and SVG. Needs the extra ``plot``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#888888"
 COLORS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "^", "s", "x", "v", "+")
 LINE_STYLES = ("-", "--", "-.", ":")
+#: Suffixes of the files that can be written.
+IMAGE_SUFFIXES = (".png", ".svg")
 _DPI = 110
 
 
@@ -25,9 +27,13 @@ class RenderedFigure(NamedTuple):
     svg: bytes
 
 
-def require_matplotlib() -> None:
-    """Raise KanjoError if matplotlib is not installed; call this before a long computation that ends in figures."""
-    with requires_extra("evaluation", "figures need matplotlib"):
+def require_matplotlib(extra: str = "plot") -> None:
+    """Raise KanjoError if matplotlib is not installed; call this before a long computation that ends in figures.
+
+    Args:
+        extra: The extra that the message names.
+    """
+    with requires_extra(extra, "figures need matplotlib"):
         import matplotlib  # noqa: F401
 
 
@@ -65,22 +71,34 @@ def render(figure: Any) -> RenderedFigure:
     return RenderedFigure(*contents)
 
 
+def check_figure(path: Path) -> None:
+    """Check that a figure can be drawn and written; call this before a long computation that ends in a figure.
+
+    Raises:
+        KanjoError: The file has another suffix than .png and .svg, or matplotlib is not installed.
+    """
+    _check_suffix(path)
+    require_matplotlib()
+
+
 def save_figure(figure: RenderedFigure, path: Path) -> None:
     """Write one file; its suffix (.png or .svg) selects the format.
 
     Raises:
         KanjoError: Another suffix, or the file can't be written.
     """
-    contents = {".png": figure.png, ".svg": figure.svg}
-    suffix = path.suffix.lower()
-    if suffix not in contents:
-        raise KanjoError(f"{path}: unknown image format; expected a file name that ends in .png or .svg")
+    _check_suffix(path)
     with files.atomic_write(path) as temporary:
-        temporary.write_bytes(contents[suffix])
+        temporary.write_bytes(figure.png if path.suffix.lower() == ".png" else figure.svg)
 
 
 def write_figures(folder: Path, figures: Mapping[str, RenderedFigure]) -> None:
     """Write ``NAME.png`` and ``NAME.svg`` of each figure. Raises KanjoError."""
     for name, figure in figures.items():
-        for suffix in (".png", ".svg"):
+        for suffix in IMAGE_SUFFIXES:
             save_figure(figure, folder / f"{name}{suffix}")
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
+        raise KanjoError(f"{path}: unknown image format; expected a file name that ends in .png or .svg")

@@ -23,6 +23,9 @@ from kanjo.evaluation.reports.run_info import RunInfo
 #: Headline of the scores with enrolled speakers.
 ENROLLED_DESCRIPTION = "with enrollment (each speaker enrolled with half of their clips, without labels)"
 
+#: Beginning of the line with the recalls in :func:`summarize`.
+RECALL = "recall:"
+
 
 def write_run_report(paths: ReportPaths, title: str, evaluation: Evaluation, info: RunInfo) -> None:
     """Write predictions, scores, figures and the report page of a run.
@@ -105,7 +108,7 @@ def summarize(scores: Scores, scores_enrolled: Scores | None = None) -> list[str
         f"UAR {scores.uar}   accuracy {scores.accuracy}   macro-F1 {scores.macro_f1}   ECE {scores.ece:.3f}   "
         f"({scores.n} utterances)",
         *filter(None, [scores.describe_missing_labels()]),
-        f"recall: {recalls}",
+        f"{RECALL} {recalls}",
     ]
     if scores.uar_by_sex:
         by_sex = ", ".join(f"{name} {100 * value:.1f} %" for name, value in scores.uar_by_sex.items())
