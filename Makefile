@@ -6,7 +6,7 @@ DEV = .venv
 ALL = .venv-all
 BENCHES = $(patsubst benchmarks/speed/%.py,bench-%,$(filter-out benchmarks/speed/_%,$(wildcard benchmarks/speed/*.py)))
 
-.PHONY: demo test test-all fuzz node lint docs results bench soak clean $(BENCHES)
+.PHONY: demo test test-all fuzz node lint docs pictures results bench soak clean $(BENCHES)
 
 demo: $(CORE)/.done  ## Install the core, then compare intended and recognized emotions of the example recordings
 	$(CORE)/bin/kanjo demo
@@ -30,6 +30,9 @@ lint: $(DEV)/.done
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
+
+pictures: $(ALL)/.done  ## Draw the pictures of README and docs (docs/pictures). ONLY="timeline report": these
+	$(ALL)/bin/python docs/make_pictures.py $(ONLY)
 
 docs: $(DEV)/.done  ## Build the documentation into build/site
 	$(DEV)/bin/zensical build --strict

@@ -65,7 +65,9 @@ class Draw:
 
 def main() -> None:
     """Print the best constants."""
-    recipe = load_recipe("default", ["model.weights=whisper-base", *sys.argv[1:]], os.environ.get("KANJO_CORPORA", "../shared/corpora"))
+    recipe = load_recipe(
+        "default", ["model.weights=whisper-base", *sys.argv[1:]], os.environ.get("KANJO_CORPORA", "../shared/corpora")
+    )
     data = load_experiment_data(recipe, os.environ.get("KANJO_CORPORA", "../shared/corpora"))
     groups = list(held_out_groups(data))
     draws = list(draw_all(groups))

@@ -17,11 +17,22 @@ import numpy as np
 import pytest
 import soundfile
 
+import kanjo
 from kanjo.errors import KanjoError
 from kanjo.evaluation.evaluate import Evaluation
-from kanjo.evaluation.reports import embedding_projection, figures, html, rendering, run_report, tuning_plots
+from kanjo.evaluation.reports import (
+    embedding_projection,
+    figures,
+    html,
+    rendering,
+    run_report,
+    signal_plots,
+    tuning_plots,
+)
 from kanjo.evaluation.reports.paths import ReportPaths
 from kanjo.evaluation.reports.run_info import OriginalModel, RunInfo, environment_info
+from kanjo.labels import UNSURE
+from kanjo.palette import OUTLINE_COLOR, emotion_color
 from tests.corpora_fixtures import write_clip
 from tests.evaluation.utterances import make_evaluation, make_utterances
 
@@ -192,6 +203,38 @@ def test_report_without_package_names_the_extra(package: str, monkeypatch: pytes
 def test_save_figure_with_unknown_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(KanjoError, match=r"\.png or \.svg"):
         rendering.save_figure(rendering.RenderedFigure(b"", b""), tmp_path / "figure.pdf")
+
+
+def test_plot_embeddings_draws_emotions_in_their_colors_and_separates_those_that_share_one() -> None:
+    emotions = ["anger", "calm", "boredom"] * 2
+    points = np.random.default_rng(0).normal(size=(6, 2))
+    svg = figures.plot_embeddings(points, emotions, ["a"] * 6, "test").svg.decode()
+    # each of the two series of a color has its marker, and the legend repeats it
+    markers = re.findall(r'<use xlink:href="#(\w+)"[^>]*style="fill: (#[0-9a-f]{6});', svg)
+    n_markers = {color: len({name for name, filled in markers if filled == color}) for _, color in markers}
+    assert n_markers[emotion_color("anger")] == 2
+    assert emotion_color("calm") == emotion_color("boredom")
+    assert n_markers[emotion_color("calm")] == 4
+
+
+@pytest.mark.parametrize("label", ["anger", UNSURE])
+def test_plot_timeline_draws_segment_and_line_in_the_color_of_the_emotion(label: str, tmp_path: Path) -> None:
+    recording = write_clip(tmp_path / "clip.wav", 0, seconds=3.0)
+    prediction = kanjo.load().predict(recording)
+    segment = replace(prediction.segments[0], label=label, probabilities=prediction.probabilities)
+    svg = signal_plots.plot_timeline(replace(prediction, segments=[segment]), recording).svg.decode()
+    hatched = 'style="fill: url(' in svg
+    assert hatched == (label == UNSURE)
+    assert hatched or f'style="fill: {emotion_color(label)}; stroke: {OUTLINE_COLOR}' in svg
+    for name in prediction.probabilities:
+        assert f"stroke: {emotion_color(name)}" in svg
+
+
+def test_report_page_shows_the_color_of_each_emotion(tmp_path: Path) -> None:
+    evaluation = make_evaluation(make_utterances(60, 0.7, 0))
+    page = write_report(tmp_path / "r", "title", evaluation)
+    for label in evaluation.scores.labels:
+        assert f'<span class="swatch" style="background:{emotion_color(label)}"></span>{label}</th>' in page
 
 
 def test_draw_embeddings_of_few_utterances_is_none() -> None:

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 import soundfile
@@ -18,6 +18,7 @@ import soundfile
 import kanjo
 from kanjo.corpora import read_corpus
 from kanjo.labels import EMOTIONS, SILENCE, UNSURE
+from kanjo.palette import OUTLINE_COLOR, emotion_color, rgb, text_color
 from tests.clips import RECORDINGS
 from tests.server_fixtures import CLIP, ServiceProcess, start_service
 
@@ -249,6 +250,28 @@ def test_page_in_narrow_dark_window_fits_and_is_dark(browser: Browser, service: 
     )
     assert sum(map(int, re.findall(r"\d+", background))) < 100
     assert sum(map(int, re.findall(r"\d+", text))) > 600
+    context.close()
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+def test_segments_and_swatches_have_the_color_of_their_emotion(
+    browser: Browser, service: ServiceProcess, color_scheme: Literal["light", "dark"]
+) -> None:
+    context = browser.new_context(color_scheme=color_scheme, locale="en-US")
+    page = context.new_page()
+    load_page(page, service)
+    choose_files(page, CLIP)
+    speech = [segment.label for segment in kanjo.load().predict(CLIP).segments if segment.label != SILENCE]
+    for selector in (".timeline .emotion", ".swatch.emotion"):
+        styles = page.eval_on_selector_all(
+            selector,
+            "all => all.map(e => getComputedStyle(e)).map(s => [s.backgroundColor, s.color, s.borderTopColor])",
+        )
+        expected = [
+            [f"rgb{rgb(value)}" for value in (emotion_color(label), text_color(emotion_color(label)), OUTLINE_COLOR)]
+            for label in speech
+        ]
+        assert styles == expected, selector
     context.close()
 
 

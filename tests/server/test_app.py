@@ -10,7 +10,9 @@ import pytest
 
 import kanjo
 from kanjo.errors import KanjoError
+from kanjo.palette import UNSURE_COLOR, emotion_color
 from kanjo.server.app import create_app
+from kanjo.server.emotion_styles import create_emotion_styles
 from kanjo.server.settings import Settings
 from tests.server_fixtures import CLIP, open_stream, start_service
 
@@ -82,6 +84,20 @@ def test_unknown_path_returns_404(client: httpx.Client, path: str) -> None:
 
 def test_wrong_method_returns_405(client: httpx.Client) -> None:
     assert client.get("/v1/predict").status_code == 405
+
+
+def test_emotion_styles_have_the_color_of_each_label(client: httpx.Client) -> None:
+    response = client.get("/page/emotions.css")
+    assert response.headers["content-type"].startswith("text/css")
+    labels = kanjo.load().labels
+    rules = dict(re.findall(r"\.([\w-]+) { background-color: (#[0-9a-f]{6}); color: #(?:0{6}|f{6}); }", response.text))
+    assert rules == {f"emotion-{n}": emotion_color(label) for n, label in enumerate(labels)} | {"unsure": UNSURE_COLOR}
+
+
+def test_emotion_styles_of_a_label_with_css_characters_contain_only_its_color() -> None:
+    styles = create_emotion_styles(["} body { display: none", "anger"])
+    assert "display" not in styles
+    assert f".emotion-1 {{ background-color: {emotion_color('anger')};" in styles
 
 
 def test_page_file_has_security_headers(client: httpx.Client) -> None:

@@ -305,8 +305,11 @@ class RecordingSession:
         if not speech_s:
             warnings.append("no speech detected (music, noise, or very quiet speech?); the prediction is not reliable")
         elif ood_score is not None and ood_score > OOD_WARNING_THRESHOLD:
+            shown = f"{ood_score:.1f}"
+            if float(shown) <= OOD_WARNING_THRESHOLD:
+                shown = f"{ood_score:.2f}"
             warnings.append(
-                f"the recording differs from the training data (ood_score {ood_score:.1f}, "
+                f"the recording differs from the training data (ood_score {shown}, "
                 f"expected at most {OOD_WARNING_THRESHOLD:g}); the prediction may be wrong"
             )
         return warnings, ""

@@ -26,6 +26,7 @@ from kanjo.inference.prediction import Prediction, failed_prediction
 from kanjo.inference.recognizer import Recognizer
 from kanjo.inference.speaker_profiles import build_profile
 from kanjo.server.access import check_settings
+from kanjo.server.emotion_styles import create_emotion_styles
 from kanjo.server.errors import RequestError, add_error_handlers
 from kanjo.server.limits import RequestLimitsMiddleware
 from kanjo.server.metrics import ServiceMetrics
@@ -53,6 +54,7 @@ _MEDIA_TYPES = {
     ".svg": "image/svg+xml",
     ".json": "application/json",
 }
+_PAGE_HEADERS = {"cache-control": "no-cache"}
 _PAGE_FILE = re.compile(r"[\w-]+(\.[\w-]+)+")
 _TIMEOUT_RETRY_AFTER_S = 10
 
@@ -95,7 +97,7 @@ def create_app(recognizer: Recognizer, settings: Settings | None = None) -> Requ
     _add_predict_route(app, queue, settings)
     _add_enroll_route(app, queue, settings)
     _add_info_routes(app, recognizer, metrics, emotions)
-    _add_page_routes(app)
+    _add_page_routes(app, create_emotion_styles(recognizer.labels))
 
     @app.websocket("/v1/stream")
     async def stream(websocket: WebSocket) -> None:
@@ -211,17 +213,21 @@ def _add_info_routes(app: FastAPI, recognizer: Recognizer, metrics: ServiceMetri
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-def _add_page_routes(app: FastAPI) -> None:
+def _add_page_routes(app: FastAPI, emotion_styles: str) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> Response:
         return FileResponse(PAGE_FOLDER / "index.html", media_type="text/html")
+
+    @app.get("/page/emotions.css", include_in_schema=False)
+    async def page_emotion_styles() -> Response:
+        return Response(emotion_styles, media_type="text/css", headers=_PAGE_HEADERS)
 
     @app.get("/page/{name}", include_in_schema=False)
     async def page_file(name: str) -> Response:
         path = PAGE_FOLDER / name
         if not _PAGE_FILE.fullmatch(name) or path.suffix not in _MEDIA_TYPES or not path.is_file():
             raise HTTPException(404)
-        return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], headers={"cache-control": "no-cache"})
+        return FileResponse(path, media_type=_MEDIA_TYPES[path.suffix], headers=_PAGE_HEADERS)
 
 
 def _resolve(queue: InferenceQueue, options: InferenceOptions) -> ResolvedOptions:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,19 @@ from kanjo.evaluation.compare import EvaluatedRun
 from kanjo.evaluation.metrics import Scores
 from kanjo.evaluation.reports.rendering import (
     BLUE,
-    COLORS,
     GRAY,
     GREEN,
     LINE_STYLES,
     MARKERS,
     ORANGE,
+    SERIES_COLORS,
     RenderedFigure,
+    count_earlier_uses,
     create_figure,
     render,
+    require_matplotlib,
 )
+from kanjo.palette import OUTLINE_COLOR, emotion_color, text_color
 
 _RELIABILITY_BINS = 10
 #: More emotions or speakers than this get no legend, more speakers no names on an axis.
@@ -35,17 +38,20 @@ _MAX_SPEAKER_NAMES = 30
 
 def plot_confusion_matrix(scores: Scores, unit: str = "utterances") -> RenderedFigure:
     """Plot the confusion matrix: rows are true, columns predicted emotions; percentages of the row, and counts."""
+    require_matplotlib()
+    from matplotlib.colors import to_hex
+
     names = list(scores.labels)
     figure, axes = create_figure(1.2 + 0.85 * len(names), 0.8 + 0.72 * len(names))
     counts = np.asarray(scores.confusion_matrix)
     fractions = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    image = axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     for (i, j), fraction in np.ndenumerate(fractions):
-        color = "white" if fraction > 0.5 else "black"
+        color = text_color(to_hex(image.cmap(image.norm(fraction))))
         axes.text(j, i, f"{100 * fraction:.0f}%\n{counts[i, j]}", ha="center", va="center", color=color, fontsize=8)
     axes.set_title(f"UAR {scores.uar}, {scores.n} {unit}", fontsize=10)
     return render(figure)
@@ -76,6 +82,7 @@ def plot_learning_curves(metrics: Path, kept_epoch: int | None = None) -> Render
         if kept_epoch in epochs:
             axes.axvline(kept_epoch, color=GRAY, linewidth=1, linestyle=":", label=f"kept: epoch {kept_epoch}")
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)
         axes.legend()
@@ -141,22 +148,27 @@ def plot_embeddings(
         method: How they were projected, for the titles.
     """
     figure, (emotion_axes, speaker_axes) = create_figure(12, 5, n_columns=2)
-    _scatter_by_class(emotion_axes, points, emotions, f"by emotion ({method})")
-    _scatter_by_class(speaker_axes, points, speakers, f"by speaker ({method})")
+    emotion_names, speaker_names = sorted(set(emotions)), sorted(set(speakers))
+    emotion_colors = {name: emotion_color(name) for name in emotion_names}
+    speaker_colors = {name: SERIES_COLORS[n % len(SERIES_COLORS)] for n, name in enumerate(speaker_names)}
+    _scatter_by_class(emotion_axes, points, emotions, emotion_colors, f"by emotion ({method})")
+    _scatter_by_class(speaker_axes, points, speakers, speaker_colors, f"by speaker ({method})")
     return render(figure)
 
 
-def _scatter_by_class(axes: Any, points: npt.NDArray[np.float64], classes: Sequence[str], title: str) -> None:
+def _scatter_by_class(
+    axes: Any, points: npt.NDArray[np.float64], classes: Sequence[str], colors: Mapping[str, str], title: str
+) -> None:
     class_of_point = np.asarray(classes)
-    names = sorted(set(classes))
-    for n, name in enumerate(names):
+    for (name, color), n_before in zip(colors.items(), count_earlier_uses(list(colors.values())), strict=True):
         x, y = points[class_of_point == name].T
-        marker = MARKERS[n // len(COLORS) % len(MARKERS)]
-        axes.scatter(x, y, s=9, color=COLORS[n % len(COLORS)], marker=marker, label=name)
+        marker = MARKERS[n_before % len(MARKERS)]
+        edge = {} if marker == "x" else {"edgecolors": OUTLINE_COLOR, "linewidths": 0.4}
+        axes.scatter(x, y, s=14, color=color, marker=marker, label=name, **edge)
     axes.set_title(title, fontsize=10)
     axes.set_xticks([])
     axes.set_yticks([])
-    if any(names) and len(names) <= _MAX_LEGEND_ENTRIES:  # "" is an unknown speaker
+    if any(colors) and len(colors) <= _MAX_LEGEND_ENTRIES:  # "" is an unknown speaker
         axes.legend(fontsize=7, markerscale=2)
 
 
@@ -164,12 +176,13 @@ def plot_comparison(runs: Sequence[EvaluatedRun]) -> RenderedFigure:
     """Plot the test UAR of runs with its interval, and their validation UAR over the epochs."""
     figure, (test_axes, validation_axes) = create_figure(11, max(2.8, 1.4 + 0.5 * len(runs)), n_columns=2)
     for position, run in enumerate(runs):
-        color, uar = COLORS[position % len(COLORS)], run.scores.uar
+        color, uar = SERIES_COLORS[position % len(SERIES_COLORS)], run.scores.uar
         test_axes.barh(position, 100 * uar.value, color=color)
         if uar.low is not None and uar.high is not None:
             error = [[100 * (uar.value - uar.low)], [100 * (uar.high - uar.value)]]
             test_axes.errorbar(100 * uar.value, position, xerr=error, color="black", capsize=4)
-        test_axes.text(1, position, f"{100 * uar.value:.1f} %", va="center", color="white", fontweight="bold")
+        value = f"{100 * uar.value:.1f} %"
+        test_axes.text(1, position, value, va="center", color=text_color(color), fontweight="bold")
         if run.metrics_by_epoch:
             epochs, uars = run.metrics_by_epoch["epoch"], run.metrics_by_epoch["validation_uar"]
             style = LINE_STYLES[position % len(LINE_STYLES)]
@@ -178,6 +191,7 @@ def plot_comparison(runs: Sequence[EvaluatedRun]) -> RenderedFigure:
     test_axes.invert_yaxis()
     test_axes.set_xlabel("test UAR, % (error bars: 95 % interval over speakers)")
     validation_axes.set_xlabel("epoch")
+    validation_axes.xaxis.get_major_locator().set_params(integer=True)
     validation_axes.set_ylabel("validation UAR, %")
     validation_axes.grid(alpha=0.3)
     if any(run.metrics_by_epoch for run in runs):

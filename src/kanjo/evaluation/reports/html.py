@@ -21,6 +21,7 @@ from kanjo.evaluation.evaluate import Evaluation, ScoredUtterance
 from kanjo.evaluation.metrics import format_interval
 from kanjo.evaluation.reports.rendering import RenderedFigure, require_matplotlib
 from kanjo.evaluation.reports.run_info import RunInfo
+from kanjo.palette import OUTLINE_COLOR, emotion_color
 
 _CAPTIONS = {
     "confusion_matrix": "Confusion matrix: rows are true, columns predicted emotions",
@@ -109,6 +110,8 @@ def _render(template: str, **values: Any) -> str:
     )
     environment.filters["percent"] = format_interval
     environment.filters["data_uri"] = _data_uri
+    environment.filters["emotion_color"] = emotion_color
+    environment.globals["outline_color"] = OUTLINE_COLOR
     return environment.get_template(template).render(values)
 
 

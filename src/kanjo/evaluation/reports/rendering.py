@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kanjo import files
 from kanjo.errors import KanjoError, requires_extra
 
-# Colors that color-blind readers can distinguish (Okabe and Ito 2008).
+# Colors of series that are no emotions, which color-blind readers can distinguish (Okabe and Ito 2008). Emotions have
+# the colors of kanjo.palette.
 BLUE, ORANGE, GREEN, GRAY = "#0072B2", "#D55E00", "#009E73", "#888888"
-COLORS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-MARKERS = ("o", "^", "s", "x", "v", "+")
+SERIES_COLORS = (BLUE, ORANGE, GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "^", "s", "x", "v", "D", "P", "*")
 LINE_STYLES = ("-", "--", "-.", ":")
 #: Suffixes of the files that can be written.
 IMAGE_SUFFIXES = (".png", ".svg")
@@ -59,6 +60,11 @@ def create_figure(width: float, height: float, n_columns: int = 1, n_rows: int =
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(n_rows, n_columns)
+
+
+def count_earlier_uses(colors: Sequence[str]) -> list[int]:
+    """Count for each color how often it occurs before: emotions with the same color get another marker or line."""
+    return [colors[:n].count(color) for n, color in enumerate(colors)]
 
 
 def render(figure: Any) -> RenderedFigure:

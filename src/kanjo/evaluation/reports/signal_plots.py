@@ -12,15 +12,17 @@ import numpy.typing as npt
 from kanjo import audio
 from kanjo.evaluation.reports.rendering import (
     BLUE,
-    COLORS,
     GRAY,
     LINE_STYLES,
     MARKERS,
     RenderedFigure,
+    count_earlier_uses,
     create_figure,
     render,
 )
 from kanjo.inference.prediction import Prediction
+from kanjo.labels import UNSURE
+from kanjo.palette import OUTLINE_COLOR, emotion_color, text_color
 
 Signal = npt.NDArray[np.float32]
 
@@ -32,6 +34,8 @@ _ENVELOPE_BLOCKS_PER_S = 100
 _FREQUENCY_TICKS = (125, 250, 500, 1000, 2000, 4000, 8000, 16000)
 #: Smallest distance of two of these marks, relative to the height of the axis.
 _MIN_TICK_DISTANCE = 0.06
+#: Height of the blocks of the segments, relative to the axes.
+_BLOCK_HEIGHT = 0.24
 _CHANNELS = ("static", "delta", "delta-delta")
 
 
@@ -126,44 +130,73 @@ def plot_timeline(prediction: Prediction, file: Path) -> RenderedFigure:
         AudioError: The recording can't be read.
     """
     figure, (waveform_axes, probability_axes) = create_figure(12, 5, n_rows=2)
-    colors = {name: COLORS[n % len(COLORS)] for n, name in enumerate(prediction.probabilities)}
-    _draw_segments(waveform_axes, prediction, file, colors)
-    steps = prediction.time_steps
-    edges_s = np.zeros(1) if steps is None else steps.edges_s
-    centers = (edges_s[:-1] + edges_s[1:]) / 2
-    for n, (name, color) in enumerate(colors.items()):
-        probability_axes.plot(
-            centers,
-            [] if steps is None else 100 * steps.probabilities[:, n],
-            color=color,
-            linestyle=LINE_STYLES[n // len(COLORS) % len(LINE_STYLES)],
-            linewidth=1,
-            marker=MARKERS[n % len(MARKERS)],
-            markersize=4,
-            markevery=max(1, len(centers) // 20),
-            label=name,
-        )
-    probability_axes.set_ylabel("probability, %")
-    probability_axes.set_xlabel("seconds")
-    probability_axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    _draw_segments(waveform_axes, prediction, file)
+    _draw_probabilities(probability_axes, prediction)
     for axes in (waveform_axes, probability_axes):
         axes.set_xlim(0, max(prediction.duration_s, 0.01))
     return render(figure)
 
 
-def _draw_segments(axes: Any, prediction: Prediction, file: Path, colors: dict[str, str]) -> None:
-    """Draw the waveform, and each segment as a colored area with its emotion."""
+def _draw_probabilities(axes: Any, prediction: Prediction) -> None:
+    """Draw the probability of each emotion over time."""
+    from matplotlib.patheffects import withStroke
+
+    colors = {name: emotion_color(name) for name in prediction.probabilities}
+    n_before = count_earlier_uses(list(colors.values()))
+    steps = prediction.time_steps
+    edges_s = np.zeros(1) if steps is None else steps.edges_s
+    centers = (edges_s[:-1] + edges_s[1:]) / 2
+    for n, (name, color) in enumerate(colors.items()):
+        axes.plot(
+            centers,
+            [] if steps is None else 100 * steps.probabilities[:, n],
+            color=color,
+            linestyle=LINE_STYLES[n_before[n] % len(LINE_STYLES)],
+            linewidth=1.8,
+            path_effects=[withStroke(linewidth=2.8, foreground=OUTLINE_COLOR)],
+            marker=MARKERS[n % len(MARKERS)],
+            markersize=4,
+            markevery=max(1, len(centers) // 20),
+            label=name,
+        )
+    axes.set_ylabel("probability, %")
+    axes.set_xlabel("seconds")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _draw_segments(axes: Any, prediction: Prediction, file: Path) -> None:
+    """Draw the waveform, and above it a block for each segment in the color of its emotion."""
     minima, maxima = _envelope(file, _ENVELOPE_POINTS)
     seconds = (np.arange(len(minima)) + 0.5) * prediction.duration_s / len(minima)
     axes.fill_between(seconds, minima, maxima, color=GRAY, linewidth=0)
     limit = max(float(np.abs([minima, maxima]).max()), 1e-6)
+    bottom = 1 - _BLOCK_HEIGHT
     for segment in prediction.segments:
         if not segment.probabilities:  # silence
             continue
-        axes.axvspan(segment.start_s, segment.end_s, color=colors.get(segment.label, GRAY), alpha=0.25, linewidth=0)
-        text = f"{segment.label}\n{segment.confidence:.0%}"
-        axes.text((segment.start_s + segment.end_s) / 2, 0.98 * limit, text, ha="center", va="top", fontsize=8)
-    axes.set_ylim(-limit, limit)
+        color = emotion_color(segment.label)
+        block = axes.axvspan(
+            segment.start_s,
+            segment.end_s,
+            ymin=bottom,
+            facecolor=color,
+            edgecolor=OUTLINE_COLOR,
+            linewidth=0.8,
+            hatch="///" if segment.label == UNSURE else None,
+        )
+        text = axes.text(
+            (segment.start_s + segment.end_s) / 2,
+            (bottom + 1) / 2,
+            f"{segment.label}\n{segment.confidence:.0%}",
+            transform=axes.get_xaxis_transform(),
+            ha="center",
+            va="center",
+            color=text_color(color),
+            fontsize=8,
+        )
+        text.set_clip_path(block)
+    axes.set_ylim(-limit, limit + 2 * limit * _BLOCK_HEIGHT / bottom)
+    axes.set_yticks([tick for tick in axes.get_yticks() if abs(tick) <= limit])
     axes.set_ylabel("amplitude")
 
 

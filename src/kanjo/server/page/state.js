@@ -16,8 +16,8 @@ export const state = {
   selected: -1,
 };
 
-/** The CSS class with the color of a label. */
+/** The CSS classes with the color of a label; emotions.css, which the service creates, has the colors. */
 export function labelClass(label) {
-  if (label === "silence" || label === "unsure") return "no-emotion";
-  return `emotion-${Math.max(0, state.labels.indexOf(label)) % 7}`;
+  if (label === "silence" || label === "unsure") return label;
+  return `emotion emotion-${state.labels.indexOf(label)}`;
 }
