@@ -36,6 +36,8 @@ _FREQUENCY_TICKS = (125, 250, 500, 1000, 2000, 4000, 8000, 16000)
 _MIN_TICK_DISTANCE = 0.06
 #: Height of the blocks of the segments, relative to the axes.
 _BLOCK_HEIGHT = 0.24
+#: Width of a character of a segment's label, relative to the axes.
+_CHARACTER_WIDTH = 0.0058
 _CHANNELS = ("static", "delta", "delta-delta")
 
 
@@ -175,7 +177,7 @@ def _draw_segments(axes: Any, prediction: Prediction, file: Path) -> None:
         if not segment.probabilities:  # silence
             continue
         color = emotion_color(segment.label)
-        block = axes.axvspan(
+        axes.axvspan(
             segment.start_s,
             segment.end_s,
             ymin=bottom,
@@ -184,7 +186,9 @@ def _draw_segments(axes: Any, prediction: Prediction, file: Path) -> None:
             linewidth=0.8,
             hatch="///" if segment.label == UNSURE else None,
         )
-        text = axes.text(
+        if segment.end_s - segment.start_s < _CHARACTER_WIDTH * len(segment.label) * prediction.duration_s:
+            continue  # the label would cover its neighbors
+        axes.text(
             (segment.start_s + segment.end_s) / 2,
             (bottom + 1) / 2,
             f"{segment.label}\n{segment.confidence:.0%}",
@@ -194,7 +198,6 @@ def _draw_segments(axes: Any, prediction: Prediction, file: Path) -> None:
             color=text_color(color),
             fontsize=8,
         )
-        text.set_clip_path(block)
     axes.set_ylim(-limit, limit + 2 * limit * _BLOCK_HEIGHT / bottom)
     axes.set_yticks([tick for tick in axes.get_yticks() if abs(tick) <= limit])
     axes.set_ylabel("amplitude")
