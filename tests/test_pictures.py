@@ -14,8 +14,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PICTURES = ROOT / "docs" / "pictures"
 MAX_BYTES = 2_000_000
-#: A picture of training runs that take hours; `kanjo compare` draws it (docs/tutorials/reproduce-a-paper.md).
-NOT_DRAWN_BY_THE_SCRIPT = {"compare-1d-2d"}
+ACCURACY = ROOT / "benchmarks" / "accuracy"
+#: Pictures of training runs that take hours. `kanjo compare` draws the first (docs/tutorials/reproduce-a-paper.md), and
+#: benchmarks/accuracy/published_pictures.py the others from measured results.
+PUBLISHED = {path.stem for path in PICTURES.glob("published-*.png")}
+NOT_DRAWN_BY_THE_SCRIPT = {"compare-1d-2d", *PUBLISHED}
 
 
 def load_script() -> ModuleType:
@@ -35,6 +38,17 @@ def test_picture_is_up_to_date(name: str) -> None:
     recorded, today = SCRIPT.read_sources().get(name, {}), SCRIPT.describe_picture(name)
     changed = [key for key in today if recorded.get(key) != today[key]]
     assert not changed, f"{name}: {', '.join(changed)} changed since it was drawn; run: make pictures ONLY={name}"
+
+
+@pytest.mark.parametrize("section", sorted(PUBLISHED))
+def test_picture_of_published_models_shows_the_measured_results(section: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow (extra evaluation) is not installed")
+    monkeypatch.syspath_prepend(str(ACCURACY))
+    import published_pictures  # type: ignore[import-not-found]
+
+    expected = published_pictures.hash_measured(published_pictures.read_measured(ACCURACY, section))
+    with image.open(PICTURES / f"{section}.png") as picture:
+        assert picture.text[published_pictures.SOURCE_KEY] == expected, "run: make results ONLY=none"
 
 
 def test_hash_of_the_bundle_is_that_of_its_graph() -> None:

@@ -58,8 +58,7 @@ def main() -> None:
         is_missing = not (FOLDER / f"{experiment.name}.json").is_file()
         if experiment.name == only or (not only and is_missing):
             run_experiment(experiment)
-            if is_published(experiment.section):
-                draw_published()
+    draw_published()
     PAGE.write_text(render_page(FOLDER), encoding="utf-8")
     print(f"written: {PAGE.relative_to(ROOT)}")
 

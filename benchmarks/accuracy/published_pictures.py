@@ -10,12 +10,14 @@ fold), and the confusion matrix of the test utterances.
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from experiments import EXPERIMENTS, SECTIONS, Experiment
 
@@ -28,6 +30,8 @@ _COLORS = {"train": "#0072B2", "validation": "#D55E00"}
 _STYLES = {"train": "-", "validation": "--"}
 _PARTS = tuple(_COLORS)
 _DPI = 80
+#: Key of the text of a PNG file that has the hash of what it shows.
+SOURCE_KEY = "Source"
 
 
 def collect_curves(run: Path) -> list[dict[str, list[float]]]:
@@ -50,13 +54,27 @@ def is_published(section: str) -> bool:
 def draw_published(folder: Path = FOLDER, pictures: Path = PICTURES) -> None:
     """Draw the picture of each section that has been measured."""
     for section in filter(is_published, SECTIONS):
-        measured = []
-        for experiment in EXPERIMENTS:
-            path = folder / f"{experiment.name}.json"
-            if experiment.section == section and path.is_file():
-                measured.append((experiment, json.loads(path.read_text(encoding="utf-8"))))
-        if measured:
-            draw_section(measured).savefig(pictures / f"{section}.png", dpi=_DPI, metadata={"Software": ""})
+        if measured := read_measured(folder, section):
+            metadata = {"Software": "", SOURCE_KEY: hash_measured(measured)}
+            draw_section(measured).savefig(pictures / f"{section}.png", dpi=_DPI, metadata=metadata)
+
+
+def read_measured(folder: Path, section: str) -> list[tuple[Experiment, dict[str, Any]]]:
+    """The experiments of a section whose results have curves, which those of earlier versions lack."""
+    measured = []
+    for experiment in EXPERIMENTS:
+        path = folder / f"{experiment.name}.json"
+        if experiment.section == section and path.is_file():
+            scores = json.loads(path.read_text(encoding="utf-8"))
+            if "curves" in scores:
+                measured.append((experiment, scores))
+    return measured
+
+
+def hash_measured(measured: list[tuple[Experiment, dict[str, Any]]]) -> str:
+    """SHA-256 of what a picture shows; it stands in the text of the PNG file."""
+    shown = [[e.system, *(scores[key] for key in ("labels", "confusion_matrix", "curves"))] for e, scores in measured]
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
 
 
 def draw_section(measured: list[tuple[Experiment, dict[str, Any]]]) -> Figure:
@@ -78,6 +96,7 @@ def draw_curves(axes: Axes, curves: list[dict[str, list[float]]]) -> None:
             values = 100 * np.asarray(run[part])
             label = "" if n else part
             axes.plot(np.arange(1, len(values) + 1), values, _STYLES[part], color=_COLORS[part], label=label, lw=1.3)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel("accuracy, %")
     axes.set_ylim(0, 102)

@@ -23,7 +23,8 @@ speaker of one fold is a test speaker of another one: settings that were chosen 
 on some of the speakers that they are tested on. `make results` runs all experiments and writes this page; the folder
 `benchmarks/accuracy/` has the JSON file of every row, and a row appears here when it has been measured. One seed for
 each row: another seed changes a score by one or two points. The minutes are those of the training, without embeddings
-of a frozen encoder that were in the cache.
+of a frozen encoder that were in the cache. Minutes and milliseconds of the published models are from a machine that did
+other work at the same time; they can be several times too long.
 
 **With enrollment**: each speaker was enrolled (`kanjo enroll`) with half of their clips, without labels, to predict the
 other half; then the other way round. These scores have rows of their own and must not be compared with scores without
