@@ -205,6 +205,22 @@ def test_save_figure_with_unknown_suffix_is_refused(tmp_path: Path) -> None:
         rendering.save_figure(rendering.RenderedFigure(b"", b""), tmp_path / "figure.pdf")
 
 
+@pytest.mark.parametrize("has_font", [True, False])
+def test_render_draws_korean_names_or_says_that_no_font_has_them(
+    has_font: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    if not has_font:
+        monkeypatch.setattr(rendering, "_CJK_FONTS", ())
+        monkeypatch.setattr("matplotlib.font_manager.findSystemFonts", list)
+    figure, axes = rendering.create_figure(3, 2)
+    axes.set_title("슬픔 感情")
+    if has_font and len(rendering._font_families()) == 1:
+        pytest.skip("no font with Korean characters is installed")
+    with caplog.at_level("WARNING", "kanjo"):
+        assert rendering.render(figure).png
+    assert bool(caplog.messages) is not has_font
+
+
 def test_plot_embeddings_draws_emotions_in_their_colors_and_separates_those_that_share_one() -> None:
     emotions = ["anger", "calm", "boredom"] * 2
     points = np.random.default_rng(0).normal(size=(6, 2))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import logging
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kanjo import files
 from kanjo.errors import KanjoError, requires_extra
+
+log = logging.getLogger("kanjo")
 
 # Colors of series that are no emotions, which color-blind readers can distinguish (Okabe and Ito 2008). Emotions have
 # the colors of kanjo.palette.
@@ -19,6 +23,23 @@ LINE_STYLES = ("-", "--", "-.", ":")
 #: Suffixes of the files that can be written.
 IMAGE_SUFFIXES = (".png", ".svg")
 _DPI = 110
+_FIRST_CJK_CHARACTER = "\u2e80"
+#: Fonts with Korean, Japanese or Chinese characters on Linux, Windows and macOS.
+_CJK_FONTS = (
+    "Noto Sans CJK JP",
+    "Noto Sans CJK KR",
+    "Noto Sans CJK SC",
+    "Noto Sans JP",
+    "Noto Sans KR",
+    "Noto Sans SC",
+    "NanumGothic",
+    "Malgun Gothic",
+    "Yu Gothic",
+    "Microsoft YaHei",
+    "Apple SD Gothic Neo",
+    "Hiragino Sans",
+    "PingFang SC",
+)
 
 
 class RenderedFigure(NamedTuple):
@@ -68,13 +89,41 @@ def count_earlier_uses(colors: Sequence[str]) -> list[int]:
 
 
 def render(figure: Any) -> RenderedFigure:
-    """Render a matplotlib figure as PNG and SVG."""
+    """Render a matplotlib figure as PNG and SVG.
+
+    Korean, Japanese and Chinese names are drawn with an installed font that has them. Without one, they are drawn as
+    boxes, and a message says so.
+    """
+    from matplotlib.text import Text
+
+    texts = figure.findobj(Text)
+    if any(character >= _FIRST_CJK_CHARACTER for text in texts for character in text.get_text()):
+        families = _font_families()
+        if len(families) == 1:
+            log.warning("a figure has boxes in place of names, because no font such as Noto Sans CJK is installed")
+        for text in texts:
+            text.set_fontfamily(families)
     contents = []
-    for file_format in ("png", "svg"):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=file_format, dpi=_DPI)
-        contents.append(buffer.getvalue())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # the message above says it in plain words
+        for file_format in ("png", "svg"):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=file_format, dpi=_DPI)
+            contents.append(buffer.getvalue())
     return RenderedFigure(*contents)
+
+
+def _font_families() -> list[str]:
+    """The default font, and those of ``_CJK_FONTS`` that are installed."""
+    from matplotlib import rcParams
+    from matplotlib.font_manager import findSystemFonts, fontManager
+
+    if not set(_CJK_FONTS) & set(fontManager.get_font_names()):  # matplotlib may have listed the fonts long ago
+        for path in findSystemFonts():
+            if "CJK" in Path(path).name:
+                fontManager.addfont(path)
+    installed = set(fontManager.get_font_names())
+    return [*rcParams["font.family"], *(name for name in _CJK_FONTS if name in installed)]
 
 
 def check_figure(path: Path) -> None:
