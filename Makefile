@@ -6,7 +6,7 @@ DEV = .venv
 ALL = .venv-all
 BENCHES = $(patsubst benchmarks/speed/%.py,bench-%,$(filter-out benchmarks/speed/_%,$(wildcard benchmarks/speed/*.py)))
 
-.PHONY: demo test test-all fuzz node lint docs pictures results bench soak clean $(BENCHES)
+.PHONY: demo test test-all fuzz node lint docs reference pictures results bench soak clean $(BENCHES)
 
 demo: $(CORE)/.done  ## Install the core, then compare intended and recognized emotions of the example recordings
 	$(CORE)/bin/kanjo demo
@@ -30,9 +30,13 @@ lint: $(DEV)/.done
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
+	git ls-files '*.md' '*.py' '*.yaml' '*.yml' '*.toml' '*.html' '*.js' '*.css' | xargs $(DEV)/bin/codespell
 
 pictures: $(ALL)/.done  ## Draw the pictures of README and docs (docs/pictures). ONLY="timeline report": these
 	$(ALL)/bin/python docs/make_pictures.py $(ONLY)
+
+reference: $(DEV)/.done  ## Write the generated pages of docs/reference and the diagram of the architecture again
+	for script in docs/make_*_reference.py docs/make_architecture_diagram.py; do $(DEV)/bin/python $$script || exit 1; done
 
 docs: $(DEV)/.done  ## Build the documentation into build/site
 	$(DEV)/bin/zensical build --strict

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import fields
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -96,6 +99,16 @@ def test_page_begins_with_title_and_purpose(page: Path) -> None:
     assert title.startswith("# ") and not blank and purpose[0].isalpha()
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "glossary.md"], ids=page_id)
+def test_page_shows_a_command_before_its_first_section(page: Path) -> None:
+    beginning = page.read_text(encoding="utf-8").partition("\n## ")[0]
+    assert re.search(r"^```(?:console|python)\n", beginning, re.MULTILINE)
+
+
+def test_pages_contain_no_diagram_that_needs_another_server() -> None:
+    assert [page_id(page) for page in PAGES if code_blocks(page, "mermaid")] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_page_names_no_path_of_a_developer_machine(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
@@ -105,14 +118,67 @@ def test_page_names_no_path_of_a_developer_machine(page: Path) -> None:
 # ---------------------------------------------------------------------------------------------- generated pages
 
 
-def test_recipe_reference_is_up_to_date() -> None:
-    pytest.importorskip("pydantic", reason="recipes need the extra train")
-    spec = spec_from_file_location("make_recipe_reference", DOCS / "make_recipe_reference.py")
+def run_script(name: str, *extras: str) -> Any:
+    """Import a script of docs/, if the packages that it needs are installed."""
+    for package in extras:
+        pytest.importorskip(package, reason=f"docs/{name}.py needs {package}")
+    spec = spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec and spec.loader
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    page = (DOCS / "reference" / "recipe.md").read_text(encoding="utf-8")
-    assert module.render_page() == page, "run: python docs/make_recipe_reference.py"
+    return module
+
+
+def test_recipe_reference_is_up_to_date() -> None:
+    script = run_script("make_recipe_reference", "pydantic")
+    assert script.render_page() == script.PAGE.read_text(encoding="utf-8"), "run: make reference"
+
+
+def test_command_line_reference_is_up_to_date() -> None:
+    script = run_script("make_cli_reference")
+    assert script.render_page() == script.PAGE.read_text(encoding="utf-8"), "run: make reference"
+
+
+def test_python_reference_is_up_to_date() -> None:
+    script = run_script("make_python_reference", "pydantic", "fastapi", "sklearn")
+    assert script.render_page() == script.PAGE.read_text(encoding="utf-8"), "run: make reference"
+
+
+def test_architecture_diagram_is_up_to_date() -> None:
+    script = run_script("make_architecture_diagram")
+    assert script.render_picture() == script.PICTURE.read_text(encoding="utf-8"), "run: make reference"
+
+
+def walk_commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    yield name, command
+    for child_name, child in getattr(command, "commands", {}).items():
+        yield from walk_commands(child, f"{name} {child_name}")
+
+
+def test_command_line_reference_names_every_command_and_option() -> None:
+    page = (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^###+ (kanjo .*)\n((?:(?!^#).*\n)*)", page, re.MULTILINE))
+    for name, command in walk_commands(typer.main.get_command(app), "kanjo"):
+        if name != "kanjo" and not command.hidden:
+            shown = [parameter for parameter in command.params if not parameter.hidden]
+            options = [option for parameter in shown for option in parameter.opts if option[0] == "-"]
+            assert [option for option in options if f"`{option}" not in sections[name]] == [], name
+
+
+def test_python_reference_names_every_public_name_and_method() -> None:
+    import kanjo
+
+    page = (DOCS / "reference" / "python-api.md").read_text(encoding="utf-8")
+    assert [name for name in kanjo.__all__ if f"\n### {name}\n" not in page and name != "__version__"] == []
+    for name in (name for name in vars(kanjo.Recognizer) if not name.startswith("_")):
+        assert f"Recognizer.{name}\n" in page or f"| `{name}` |" in page, name
+
+
+def test_bundle_page_names_every_key_of_the_metadata() -> None:
+    from kanjo.bundle import BundleMetadata
+
+    page = (DOCS / "reference" / "bundle.md").read_text(encoding="utf-8")
+    assert [field.name for field in fields(BundleMetadata) if f"`{field.name}`" not in page] == []
 
 
 def test_corpora_table_equals_output_of_corpus_list() -> None:
@@ -134,6 +200,20 @@ def test_python_page_names_every_public_name() -> None:
 
     page = (DOCS / "reference" / "python.md").read_text(encoding="utf-8")
     assert [name for name in kanjo.__all__ if name not in page and name != "__version__"] == []
+
+
+def test_pages_state_the_scores_of_the_builtin_model() -> None:
+    folder = ROOT / "src" / "kanjo" / "bundle" / "builtin" / "default"
+    metadata = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    scores, enrolled = metadata["scores"], metadata["scores_enrolled"]
+    speakers = scores["uar_by_speaker"].values()
+    page = (DOCS / "explanation" / "responsible-use.md").read_text(encoding="utf-8")
+    women, men = (f"{scores['uar_by_sex'][sex]:.1%}".replace("%", " %") for sex in ("female", "male"))
+    assert f"UAR of women is {women}, that of men is {men}." in page
+    assert f"between {100 * min(speakers):.1f} % and {100 * max(speakers):.1f} %." in page
+    page = (DOCS / "how-to" / "enroll-speakers.md").read_text(encoding="utf-8")
+    without, with_profile = (f"{100 * result['uar']['value']:.1f} %" for result in (scores, enrolled))
+    assert f"{without} without and {with_profile} with enrollment" in page
 
 
 # ---------------------------------------------------------------------------------------------- commands
@@ -262,6 +342,12 @@ def test_python_examples_run(page: Path, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples" / "recordings", tmp_path / "examples" / "recordings")
     builtin = Path("src", "kanjo", "bundle", "builtin", "default")
     shutil.copytree(ROOT / builtin, tmp_path / builtin)
+    if page.name == "pandas.md":
+        pytest.importorskip("pandas", reason="the page shows pandas")
+        pytest.importorskip("pyarrow", reason="Parquet files need the extra parquet")
+    for words in map(split_command, console_commands(page)):
+        if words[:1] == ["predict"] and words[1].startswith("examples/") and "-o" in words:  # the code reads its output
+            subprocess.run([sys.executable, "-m", "kanjo", *words], check=True, cwd=tmp_path)
     (tmp_path / "mine.csv").write_text("file,emotion,speaker\nexamples/recordings/sadness-1.flac,calm,ana\n", "utf-8")
     code = "\n".join(code_blocks(page, "python"))
     result = subprocess.run(

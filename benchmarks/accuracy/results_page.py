@@ -13,7 +13,13 @@ import yaml
 from experiments import EXPERIMENTS, SECTIONS, Experiment
 from kanjo.evaluation.metrics import format_interval
 
-_INTRODUCTION = """# Results
+_INTRODUCTION = """# Accuracy: scores of all experiments
+
+This page lists the scores of all models and recipes, with 95 % intervals. To score a model on your own recordings:
+
+```console
+$ kanjo evaluate default mine.csv
+```
 
 Every score is of speakers that were neither used for training nor for any choice about the model: epochs, temperatures
 and settings are chosen on validation speakers, which come from the training speakers. If the recipe sets

@@ -36,7 +36,7 @@ Name = Annotated[str, typer.Argument(help="A corpus of 'kanjo corpus list', or '
 
 @app.command("list")
 def list_corpora(
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of docs/reference/corpora.md.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the list of docs/reference/corpora.md.")] = False,
 ) -> None:
     """List the corpora that kanjo reads.
 
@@ -58,18 +58,19 @@ def list_corpora(
 
 
 def _markdown() -> str:
-    """The table of docs/reference/corpora.md."""
-    header = (
-        "| name | corpus | language | utterances | speakers | its emotions | license "
-        "| fetched by `kanjo corpus download` | paper |"
-    )
-    lines = [header, "|---|---|---|---|---|---|---|---|---|"]
+    """The table and the papers of docs/reference/corpora.md."""
+    lines = [
+        "| name | corpus | language | utterances | speakers | its emotions | license | download |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     lines += [
         f"| `{corpus.name}` | [{corpus.title}]({corpus.homepage}) | {corpus.language} "
         f"| {corpus.expected_utterances or '?'} | {corpus.n_speakers or '?'} | {', '.join(corpus.emotions)} "
-        f"| {corpus.license} | {'yes' if corpus.archives else 'no'} | {corpus.citation} |"
+        f"| {corpus.license} | {'yes' if corpus.archives else 'no'} |"
         for corpus in CORPORA.values()
     ]
+    lines += ["", "## Papers to cite", ""]
+    lines += [f"- `{corpus.name}`: {corpus.citation}" for corpus in CORPORA.values()]
     return "\n".join(lines)
 
 

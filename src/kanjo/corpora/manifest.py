@@ -26,6 +26,10 @@ class Utterance(NamedTuple):
         file: Path of the recording, relative to the root of the corpus, with forward slashes.
         emotion: Word of the shared vocabulary (``kanjo.labels``).
         labels_raw: Label of the corpus.
+        speaker: Name of the speaker in the corpus.
+        sex: "female" or "male".
+        language: Code of the spoken language, such as "en".
+        text: What is spoken.
         start_s: Start in the recording, seconds; None for a whole file.
         end_s: End in the recording, seconds; None for the end of the file.
         split: "train", "validation" or "test" as published; "" if the corpus has no split.
