@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -21,6 +22,9 @@ _CORPORA = Path(os.environ.pop("KANJO_CORPORA", "") or _SHARED / "corpora")
 for _name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
     os.environ.pop(_name, None)
     os.unsetenv(_name)
+#: A shell starts background jobs with SIGINT ignored, which their subprocesses inherit; tests of Ctrl-C need it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
