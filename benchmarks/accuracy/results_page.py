@@ -144,7 +144,17 @@ def _section(folder: Path, section: str, measured: list[tuple[Experiment, dict[s
             lines += _robustness(experiment.system, scores["robustness"])
     commands = "; ".join(f"`{scores['command']}`" for _, scores in measured)
     lines += [f"Commands: {commands}.", ""]
+    if section.startswith("published"):
+        lines += _not_measured(folder, section)
     return [*lines, *_picture(section, measured)]
+
+
+def _not_measured(folder: Path, section: str) -> list[str]:
+    """The experiments of a section that have no scores yet, with their commands."""
+    missing = [e for e in EXPERIMENTS if e.section == section and not _read_scores(folder, e.name)]
+    if not missing:
+        return []
+    return ["Not measured: " + "; ".join(f"{e.system} (`kanjo {e.command}`)" for e in missing) + ".", ""]
 
 
 def _picture(section: str, measured: list[tuple[Experiment, dict[str, Any]]]) -> list[str]:
