@@ -3,8 +3,8 @@
     python benchmarks/accuracy/published_pictures.py
 
 ``make.py`` calls it. Each section of the page with a name that begins with "published" gets one picture, with one row
-for each experiment: the accuracy of each epoch (training and validation; of a cross-validation, one line for each
-fold), and the confusion matrix of the test utterances.
+for each experiment: the accuracy of each epoch (training and validation; one line for each fold of a cross-validation,
+or for each of two stages), and the confusion matrix of the test utterances.
 """
 
 from __future__ import annotations
