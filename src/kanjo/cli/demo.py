@@ -12,6 +12,8 @@ from pathlib import Path
 from kanjo.cli.common import Model, load_on, progress_bar
 from kanjo.errors import KanjoError
 from kanjo.inference.prediction import Prediction, Segment
+from kanjo.inference.recording import OOD_WARNING_THRESHOLD
+from kanjo.labels import SILENCE, UNSURE
 
 #: What truth.csv has as the emotion of noise and silence.
 NO_SPEECH = "no speech"
@@ -116,7 +118,7 @@ def recognized(row: Intended, prediction: Prediction) -> tuple[str, float]:
 
 
 def _is_miss(row: Intended, label: str) -> bool:
-    return label not in ("unsure", "silence") if row.emotion == NO_SPEECH else label != row.emotion
+    return label not in (UNSURE, SILENCE) if row.emotion == NO_SPEECH else label != row.emotion
 
 
 def _print_table(rows: list[Intended], predictions: dict[str, Prediction]) -> None:
@@ -148,9 +150,9 @@ def _print_summary(rows: list[Intended], predictions: dict[str, Prediction]) -> 
         print(f"As intended: {hits} of {len(group)} {name}")
         print(f"    (guessing among {emotions} emotions: {len(group) / emotions:.1f})")
     scores = [predictions[file].ood_score for file in {row.file for row in rows if row.emotion != NO_SPEECH}]
-    n_different = sum(score is not None and score > 1 for score in scores)
+    n_different = sum(score is not None and score > OOD_WARNING_THRESHOLD for score in scores)
     print(f"{n_different} of {len(scores)} recordings of speech differ from the training data")
-    print("(ood_score over 1).")
+    print(f"(ood_score over {OOD_WARNING_THRESHOLD:g}).")
 
 
 def _program() -> str:

@@ -80,8 +80,11 @@ def test_graph_with_merged_weights_is_not_kept() -> None:
     attention = model.model.encoder.layers[0].self_attn
     with torch.no_grad():
         attention.q_proj.bias.copy_(attention.v_proj.bias)
-    export_onnx(model, 1.0, WINDOW, structure="a")
+    graph = export_onnx(model, 0.5, WINDOW, structure="a")
     assert not graph_template._templates
+    signal = np.random.default_rng(0).normal(0, 0.1, (1, WINDOW)).astype(np.float32)
+    expected = probabilities(export_onnx(model, 0.5, WINDOW), signal=signal)
+    np.testing.assert_allclose(probabilities(graph, signal=signal), expected, atol=1e-6)
 
 
 def test_weight_that_is_not_in_the_graph_must_be_the_same() -> None:

@@ -70,11 +70,16 @@ def fill(structure: str, module: nn.Module) -> bytes | None:
     template, weights = _templates[0], _weights(module)
     if not all(name in weights and torch.equal(value, weights[name]) for name, value in template.other_weights.items()):
         return None
-    model = onnx.load_from_string(template.graph)
+    return with_weights(onnx.load_from_string(template.graph), module)
+
+
+def with_weights(model: onnx.ModelProto, module: nn.Module) -> bytes:
+    """Serialize a graph with the weights of a module that the graph has under their names."""
+    weights = _weights(module)
     for item in model.graph.initializer:
-        if item.name in weights and item.name not in template.other_weights:
-            value = weights[item.name].numpy()
-            item.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), item.name))
+        value = weights.get(item.name)
+        if value is not None and tuple(item.dims) == tuple(value.shape):
+            item.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value.numpy()), item.name))
     return bytes(model.SerializeToString())
 
 

@@ -112,9 +112,10 @@ def export_onnx(
     structure = f"{structure} {window} {list(inputs)}"
     graph = graph_template.fill(structure, module)
     if graph is None:
-        graph_template.keep(structure, _export_with_other_temperatures(module, inputs), module)
-        graph = graph_template.fill(structure, module)
-    return graph or bytes(_export(module, inputs).SerializeToString())
+        exported = _export_with_other_temperatures(module, inputs)
+        graph_template.keep(structure, exported, module)
+        graph = graph_template.with_weights(exported, module)
+    return graph
 
 
 def _export(module: ExportGraph, inputs: dict[str, Tensor]) -> onnx.ModelProto:
